@@ -2,12 +2,16 @@
 //!
 //! Invariant: nothing here performs input or output, and nothing here fails but by returning a value.
 
+pub mod attempt;
 pub mod config;
 pub mod defect;
 pub mod dod;
 pub mod edit;
+pub mod event;
 pub mod id;
+pub mod lease;
 pub mod order;
 pub mod protocol;
+pub mod sealed;
 pub mod time;
 pub mod tree;
