@@ -7,7 +7,9 @@
 //!
 //! It does not print, does not read the environment and does not change the working directory.
 
+pub mod engine;
 pub mod executor;
 pub mod model;
+pub mod observe;
 pub mod plan;
 pub mod world;

@@ -64,7 +64,7 @@ pub struct Claim {
     pub token: String,
     /// Boot of the claim.
     pub boot: String,
-    /// The take request, if one asked for it.
+    /// File name of the take request that asked for it, until it is answered.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub request: Option<String>,
     /// The sealed order.
@@ -312,7 +312,10 @@ impl Attempt {
                 });
                 self.gate = None;
             }
-            Event::Answer { request, .. } => {
+            Event::Answer { verb, request, .. } => {
+                if verb == "take" {
+                    self.claim.request = None;
+                }
                 if self.asked.as_ref().is_some_and(|a| a.request == *request) {
                     self.asked = None;
                     self.gate = None;
@@ -396,5 +399,26 @@ impl Wish {
     /// The reverse of [`Wish::name`].
     pub fn parse(word: &str) -> Option<Self> {
         [Self::Finish, Self::Cancel, Self::Requeue].into_iter().find(|w| w.name() == word)
+    }
+}
+
+impl Attempt {
+    /// No command of `run` is running or still to come.
+    pub fn run_is_over(&self) -> bool {
+        let run = |c: &&Command| matches!(c.kind, CommandKind::Run(_));
+        let failed = self.commands.iter().filter(run).any(|c| c.end.is_some() && !c.passed());
+        failed
+            || (self.run_passed() >= self.claim.sealed.run.len()
+                && !self.unended().is_some_and(|c| run(&c)))
+    }
+
+    /// The checks of the present gate, oldest first.
+    pub fn checks(&self) -> &[Command] {
+        self.commands.get(self.gate_after..).unwrap_or_default()
+    }
+
+    /// The identity of one of its commands.
+    pub fn key(&self, number: u32) -> super::protocol::CommandKey {
+        super::protocol::CommandKey { id: self.id.clone(), attempt: self.number, number }
     }
 }

@@ -1,6 +1,107 @@
-//! Pure decisions: facts, policy and time in; actions, reasons and findings out.
+//! Pure decisions: facts, policy and time in; actions, waits and the next look out.
 //!
-//! Invariant: nothing here reads a clock, a disk, the environment or a random source.
+//! Invariants: nothing here reads a clock, a disk, the environment or a random source; one match per
+//! ticket; planning again after the actions were carried out gives nothing.
 
+pub mod action;
+pub mod progress;
+pub mod ready;
+pub mod requests;
+pub mod retry;
 pub mod scope;
+pub mod score;
+pub mod step;
 pub mod verdict;
+
+use crate::model::config::Unsatisfiable;
+use crate::model::id::OrderId;
+use crate::model::index::Index;
+use crate::model::order::State;
+use crate::model::time::{Moment, Tick};
+use action::{Action, Plan};
+use jiff::tz::TimeZone;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What the planner may rely on besides the facts.
+#[derive(Clone, Debug)]
+pub struct Policy {
+    /// Zone of the machine: decides what "today" is.
+    pub zone: TimeZone,
+    /// Commands at once.
+    pub slots: usize,
+    /// Commands at once by group.
+    pub groups: BTreeMap<String, usize>,
+    /// What becomes of an order whose dependency can no longer be satisfied.
+    pub unsatisfiable: Unsatisfiable,
+    /// An unverified upstream does not count as a success.
+    pub require_checks: bool,
+    /// A manual lease without sign of life for so long may be taken over.
+    pub stale_after_ms: u64,
+    /// This run of the process, as leases name it.
+    pub instance: String,
+    /// Host name, as leases name it.
+    pub host: String,
+    /// Whether commands of `run` may be started: the daemon may, a verb may not.
+    pub runs: bool,
+    /// The ledger was just begun: settled tickets are adopted.
+    pub fresh: bool,
+    /// Only these orders are acted on; `None`: all.
+    pub only: Option<OrderId>,
+}
+
+/// Decides what to do about the orders that changed, then fills free slots. At most one order is
+/// claimed for running in a round: the next round sees its consequences.
+pub fn plan(
+    index: &mut Index,
+    changed: &BTreeSet<OrderId>,
+    now: Moment,
+    tick: Tick,
+    policy: &Policy,
+) -> Plan {
+    let mut plan = Plan::default();
+    let mut ids: BTreeSet<OrderId> = changed.clone();
+    ids.extend(ready::due(index, now));
+    for id in &ids {
+        if policy.only.as_ref().is_some_and(|only| only != id) {
+            continue;
+        }
+        let step = step::step(index, id, now, tick, policy);
+        ready::dequeue(index, id);
+        if step.ready {
+            ready::enqueue(index, id, now, policy);
+        }
+        ready::wake_when(index, id, &step.waits);
+        plan.look_at.extend(step.look_at.map(|at| (at, id.clone())));
+        plan.actions.extend(step.actions.into_iter().map(|a| (id.clone(), a)));
+    }
+    if policy.runs
+        && policy.only.is_none()
+        && let Some(id) = ready::best(index, policy)
+        && !plan.actions.iter().any(|(busy, _)| *busy == id)
+    {
+        let mode = crate::model::attempt::Mode::Process;
+        plan.actions.push((id, Action::Claim { mode, request: None, in_place: false }));
+    }
+    plan.wake_at = index.wakes.first().map(|(at, _)| *at);
+    plan
+}
+
+/// Whether anything is left that the daemon can do without a person: what `--drain` waits for.
+pub fn busy(index: &Index) -> bool {
+    let retrying = |id: &OrderId| {
+        let brief = index.tickets.get(id).and_then(|t| t.brief());
+        brief.is_some_and(|b| b.executable && b.retry_at.is_some())
+    };
+    let works = |id: &OrderId| {
+        let attempt = index.tickets.get(id).and_then(|t| t.attempt.as_deref());
+        attempt.is_some_and(|a| a.is_process() || a.asked.is_some() || a.settled.is_some())
+    };
+    index.open.iter().any(works)
+        || !index.ready.is_empty()
+        || index.wakes.iter().any(|(_, id)| retrying(id))
+        || index.tickets.values().any(|t| {
+            State::ALL.into_iter().filter_map(|s| t.place(s)).any(|p| {
+                matches!(p.reading, crate::model::index::Reading::Settling(_))
+            })
+        })
+}

@@ -4,6 +4,9 @@
 //! between any two of them can be simulated; every path is relative to the root; no method follows a
 //! symlink or leaves the root; no method decides anything.
 
+pub mod ledger;
+pub mod store;
+
 use crate::model::protocol::{FromExecutor, ToExecutor};
 use crate::model::time::{Moment, Tick};
 use crate::model::tree::{Change, CommitId, TreeFacts, WorktreeMade};
@@ -112,12 +115,16 @@ pub trait World {
     /// An open file. Dropping it closes it.
     type File;
 
+    /// Absolute path of the root, for the environment of commands.
+    fn root(&self) -> &str;
     /// Wall clock.
     fn now(&self) -> Moment;
     /// Clock that never jumps.
     fn tick(&self) -> Tick;
     /// Who we are.
     fn identity(&self) -> &Identity;
+    /// Name of a user for people; the number when it has none.
+    fn user(&self, uid: u32) -> String;
     /// 64 random bits.
     fn random(&mut self) -> u64;
 
@@ -161,6 +168,8 @@ pub trait World {
 
     /// State of the link to the executor.
     fn executor(&mut self) -> ExecutorLink;
+    /// Starts an executor. It answers later with its `Hello`.
+    fn start_executor(&mut self) -> Result<(), Fault>;
     /// Hands a message to the executor's socket. A lost message is legal.
     fn send(&mut self, message: &ToExecutor) -> Result<(), Fault>;
     /// Messages that have arrived, without waiting.

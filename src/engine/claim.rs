@@ -1,0 +1,463 @@
+//! Claiming: a transaction, each step with its undo, committed by the move into `running/`.
+//!
+//! Invariants: the `claiming` line stands in the ledger before the first step, so that an interrupted
+//! claim is always recognised; undo removes only what this attempt created, never unmerged commits or
+//! dirty files; one order has one lease, made by `link`.
+
+use super::{Engine, Planted, look};
+use crate::model::attempt::{Attempt, Claim, Mode, Place};
+use crate::model::defect::Defect;
+use crate::model::edit;
+use crate::model::event::{Event, sha256_hex};
+use crate::model::id::OrderId;
+use crate::model::index::{Reading, Request};
+use crate::model::lease::{Lease, LeaseMode};
+use crate::model::order::{Order, State, Workspace};
+use crate::model::parse::parse_order;
+use crate::model::paths;
+use crate::model::sealed::{Sealed, SealedCheck, SealedRetry, SealedScope};
+use crate::model::time::Millis;
+use crate::model::tree::WorktreeMade;
+use crate::observe::{self, Arrival};
+use crate::world::store::{Outcome, Snapshot, TICKET_BYTES_MAX, errno, read_whole, relocate};
+use crate::world::{Fault, GitFault, World};
+use std::path::Path;
+
+/// A command that has run so long gets its running stamp; shorter ones skip it.
+const STAMP_AFTER: Millis = Millis(100);
+
+/// Why a claim was not made.
+enum Refusal {
+    /// The ticket changed or somebody was faster.
+    LookAgain,
+    /// The order cannot be claimed as it is.
+    Order(Defect),
+    /// Git failed at a step.
+    Git(GitFault),
+}
+
+impl<W: World> Engine<W> {
+    pub(super) fn claim(
+        &mut self,
+        id: &OrderId,
+        mode: Mode,
+        request: Option<&Request>,
+        in_place: bool,
+    ) -> Result<(), Fault> {
+        let from = if in_place { State::Running } else { State::Pending };
+        let path = paths::ticket(from, id);
+        let Some(snapshot) = read_whole(&mut self.world, &path, TICKET_BYTES_MAX)? else {
+            self.hint(id.clone(), Arrival::Renamed);
+            return Ok(());
+        };
+        let order = match self.readable(id, from, &snapshot) {
+            Ok(order) => order,
+            Err(Refusal::Order(defect)) => return self.not_claimable(id, from, request, &defect),
+            Err(_) => {
+                self.forget(id, from);
+                return Ok(());
+            }
+        };
+        let number = self.next_attempt(id, order.own.attempt)?;
+        let claim = match self.decide(id, &order, &snapshot.bytes, mode, request) {
+            Ok(claim) => claim,
+            Err(git) => {
+                return self.claim_failed(id, None, request, "prepare the worktree", &git);
+            }
+        };
+        self.begin_attempt(id, number, claim);
+        match self.take_hold(id, number, from, &snapshot)? {
+            Ok(()) => Ok(()),
+            Err(Refusal::Git(git)) => {
+                self.claim_failed(id, Some(number), request, "create worktree", &git)
+            }
+            Err(_) => {
+                self.undo_claim(id, "the ticket changed meanwhile")?;
+                self.forget(id, from);
+                Ok(())
+            }
+        }
+    }
+
+    /// The order, if the ticket still says what was planned on, and can be edited faithfully.
+    fn readable(
+        &mut self,
+        id: &OrderId,
+        state: State,
+        snapshot: &Snapshot<W::File>,
+    ) -> Result<Order, Refusal> {
+        let parsed = parse_order(&snapshot.bytes, id.as_str()).map_err(|_| Refusal::LookAgain)?;
+        let brief = observe::brief(&parsed.order, &self.options.config, !parsed.warnings.is_empty());
+        let planned = self.ticket(id).and_then(|t| t.place(state)).map(|p| &p.reading);
+        if planned != Some(&Reading::Order(Box::new(brief))) {
+            return Err(Refusal::LookAgain);
+        }
+        let text = String::from_utf8_lossy(&snapshot.bytes);
+        let trial = [edit::Change::Set(
+            edit::Key::Top("status"),
+            edit::Scalar::Text(State::Running.name().to_owned()),
+        )];
+        edit::edit(&text, &trial).map_err(Refusal::Order)?;
+        Ok(parsed.order)
+    }
+
+    /// Makes the next look read the ticket again.
+    fn forget(&mut self, id: &OrderId, state: State) {
+        self.index.ticket_mut(id).places[state as usize] = None;
+        self.hint(id.clone(), Arrival::Renamed);
+    }
+
+    fn next_attempt(&mut self, id: &OrderId, of_ticket: u32) -> Result<u32, Fault> {
+        let known = self.ticket(id).map_or(0, |t| t.last_attempt);
+        let mut highest = of_ticket.max(known);
+        match self.world.list(&paths::runs(id)) {
+            Ok(entries) => {
+                let numbers = entries.iter().filter_map(|e| e.name.to_str()?.parse::<u32>().ok());
+                highest = numbers.fold(highest, u32::max);
+            }
+            Err(fault) if fault.errno == errno::ENOENT => {}
+            Err(fault) => return Err(fault),
+        }
+        Ok(highest.saturating_add(1))
+    }
+
+    /// Everything that is sealed: decided here, once.
+    fn decide(
+        &mut self,
+        id: &OrderId,
+        order: &Order,
+        bytes: &[u8],
+        mode: Mode,
+        request: Option<&Request>,
+    ) -> Result<Claim, GitFault> {
+        let place = match &order.workspace {
+            Workspace::None => Place::Root,
+            Workspace::Worktree => self.place_of(id, order)?,
+            Workspace::Inherit(other) => self.place_of(other, order)?,
+        };
+        let token = format!("{:016x}{:016x}", self.world.random(), self.world.random());
+        Ok(Claim {
+            mode,
+            place,
+            token,
+            boot: self.world.identity().boot.clone(),
+            request: request.map(|r| r.file.clone()),
+            sealed: self.seal(order, bytes),
+        })
+    }
+
+    fn place_of(&mut self, id: &OrderId, order: &Order) -> Result<Place, GitFault> {
+        let (path, branch) = (id.worktree(), id.branch());
+        let tip = self.world.git_branch(&branch)?;
+        let wanted = order.base.as_deref().or(self.options.config.git.base.as_deref());
+        let base = self.world.git_base(wanted)?;
+        let worktree_existed = tip.is_some() && self.world.git_worktree(&path, &branch)?;
+        Ok(Place::Tree {
+            path,
+            branch,
+            base: base.as_str().to_owned(),
+            branch_existed: tip.is_some(),
+            worktree_existed,
+        })
+    }
+
+    fn seal(&self, order: &Order, bytes: &[u8]) -> Sealed {
+        let config = &self.options.config;
+        let entry = order.dod_id.as_ref().map(|d| (d, self.options.catalogue.get(d)));
+        let mut checks: Vec<SealedCheck> = numbered("check", &order.checks);
+        let mut required_artifacts = Vec::new();
+        if let Some((_, Some(entry))) = entry {
+            for check in &entry.required_checks {
+                checks.extend(numbered(&check.name, &check.commands));
+            }
+            required_artifacts.clone_from(&entry.required_artifacts);
+        }
+        let engine = order.engine.as_ref().and_then(|e| config.engines.get(e));
+        let run = match (order.run.is_empty(), engine) {
+            (true, Some(engine)) => vec![engine.command.clone()],
+            _ => order.run.clone(),
+        };
+        Sealed {
+            digest: sha256_hex(bytes),
+            run,
+            checks,
+            required_artifacts,
+            unknown_dod: entry.filter(|(_, e)| e.is_none()).map(|(d, _)| d.clone()),
+            scope: order
+                .scope
+                .as_ref()
+                .map(|s| SealedScope { allow: s.allow.clone(), deny: s.deny.clone() }),
+            max_files: order.diff_budget.max_files,
+            max_loc: order.diff_budget.max_loc,
+            retry: SealedRetry::of(&order.retry),
+            timeout_ms: order.timeout.unwrap_or(config.timeout).0,
+            idle_timeout_ms: order.idle_timeout.or(config.idle_timeout).map(|m| m.0),
+            check_timeout_ms: order.check_timeout.unwrap_or(config.check_timeout).0,
+            env: order.env.keys().cloned().collect(),
+            group: order.group.clone(),
+            epic: order.epic_id.clone(),
+            retries: order.own.retries,
+            verify_fails: order.own.verify_fails,
+        }
+    }
+
+    fn begin_attempt(&mut self, id: &OrderId, number: u32, claim: Claim) {
+        let (tick, now) = self.look_context();
+        let attempt = Attempt::begin(id, number, now, claim.clone());
+        let ticket = self.index.ticket_mut(id);
+        ticket.attempt = Some(Box::new(attempt));
+        ticket.last_attempt = number;
+        ticket.stamp_at = tick.after(STAMP_AFTER);
+        self.index.open.insert(id.clone());
+        self.record(id, Some(number), Event::Claiming(Box::new(claim)));
+    }
+
+    /// The steps: line, lease, worktree, move.
+    fn take_hold(
+        &mut self,
+        id: &OrderId,
+        number: u32,
+        from: State,
+        snapshot: &Snapshot<W::File>,
+    ) -> Result<Result<(), Refusal>, Fault> {
+        self.ledger.flush(&mut self.world)?;
+        if !self.link_lease(id)? {
+            return Ok(Err(Refusal::LookAgain));
+        }
+        if let Err(git) = self.make_worktree(id, number)? {
+            return Ok(Err(Refusal::Git(git)));
+        }
+        self.hint(id.clone(), Arrival::Unsure);
+        if from == State::Running {
+            return Ok(Ok(()));
+        }
+        let to = paths::ticket(State::Running, id);
+        let moved = relocate(&mut self.world, &snapshot.path, &to, snapshot.stat.inode)?;
+        self.changed(&snapshot.path);
+        self.changed(&to);
+        Ok(if moved == Outcome::Done { Ok(()) } else { Err(Refusal::LookAgain) })
+    }
+
+    fn make_worktree(&mut self, id: &OrderId, number: u32) -> Result<Result<(), GitFault>, Fault> {
+        let Some(attempt) = self.ticket(id).and_then(|t| t.attempt.clone()) else {
+            return Ok(Ok(()));
+        };
+        let (Place::Tree { path, branch, .. }, Some(base)) =
+            (&attempt.claim.place, attempt.base())
+        else {
+            return Ok(Ok(()));
+        };
+        self.ledger.sync(&mut self.world)?;
+        let dir = self.ensure_run_dir(id, number)?;
+        let rules = match self.world.git_excludes() {
+            Ok(rules) => rules,
+            Err(git) => return Ok(Err(git)),
+        };
+        crate::world::store::put_derived(&mut self.world, &dir.join(paths::EXCLUDES), &rules)?;
+        Ok(match self.world.git_add(path, branch, &base) {
+            Ok(made) => {
+                if let Some(aside) = made.moved_aside {
+                    self.notes.push(format!("{id}: what stood in the way of {path} is now {aside}"));
+                }
+                Ok(())
+            }
+            Err(git) => Err(git),
+        })
+    }
+
+    /// The lease of the open attempt. `false` when the lock exists already.
+    fn link_lease(&mut self, id: &OrderId) -> Result<bool, Fault> {
+        let Some(attempt) = self.ticket(id).and_then(|t| t.attempt.as_deref()) else {
+            return Ok(false);
+        };
+        let (mode, number) = (attempt.claim.mode.clone(), attempt.number);
+        let lock = paths::lock(id);
+        self.changed(&lock);
+        if let Mode::Manual(holder) = mode {
+            let text = self.lease_text(LeaseMode::Manual { attempt: number, holder });
+            let store = crate::world::store::write_beside;
+            let temp = store(&mut self.world, &lock, text.as_bytes(), 0o644)?;
+            let linked = link(&mut self.world, &temp, &lock);
+            self.world.unlink(&temp)?;
+            return linked;
+        }
+        let file = self.instance_file(false)?;
+        match self.world.link(&file, &lock) {
+            Err(fault) if fault.errno == errno::EMLINK || fault.errno == errno::ENOENT => {
+                let file = self.instance_file(true)?;
+                link(&mut self.world, &file, &lock)
+            }
+            Ok(()) => Ok(true),
+            Err(fault) => resolve_link(&mut self.world, &file, &lock, fault),
+        }
+    }
+
+    fn lease_text(&self, mode: LeaseMode) -> String {
+        let who = self.world.identity();
+        let lease = Lease {
+            mode,
+            pid: who.pid,
+            start_time: who.start_time,
+            user: who.user.clone(),
+            host: who.host.clone(),
+            boot: who.boot.clone(),
+            instance: who.instance.clone(),
+        };
+        lease.render(self.world.now(), &self.options.policy.zone)
+    }
+
+    /// The synced file that the process leases of this instance are links to.
+    fn instance_file(&mut self, renew: bool) -> Result<std::path::PathBuf, Fault> {
+        let generation = match &self.lease_file {
+            Some((path, _)) if !renew => return Ok(path.clone()),
+            Some((_, generation)) => generation + 1,
+            None => 0,
+        };
+        let path = paths::instance_lease(&self.world.identity().instance, generation);
+        let text = self.lease_text(LeaseMode::Process);
+        match crate::world::store::publish(&mut self.world, &path, text.as_bytes(), 0o644) {
+            Ok(()) => {}
+            Err(fault) if fault.errno == errno::EEXIST => {}
+            Err(fault) => return Err(fault),
+        }
+        self.changed(&path);
+        self.lease_file = Some((path.clone(), generation));
+        Ok(path)
+    }
+
+    /// Gives a running order a lease of this instance, in place.
+    pub(super) fn adopt_lease(&mut self, id: &OrderId) -> Result<(), Fault> {
+        let lock = paths::lock(id);
+        self.hint(id.clone(), Arrival::Unsure);
+        if self.world.stat(&lock)?.is_none() {
+            self.link_lease(id)?;
+            return Ok(());
+        }
+        let file = self.instance_file(false)?;
+        let temp = lock.with_file_name(format!(".{id}.lock.{:016x}", self.world.random()));
+        self.world.link(&file, &temp)?;
+        let exchanged = self.world.exchange(&temp, &lock);
+        self.world.unlink(&temp)?;
+        self.changed(&lock);
+        match exchanged {
+            Err(fault) if fault.errno != errno::ENOENT => Err(fault),
+            _ => Ok(()),
+        }
+    }
+
+    /// Removes a lock of ours that no attempt owns.
+    pub(super) fn drop_lease(&mut self, id: &OrderId) -> Result<(), Fault> {
+        let lock = paths::lock(id);
+        self.hint(id.clone(), Arrival::Unsure);
+        self.changed(&lock);
+        match self.world.unlink(&lock) {
+            Err(fault) if fault.errno != errno::ENOENT => Err(fault),
+            _ => Ok(()),
+        }
+    }
+
+    /// Undoes an interrupted claim: worktree, lease, then the line that ends the attempt.
+    pub(super) fn undo_claim(&mut self, id: &OrderId, reason: &str) -> Result<(), Fault> {
+        let Some(attempt) = self.ticket(id).and_then(|t| t.attempt.clone()) else { return Ok(()) };
+        self.remove_created(id, &attempt);
+        if self.options.faults != Planted::UndoKeepsLease {
+            self.drop_lease(id)?;
+        }
+        self.record(id, Some(attempt.number), Event::Released { reason: reason.to_owned() });
+        self.index.open.remove(id);
+        let ticket = self.index.ticket_mut(id);
+        ticket.attempt = None;
+        ticket.seen = crate::model::index::Seen::Pending;
+        self.hint(id.clone(), Arrival::Unsure);
+        Ok(())
+    }
+
+    /// Removes the worktree and branch this attempt created; what cannot be removed safely stays.
+    pub(super) fn remove_created(&mut self, id: &OrderId, attempt: &Attempt) {
+        let Place::Tree { path, branch, branch_existed, worktree_existed, .. } =
+            &attempt.claim.place
+        else {
+            return;
+        };
+        let Some(base) = attempt.base() else { return };
+        let made = WorktreeMade {
+            branch_created: !branch_existed,
+            worktree_created: !worktree_existed,
+            moved_aside: None,
+        };
+        if let Err(git) = self.world.git_remove(path, branch, &base, &made) {
+            self.notes.push(format!("{id}: the worktree stays: {git}"));
+        }
+    }
+
+    /// A claim that git refused: undone, explained, and not tried again until the ticket changes.
+    fn claim_failed(
+        &mut self,
+        id: &OrderId,
+        attempt: Option<u32>,
+        request: Option<&Request>,
+        step: &str,
+        git: &GitFault,
+    ) -> Result<(), Fault> {
+        let mut text = format!("✗ Failed to {step}: {}\nExecuting rollback...", git.cause);
+        if attempt.is_some() {
+            self.undo_claim(id, &format!("failed to {step}: {}", git.cause))?;
+            text.push_str("\n  released the lease\n  removed what this attempt had created");
+        }
+        text.push_str("\n✓ Rollback completed");
+        let defect = Defect::whole("cannot-claim", format!("failed to {step}: {}", git.cause));
+        match request {
+            Some(request) => self.refuse(id, request, 1, &text),
+            None => self.not_claimable(id, State::Pending, None, &defect),
+        }
+    }
+
+    /// The order cannot be claimed as it is; said once, until the ticket changes.
+    fn not_claimable(
+        &mut self,
+        id: &OrderId,
+        state: State,
+        request: Option<&Request>,
+        defect: &Defect,
+    ) -> Result<(), Fault> {
+        if let Some(request) = request {
+            return self.refuse(id, request, 4, &defect.to_string());
+        }
+        if let Some(place) = self.index.ticket_mut(id).places[state as usize].as_deref_mut() {
+            place.reading = Reading::Refused(Box::new([defect.clone()]));
+        }
+        self.replan.insert(id.clone());
+        let _ = look(&self.options.config, self.world.tick(), self.world.now());
+        Ok(())
+    }
+}
+
+fn numbered(name: &str, commands: &[String]) -> Vec<SealedCheck> {
+    let one = commands.len() == 1;
+    let named = commands.iter().enumerate().map(|(i, command)| SealedCheck {
+        name: if one { name.to_owned() } else { format!("{name}-{}", i + 1) },
+        command: command.clone(),
+    });
+    named.collect()
+}
+
+fn link<W: World>(world: &mut W, from: &Path, to: &Path) -> Result<bool, Fault> {
+    match world.link(from, to) {
+        Ok(()) => Ok(true),
+        Err(fault) => resolve_link(world, from, to, fault),
+    }
+}
+
+/// After a failed link: the reply can be lost, so the inodes decide.
+fn resolve_link<W: World>(
+    world: &mut W,
+    from: &Path,
+    to: &Path,
+    fault: Fault,
+) -> Result<bool, Fault> {
+    let ours = world.stat(from)?.map(|s| s.inode);
+    match world.stat(to)?.map(|s| s.inode) {
+        Some(there) => Ok(Some(there) == ours),
+        None => Err(fault),
+    }
+}

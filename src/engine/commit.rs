@@ -1,0 +1,193 @@
+//! Making things durable in groups, then letting go what waited for it.
+//!
+//! Invariants: the ledger is synced before a start is sent and before a settlement is carried out;
+//! directories are synced before an answer is recorded; starts go first, since a command is waiting.
+
+use super::{Answer, Engine, Planted};
+use crate::model::attempt::Attempt;
+use crate::model::event::Event;
+use crate::model::id::OrderId;
+use crate::model::index::{ExecutorFact, ExecutorState, Seen};
+use crate::model::order::State;
+use crate::model::paths;
+use crate::model::protocol::ToExecutor;
+use crate::world::store::{errno, write_all};
+use crate::world::{Fault, World};
+use std::path::{Path, PathBuf};
+
+impl<W: World> Engine<W> {
+    /// Makes everything durable; whether that gave anything new to plan.
+    pub(super) fn commit(&mut self) -> Result<bool, Fault> {
+        let planted = self.options.faults;
+        self.ledger.flush(&mut self.world)?;
+        if planted != Planted::StartWithoutSync {
+            self.ledger.sync(&mut self.world)?;
+        }
+        self.send();
+        let advanced = self.ledger.head().0 > self.index.durable_seq;
+        if advanced {
+            self.index.durable_seq = self.ledger.head().0;
+            self.replan_settled();
+        }
+        self.write_logs()?;
+        if !self.replan.is_empty() {
+            return Ok(true);
+        }
+        self.sync_dirs()?;
+        let answered = !self.answers.is_empty();
+        for ((id, request), answer) in std::mem::take(&mut self.answers) {
+            self.record_answer(&id, request, answer);
+        }
+        if self.ledger.wants_segment() {
+            self.begin_segment()?;
+        }
+        Ok(answered)
+    }
+
+    fn replan_settled(&mut self) {
+        let settled = |id: &&OrderId| {
+            let attempt = self.index.tickets.get(*id).and_then(|t| t.attempt.as_deref());
+            attempt.is_some_and(|a| a.settled.is_some())
+        };
+        let ids: Vec<OrderId> = self.index.open.iter().filter(settled).cloned().collect();
+        self.replan.extend(ids);
+    }
+
+    /// Hands waiting messages to the executor. Starts that cannot be sent are sent again when it says
+    /// what it knows.
+    fn send(&mut self) {
+        for message in std::mem::take(&mut self.outbox) {
+            let up = self.index.executor_state == ExecutorState::Up;
+            let sent = up && self.world.send(&message).is_ok();
+            match (&message, sent) {
+                (ToExecutor::Start(start), true) => {
+                    self.index.executor.insert(start.key.clone(), ExecutorFact::Sent);
+                }
+                (ToExecutor::Ack { .. }, _) | (_, true) => {}
+                (_, false) => {}
+            }
+        }
+    }
+
+    fn sync_dirs(&mut self) -> Result<(), Fault> {
+        if self.options.faults == Planted::AnswerWithoutSync {
+            self.dirs.clear();
+            return Ok(());
+        }
+        while let Some(dir) = self.dirs.first().cloned() {
+            match self.world.sync_dir(&dir) {
+                Ok(()) => {}
+                Err(fault) if fault.errno == errno::ENOENT => {}
+                Err(fault) => return Err(fault),
+            }
+            self.dirs.remove(&dir);
+        }
+        Ok(())
+    }
+
+    /// Notes that the directory of a path has changed.
+    pub(super) fn changed(&mut self, path: &Path) {
+        if let Some(dir) = path.parent() {
+            self.dirs.insert(dir.to_owned());
+        }
+    }
+
+    /// Queues the answer to a request until what it promises is durable.
+    pub(super) fn answer(
+        &mut self,
+        id: &OrderId,
+        attempt: Option<u32>,
+        verb: &str,
+        request: &str,
+        code: u8,
+        text: String,
+    ) {
+        let answer = Answer { attempt, verb: verb.to_owned(), code, text };
+        self.answers.insert((id.clone(), request.to_owned()), answer);
+    }
+
+    fn record_answer(&mut self, id: &OrderId, request: String, answer: Answer) {
+        let Answer { attempt, verb, code, text } = answer;
+        self.record(id, attempt, Event::Answer { verb, request, code, text });
+        let settled = |a: &Attempt| a.settled.is_some();
+        let over = self.ticket(id).is_some_and(|t| {
+            t.attempt.as_deref().is_some_and(settled)
+                && t.lease.is_none()
+                && t.attempt.as_deref().is_some_and(|a| a.settled.as_ref().map(|s| s.state()) == t.state())
+        });
+        if over {
+            self.close(id);
+        }
+    }
+
+    /// Forgets an attempt whose settlement is carried out.
+    pub(super) fn close(&mut self, id: &OrderId) {
+        self.index.open.remove(id);
+        let ticket = self.index.ticket_mut(id);
+        let Some(attempt) = ticket.attempt.take() else { return };
+        ticket.last_attempt = ticket.last_attempt.max(attempt.number);
+        ticket.seen = match attempt.settled.map(|s| s.state()) {
+            Some(State::Done) => Seen::Settled(State::Done),
+            Some(State::Failed) => Seen::Settled(State::Failed),
+            _ => Seen::Pending,
+        };
+        self.index.executor.retain(|key, _| key.id != id.as_str());
+        self.replan.insert(id.clone());
+        self.replan.extend(self.index.dependants.get(id).into_iter().flatten().cloned());
+    }
+
+    pub(super) fn begin_segment(&mut self) -> Result<(), Fault> {
+        let open = self.index.open.iter().filter_map(|id| {
+            self.index.tickets.get(id).and_then(|t| t.attempt.as_deref()).cloned()
+        });
+        let open: Vec<Attempt> = open.collect();
+        let at = self.world.now();
+        self.ledger.begin_segment(&mut self.world, at, open)?;
+        self.index.durable_seq = self.ledger.head().0;
+        Ok(())
+    }
+
+    /// Appends the gathered lines to the execution logs: derived, unsynced.
+    fn write_logs(&mut self) -> Result<(), Fault> {
+        for (id, text) in std::mem::take(&mut self.logs) {
+            let path = paths::execution_log(&id);
+            let file = match self.world.append(&path, 0o644) {
+                Ok(file) => file,
+                Err(fault) if fault.errno == errno::ENOENT => {
+                    self.ensure_dir(&paths::runs(&id))?;
+                    self.world.append(&path, 0o644)?
+                }
+                Err(fault) => return Err(fault),
+            };
+            write_all(&mut self.world, &file, text.as_bytes())?;
+        }
+        Ok(())
+    }
+
+    /// Makes a directory unless it is there.
+    pub(super) fn ensure_dir(&mut self, dir: &Path) -> Result<(), Fault> {
+        match self.world.mkdir(dir) {
+            Ok(()) => {
+                self.changed(dir);
+                Ok(())
+            }
+            Err(fault) if fault.errno == errno::EEXIST => Ok(()),
+            Err(fault) => Err(fault),
+        }
+    }
+
+    /// Makes the run directory of an attempt unless it is there.
+    pub(super) fn ensure_run_dir(&mut self, id: &OrderId, attempt: u32) -> Result<PathBuf, Fault> {
+        let dir = paths::run(id, attempt);
+        match self.world.mkdir(&dir) {
+            Ok(()) => self.changed(&dir),
+            Err(fault) if fault.errno == errno::EEXIST => {}
+            Err(fault) if fault.errno == errno::ENOENT => {
+                self.ensure_dir(&paths::runs(id))?;
+                self.ensure_dir(&dir)?;
+            }
+            Err(fault) => return Err(fault),
+        }
+        Ok(dir)
+    }
+}

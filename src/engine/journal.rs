@@ -1,0 +1,120 @@
+//! `execution.log`: the audit log of one order, for people, derived from the ledger's events.
+//!
+//! Invariants: one whole line per fact: local time, actor, event padded to 15, text; control characters
+//! are escaped; lines are only ever appended.
+
+use super::Engine;
+use crate::model::attempt::{CommandEnd, Mode};
+use crate::model::event::Event;
+use crate::model::id::OrderId;
+use crate::model::protocol::{Cause, End};
+use crate::model::time::Moment;
+use crate::world::World;
+
+impl<W: World> Engine<W> {
+    pub(super) fn log_event(
+        &mut self,
+        id: &OrderId,
+        attempt: Option<u32>,
+        event: &Event,
+        at: Moment,
+    ) {
+        let Some((actor, name, text)) = words(attempt, event) else { return };
+        let time = at.local(&self.options.policy.zone);
+        let line = format!("{time} | {:<9} | {name:<15} | {}\n", format!("[{actor}]"), escape(&text));
+        self.logs.entry(id.clone()).or_default().push_str(&line);
+    }
+}
+
+/// Control characters as `\u{..}`, so that a line stays a line.
+pub fn escape(text: &str) -> String {
+    if !text.chars().any(char::is_control) {
+        return text.to_owned();
+    }
+    text.chars()
+        .flat_map(|c| {
+            let plain = (!c.is_control()).then_some(c);
+            let escaped = c.is_control().then(|| c.escape_default());
+            plain.into_iter().chain(escaped.into_iter().flatten())
+        })
+        .collect()
+}
+
+fn words(attempt: Option<u32>, event: &Event) -> Option<(&'static str, &'static str, String)> {
+    let n = attempt.unwrap_or(0);
+    Some(match event {
+        Event::Claiming(claim) => match &claim.mode {
+            Mode::Process => ("SYSTEM", "CLAIMED", format!("attempt {n} by the daemon")),
+            Mode::Manual(h) => ("SYSTEM", "CLAIMED", format!("attempt {n} by {} (uid {})", h.name, h.uid)),
+        },
+        Event::Claimed => ("SYSTEM", "TAKEN", format!("attempt {n}")),
+        Event::Released { reason } => ("SYSTEM", "ROLLED_BACK", format!("attempt {n}: {reason}")),
+        Event::Started { number, name, .. } => {
+            ("SYSTEM", "JOB_STARTED", format!("attempt {n}, command {number} ({name})"))
+        }
+        Event::Ended { number, end } => ended(n, *number, end),
+        Event::Gate(gate) if gate.unmet.is_empty() && gate.violations.is_empty() => return None,
+        Event::Gate(gate) => {
+            let texts: Vec<&str> =
+                gate.unmet.iter().chain(&gate.violations).map(String::as_str).collect();
+            ("GATE", "GATE_BLOCKED", texts.join("; "))
+        }
+        Event::Verdict { result, reason, .. } => {
+            ("GATE", "VERDICT", format!("attempt {n}: {} ({reason})", result.to_uppercase()))
+        }
+        Event::Settled { state, result, reason, retry_at } => match retry_at {
+            Some(at) => ("SYSTEM", "RETRY", format!("attempt {n}: {reason}; again at {at}")),
+            None => ("SYSTEM", "JOB_COMPLETED", format!("to {state}/: {result} ({reason})")),
+        },
+        Event::Request { verb, by, .. } => {
+            ("REQUEST", "ASKED", format!("{verb} by {} (uid {})", by.name, by.uid))
+        }
+        Event::Answer { verb, code, text, .. } => {
+            ("REQUEST", "ANSWERED", format!("{verb}: {text} (exit {code})"))
+        }
+        Event::PutBack { from, to, reason } => {
+            ("SYSTEM", "PUT_BACK", format!("from {from}/ to {to}/ {reason}"))
+        }
+        Event::Requeued { reason } => ("SYSTEM", "REQUEUED", reason.clone()),
+        Event::Held { reason } => ("SYSTEM", "HELD", reason.clone()),
+        Event::Unheld => ("SYSTEM", "UNHELD", String::new()),
+        Event::Epic { epic, status } => ("SYSTEM", "EPIC", format!("{epic} is {status}")),
+        Event::Checkpoint { .. } | Event::Intake | Event::Withdrawn | Event::Adopted { .. } => {
+            return None;
+        }
+    })
+}
+
+fn ended(n: u32, number: u32, end: &CommandEnd) -> (&'static str, &'static str, String) {
+    let CommandEnd::Seen(end) = end else {
+        let text = format!("attempt {n}, command {number}: nobody saw its end");
+        return ("SYSTEM", "LOST", text);
+    };
+    let name = if end.cause == Cause::Exited && end.exit == Some(0) { "COMPLETED" } else { "FAILED" };
+    ("SYSTEM", name, format!("attempt {n}, command {number}: {}", end_text(end)))
+}
+
+/// How a command ended, in words.
+pub fn end_text(end: &End) -> String {
+    let how = match (end.exit, end.signal) {
+        (Some(status), _) => format!("exit {status}"),
+        (None, Some(signal)) => format!("signal {signal}"),
+        (None, None) => "not started".to_owned(),
+    };
+    let seconds = end.ended_ms.saturating_sub(end.started_ms).max(0);
+    let took = format!("{}.{}s", seconds / 1000, seconds % 1000 / 100);
+    let cause = match end.cause {
+        Cause::Exited => String::new(),
+        Cause::Timeout => ", it ran past its timeout".to_owned(),
+        Cause::IdleTimeout => ", it was silent past its idle_timeout".to_owned(),
+        Cause::OutputLimit => ", it wrote more than log.max".to_owned(),
+        Cause::Stopped => ", stopped".to_owned(),
+        Cause::Shutdown => ", the executor was stopped".to_owned(),
+        Cause::CouldNotStart => format!(", {}", end.detail.as_deref().unwrap_or("no detail")),
+    };
+    let rest = match end.leftovers {
+        0 => String::new(),
+        n => format!(", {n} left-over processes ended"),
+    };
+    format!("{how} after {took}{cause}{rest}")
+}

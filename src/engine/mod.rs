@@ -1,0 +1,267 @@
+//! The one loop: observe what changed, plan, perform, make durable, answer. The daemon runs it for ever,
+//! a verb runs it for one ticket while no daemon does, the simulator runs it on a simulated disk.
+//!
+//! Invariants: an event is a hint and only marks an id to be looked at; starts wait for one shared
+//! sync, answers for the sync of what they promise; a disk fault ends the turn, and the engine is then
+//! opened anew from the disk: there is no other recovery.
+
+mod claim;
+mod commit;
+mod gate;
+mod journal;
+mod requests;
+mod scan;
+mod settle;
+mod start;
+mod tickets;
+
+use crate::model::config::Config;
+use crate::model::dod::DodEntry;
+use crate::model::event::Event;
+use crate::model::id::OrderId;
+use crate::model::index::{ExecutorState, Index, Ticket};
+use crate::model::protocol::ToExecutor;
+use crate::model::time::{Moment, Tick};
+use crate::observe::{Arrival, Look};
+use crate::plan::action::Action;
+use crate::plan::{self, Policy};
+use crate::world::ledger::Ledger;
+use crate::world::{Fault, World};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
+/// Ids looked at before the loop turns to planning and starting again.
+const LOOKS_MAX: usize = 64;
+
+/// Rounds of one turn; a turn that needs more goes on in the next one.
+const ROUNDS_MAX: usize = 10_000;
+
+/// What an engine is opened with.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Configuration.
+    pub config: Config,
+    /// DoD catalogue by id.
+    pub catalogue: BTreeMap<String, DodEntry>,
+    /// Policy for the planner.
+    pub policy: Policy,
+    /// Planted bugs, for proving that the simulator finds them. None in production.
+    pub faults: Planted,
+}
+
+/// Bugs that can be switched on at run time, to prove that the tests find them.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Planted {
+    /// None.
+    #[default]
+    None,
+    /// The ledger is not synced before a start.
+    StartWithoutSync,
+    /// A settlement is carried out before its line is durable.
+    SettleWithoutSync,
+    /// The lease stays when a claim is undone.
+    UndoKeepsLease,
+    /// A leftover claim is forgotten instead of undone.
+    UndoSkipped,
+    /// A manual lease is stolen because it is old.
+    StealByAge,
+    /// A stamp is a plain rename over the ticket.
+    StampByRename,
+    /// An attempt is begun beside a living one.
+    SecondAttempt,
+    /// Dependencies that are unknown count as met.
+    UnknownIsMet,
+    /// A command whose end nobody saw is started again.
+    RestartLost,
+    /// The directories are not synced before an answer.
+    AnswerWithoutSync,
+    /// The lease is released while the ticket is still in `running/`.
+    ReleaseEarly,
+    /// A withdrawn take is granted.
+    GrantWithdrawn,
+    /// A move by hand to `done/` counts as settled.
+    TrustHand,
+}
+
+/// An answer that waits for what it promises to be durable.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Answer {
+    attempt: Option<u32>,
+    verb: String,
+    code: u8,
+    text: String,
+}
+
+/// What a turn leaves for later.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Turn {
+    /// Look again when the wall clock says so.
+    pub wake_at: Option<Moment>,
+    /// Look again when the steady clock says so.
+    pub look_at: Option<Tick>,
+}
+
+/// The loop and its state. Everything in it can be read back from the disk.
+pub struct Engine<W: World> {
+    /// The machine.
+    pub world: W,
+    /// The facts.
+    pub index: Index,
+    /// What it was opened with.
+    pub options: Options,
+    ledger: Ledger<W::File>,
+    dirty: BTreeMap<OrderId, Arrival>,
+    replan: BTreeSet<OrderId>,
+    requests: BTreeMap<String, (Arrival, Option<Tick>)>,
+    look_at: BTreeSet<(Tick, OrderId)>,
+    outbox: Vec<ToExecutor>,
+    unsynced_ends: BTreeSet<OrderId>,
+    answers: BTreeMap<(OrderId, String), Answer>,
+    dirs: BTreeSet<PathBuf>,
+    logs: BTreeMap<OrderId, String>,
+    lease_file: Option<(PathBuf, u32)>,
+    notes: Vec<String>,
+    wake_at: Option<Moment>,
+}
+
+impl<W: World> Engine<W> {
+    /// Marks an id to be looked at.
+    pub fn hint(&mut self, id: OrderId, arrival: Arrival) {
+        let known = self.dirty.entry(id).or_insert(arrival);
+        *known = (*known).max(arrival);
+    }
+
+    /// Marks a name in `control/` to be looked at.
+    pub fn hint_request(&mut self, file: String, arrival: Arrival) {
+        let known = self.requests.entry(file).or_insert((arrival, None));
+        known.0 = known.0.max(arrival);
+    }
+
+    /// One turn: works until nothing is left to do now.
+    pub fn turn(&mut self) -> Result<Turn, Fault> {
+        for _ in 0..ROUNDS_MAX {
+            self.take_messages();
+            self.look()?;
+            let acted = self.round()?;
+            if !acted && self.dirty.is_empty() && self.replan.is_empty() && !self.commit()? {
+                break;
+            }
+        }
+        Ok(Turn { wake_at: self.wake_at, look_at: self.next_look() })
+    }
+
+    /// Plans what changed and carries it out; whether there was anything.
+    fn round(&mut self) -> Result<bool, Fault> {
+        let (now, tick) = (self.world.now(), self.world.tick());
+        let changed = std::mem::take(&mut self.replan);
+        let plan = plan::plan(&mut self.index, &changed, now, tick, &self.options.policy);
+        self.wake_at = plan.wake_at;
+        self.look_at.extend(plan.look_at);
+        let acted = !plan.actions.is_empty();
+        for (id, action) in plan.actions {
+            self.perform(&id, action)?;
+        }
+        Ok(acted)
+    }
+
+    fn perform(&mut self, id: &OrderId, action: Action) -> Result<(), Fault> {
+        match action {
+            Action::Intake => self.note_intake(id),
+            Action::Withdraw => self.withdraw(id),
+            Action::Why { state, text, refusal } => self.write_why(id, state, &text, refusal)?,
+            Action::ClearWhy { state } => self.clear_why(id, state)?,
+            Action::Claim { mode, request, in_place } => {
+                self.claim(id, mode, request.as_ref(), in_place)?;
+            }
+            Action::CompleteTake => self.complete_take(id)?,
+            Action::AnswerTake => self.answer_take(id),
+            Action::UndoClaim { reason } => self.undo_claim(id, &reason)?,
+            Action::AdoptLease => self.adopt_lease(id)?,
+            Action::DropLease => self.drop_lease(id)?,
+            Action::Start { kind } => self.start(id, kind)?,
+            Action::Resend => self.resend(id)?,
+            Action::Stop => self.stop(id),
+            Action::Sweep => self.sweep(id),
+            Action::RecordEnd { end } => self.record_end(id, end),
+            Action::OpenGate => self.open_gate(id)?,
+            Action::Judge => self.judge(id)?,
+            Action::Settle { state, result, reason, retry_at } => {
+                self.settle(id, state, result, reason, retry_at);
+            }
+            Action::CarryOut => self.carry_out(id)?,
+            Action::Release => self.release(id)?,
+            Action::SettleUnrun { from, result, reason, request } => {
+                self.settle_unrun(id, from, &result, &reason, request.as_ref())?;
+            }
+            Action::AdoptSettled { state } => self.adopt_settled(id, state)?,
+            Action::PutBack { from, to, why } => self.put_back(id, from, to, &why)?,
+            Action::PullBack { from, wish } => self.pull_back(id, from, wish)?,
+            Action::Requeue { from, request } => self.requeue(id, from, request.as_ref())?,
+            Action::Hold { reason, request } => self.hold(id, reason, &request)?,
+            Action::Accept { request, wish, options, by } => {
+                self.accept(id, &request, wish, options, by)?;
+            }
+            Action::Takeover { request } => self.takeover(id, &request)?,
+            Action::Refuse { request, code, text } => self.refuse(id, &request, code, &text)?,
+            Action::RefuseAsked { code, text } => self.refuse_asked(id, code, &text)?,
+            Action::DropDouble { earlier } => self.drop_double(id, earlier)?,
+            Action::StampRunning => self.stamp_running(id)?,
+        }
+        Ok(())
+    }
+
+    /// Adds a ledger line and takes it into account at once.
+    fn record(&mut self, id: &OrderId, attempt: Option<u32>, event: Event) -> (u64, String) {
+        let at = self.world.now();
+        let (seq, hash) = self.ledger.add(at, Some(id.as_str()), attempt, event.clone());
+        if let Some(open) = self.index.ticket_mut(id).attempt.as_deref_mut()
+            && attempt == Some(open.number)
+        {
+            open.apply(at, &event, seq, &hash);
+        }
+        self.log_event(id, attempt, &event, at);
+        self.replan.insert(id.clone());
+        (seq, hash)
+    }
+
+    fn ticket(&self, id: &OrderId) -> Option<&Ticket> {
+        self.index.tickets.get(id)
+    }
+
+    fn look_context(&self) -> (Tick, Moment) {
+        (self.world.tick(), self.world.now())
+    }
+
+    fn next_look(&self) -> Option<Tick> {
+        let requests = self.requests.values().filter_map(|(_, at)| *at).min();
+        let tickets = self.look_at.first().map(|(at, _)| *at);
+        requests.into_iter().chain(tickets).min()
+    }
+
+    /// Lines for the daemon's own log since the last call.
+    pub fn notes(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.notes)
+    }
+
+    /// Nothing is left that can be done without a person.
+    pub fn is_drained(&self) -> bool {
+        self.requests.is_empty()
+            && self.dirty.is_empty()
+            && self.answers.is_empty()
+            && !plan::busy(&self.index)
+    }
+
+    /// Commands that run, as far as is known.
+    pub fn running(&self) -> usize {
+        self.index.slots_taken().0
+    }
+
+    /// The executor has said `Hello`.
+    pub fn executor_up(&self) -> bool {
+        self.index.executor_state == ExecutorState::Up
+    }
+}
+
+pub(crate) fn look<'a>(config: &'a Config, tick: Tick, now: Moment) -> Look<'a> {
+    Look { config, tick, now }
+}

@@ -1,0 +1,243 @@
+//! Requests: consumed by one rename, carried on after a crash, answered once.
+//!
+//! Invariants: a request binds one attempt only; its answer is one ledger line with its hex; a refused
+//! one leaves `<request>.why`; a take becomes a hold only by the rename of its request, so whoever
+//! withdraws it first has withdrawn it.
+
+use super::settle::set;
+use super::{Engine, Planted};
+use crate::model::attempt::{Holder, Options, Wish};
+use crate::model::edit::{Scalar, own_changes};
+use crate::model::event::Event;
+use crate::model::id::OrderId;
+use crate::model::index::{Request, Seen};
+use crate::model::order::{OwnKeys, State};
+use crate::model::paths;
+use crate::model::request::parse_request_name;
+use crate::world::store::{Outcome, errno, put_derived, relocate};
+use crate::world::{Fault, World};
+use std::path::{Path, PathBuf};
+
+fn control(file: &str) -> PathBuf {
+    Path::new(paths::CONTROL).join(file)
+}
+
+impl<W: World> Engine<W> {
+    /// Renames a request out of `control/`. `false`: it was withdrawn.
+    fn consume(&mut self, id: &OrderId, file: &str, to: &Path) -> Result<bool, Fault> {
+        let from = control(file);
+        self.changed(&from);
+        self.changed(to);
+        let renamed = self.world.rename(&from, to);
+        let here = self.world.stat(to)?.is_some();
+        self.index.ticket_mut(id).requests.retain(|r| r.file != file);
+        match renamed {
+            Ok(()) => Ok(true),
+            Err(fault) if fault.errno == errno::ENOENT => Ok(here),
+            Err(fault) if fault.errno == errno::EEXIST => {
+                self.world.unlink(&from)?;
+                Ok(true)
+            }
+            Err(fault) => Err(fault),
+        }
+    }
+
+    /// Consumes a request that binds no attempt.
+    pub(super) fn consume_unbound(&mut self, id: &OrderId, request: &Request) -> Result<(), Fault> {
+        let to = Path::new(paths::ANSWERED).join(&request.file);
+        self.consume(id, &request.file, &to)?;
+        Ok(())
+    }
+
+    /// Completes a person's claim: its request is consumed, or it was withdrawn.
+    pub(super) fn complete_take(&mut self, id: &OrderId) -> Result<(), Fault> {
+        let Some(attempt) = self.ticket(id).and_then(|t| t.attempt.clone()) else { return Ok(()) };
+        let dir = self.ensure_run_dir(id, attempt.number)?;
+        if let Some(file) = &attempt.claim.request
+            && !self.consume(id, file, &dir.join(file))?
+            && self.options.faults != Planted::GrantWithdrawn
+        {
+            self.settle(id, State::Pending, "withdrawn".to_owned(), "withdrawn".to_owned(), None);
+            return Ok(());
+        }
+        self.record(id, Some(attempt.number), Event::Claimed);
+        self.stamp_running(id)
+    }
+
+    /// Tells a taker that the order is held now.
+    pub(super) fn answer_take(&mut self, id: &OrderId) {
+        let Some(attempt) = self.ticket(id).and_then(|t| t.attempt.as_deref()) else { return };
+        let number = attempt.number;
+        let Some(file) = attempt.claim.request.clone() else { return };
+        let hex = parse_request_name(&file).and_then(|(_, _, hex)| hex).unwrap_or_default();
+        self.answer(id, Some(number), "take", &hex, 0, format!("{id} is taken"));
+    }
+
+    /// Binds a request to the open attempt.
+    pub(super) fn accept(
+        &mut self,
+        id: &OrderId,
+        request: &Request,
+        wish: Wish,
+        asked: Options,
+        by: Holder,
+    ) -> Result<(), Fault> {
+        let Some(number) = self.ticket(id).and_then(|t| t.attempt.as_deref()).map(|a| a.number)
+        else {
+            return Ok(());
+        };
+        let dir = self.ensure_run_dir(id, number)?;
+        self.replan.insert(id.clone());
+        if self.consume(id, &request.file, &dir.join(&request.file))? {
+            let verb = wish.name().to_owned();
+            let request = request.hex.clone();
+            self.record(id, Some(number), Event::Request { verb, request, by, asked });
+        }
+        Ok(())
+    }
+
+    /// Refuses a request: a `.why` beside it, and its answer.
+    pub(super) fn refuse(
+        &mut self,
+        id: &OrderId,
+        request: &Request,
+        code: u8,
+        text: &str,
+    ) -> Result<(), Fault> {
+        let why = control(&format!("{}.why", request.file));
+        let by_command_line = !request.hex.is_empty();
+        if by_command_line {
+            self.consume_unbound(id, request)?;
+        } else {
+            put_derived(&mut self.world, &why, format!("{text}\n").as_bytes())?;
+            for known in &mut self.index.ticket_mut(id).requests {
+                known.refused |= known.file == request.file;
+            }
+        }
+        let attempt = self.ticket(id).and_then(|t| t.attempt.as_deref()).map(|a| a.number);
+        self.notes.push(format!("{id}: {} refused: {text}", request.verb.name()));
+        self.answer(id, attempt, request.verb.name(), &request.hex, code, text.to_owned());
+        self.replan.insert(id.clone());
+        Ok(())
+    }
+
+    /// Refuses what the attempt was asked; it stays running.
+    pub(super) fn refuse_asked(&mut self, id: &OrderId, code: u8, text: &str) -> Result<(), Fault> {
+        let Some(attempt) = self.ticket(id).and_then(|t| t.attempt.clone()) else { return Ok(()) };
+        let Some(asked) = &attempt.asked else { return Ok(()) };
+        self.write_why(id, State::Running, text, false)?;
+        let verb = asked.wish.name();
+        self.answer(id, Some(attempt.number), verb, &asked.request, code, text.to_owned());
+        self.notes.push(format!("{id}: {verb} refused: {text}"));
+        Ok(())
+    }
+
+    /// Holds a pending order, or lets it go.
+    pub(super) fn hold(
+        &mut self,
+        id: &OrderId,
+        reason: Option<String>,
+        request: &Request,
+    ) -> Result<(), Fault> {
+        let changes = |own: &OwnKeys| {
+            let mut new = own.clone();
+            new.hold.clone_from(&reason);
+            own_changes(own, &new)
+        };
+        if self.rewrite(id, State::Pending, None, &changes, None)? == Outcome::LookAgain {
+            return Ok(());
+        }
+        let (event, text) = match reason.clone() {
+            Some(reason) => {
+                let text = format!("{id} is held: {reason}");
+                (Event::Held { reason }, text)
+            }
+            None => (Event::Unheld, format!("{id} is no longer held")),
+        };
+        self.record(id, None, event);
+        self.consume_unbound(id, request)?;
+        self.answer(id, None, request.verb.name(), &request.hex, 0, text);
+        Ok(())
+    }
+
+    /// Makes a failed order pending again: said, stamped, moved.
+    pub(super) fn requeue(
+        &mut self,
+        id: &OrderId,
+        from: State,
+        request: Option<&Request>,
+    ) -> Result<(), Fault> {
+        let given = request.and_then(|r| r.body.as_ref().ok()).and_then(|b| b.reason.clone());
+        let reason = given.unwrap_or_else(|| "requeued".to_owned());
+        self.record(id, None, Event::Requeued { reason: reason.clone() });
+        self.make_ledger_durable()?;
+        let changes = |own: &OwnKeys| {
+            let new = OwnKeys {
+                attempt: own.attempt,
+                hold: own.hold.clone(),
+                reason: Some(reason.clone()),
+                ..OwnKeys::default()
+            };
+            let mut changes = vec![set("status", Scalar::Text("pending".to_owned()))];
+            changes.extend(own_changes(own, &new));
+            changes
+        };
+        self.index.ticket_mut(id).seen = Seen::Requeued;
+        let to = (from != State::Pending).then_some(State::Pending);
+        if self.rewrite(id, from, to, &changes, None)? == Outcome::LookAgain {
+            return Ok(());
+        }
+        if let Some(request) = request {
+            self.consume_unbound(id, request)?;
+            let text = format!("{id} is pending again");
+            self.answer(id, None, request.verb.name(), &request.hex, 0, text);
+        }
+        Ok(())
+    }
+
+    /// A move by hand out of `running/`: put back, and accepted as a request.
+    pub(super) fn pull_back(&mut self, id: &OrderId, from: State, wish: Wish) -> Result<(), Fault> {
+        let Some(ticket) = self.ticket(id) else { return Ok(()) };
+        let Some(place) = ticket.place(from) else { return Ok(()) };
+        let (inode, uid) = (place.inode, place.uid);
+        let number = ticket.attempt.as_deref().map(|a| a.number);
+        let (here, there) = (paths::ticket(from, id), paths::ticket(State::Running, id));
+        let moved = relocate(&mut self.world, &here, &there, inode)?;
+        self.changed(&here);
+        self.changed(&there);
+        self.hint(id.clone(), crate::observe::Arrival::Unsure);
+        if moved == Outcome::Done {
+            let by = Holder { uid, name: self.world.user(uid) };
+            let verb = wish.name().to_owned();
+            let asked = Options::default();
+            self.record(id, number, Event::Request { verb, request: String::new(), by, asked });
+        }
+        Ok(())
+    }
+
+    /// Starts over an order whose holder gave no sign of life; the old lock is kept.
+    pub(super) fn takeover(&mut self, id: &OrderId, request: &Request) -> Result<(), Fault> {
+        let ticket = self.ticket(id).cloned().unwrap_or_default();
+        let body = request.body.as_ref().ok();
+        let reason = body.and_then(|b| b.reason.clone()).unwrap_or_default();
+        self.hint(id.clone(), crate::observe::Arrival::Unsure);
+        if let Some(attempt) = &ticket.attempt {
+            let _ = attempt;
+            self.settle(id, State::Pending, "taken-over".to_owned(), reason, None);
+            return Ok(());
+        }
+        let dir = self.ensure_run_dir(id, ticket.last_attempt)?;
+        let kept = dir.join(format!("lock.{}", request.hex));
+        let lock = paths::lock(id);
+        self.changed(&lock);
+        match self.world.rename(&lock, &kept) {
+            Err(fault) if fault.errno != errno::ENOENT => return Err(fault),
+            _ => {}
+        }
+        self.notes.push(format!("{id}: the lock of an unknown holder is now {}", kept.display()));
+        if ticket.place(State::Running).is_some() {
+            self.put_back(id, State::Running, State::Pending, "")?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,372 @@
+//! Opening and looking: from nothing to an index, and from hints to fresh facts.
+//!
+//! Invariants: opening reads the last ledger segment and the directories, never history, except to
+//! learn where a ticket was that lies where nothing explains it; a lost hint costs time, not work.
+
+use super::{Engine, LOOKS_MAX, Options, look};
+use crate::model::event::{Event, Link};
+use crate::model::id::OrderId;
+use crate::model::index::{ExecutorFact, ExecutorState, Index, Reading, Seen, Ticket};
+use crate::model::order::State;
+use crate::model::paths;
+use crate::model::protocol::FromExecutor;
+use crate::observe::{self, Arrival};
+use crate::world::ledger::{self, Ledger};
+use crate::world::store::errno;
+use crate::world::{ExecutorLink, Fault, World};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+impl<W: World> Engine<W> {
+    /// Opens a root: makes the directories, reads the ledger's tail, looks at everything.
+    pub fn open(mut world: W, mut options: Options) -> Result<Self, (W, Fault)> {
+        let opened = prepare(&mut world).and_then(|()| Ledger::open(&mut world));
+        let (ledger, tail) = match opened {
+            Ok(opened) => opened,
+            Err(fault) => return Err((world, fault)),
+        };
+        options.policy.fresh = tail.fresh;
+        let mut index = Index { boot: world.identity().boot.clone(), ..Index::default() };
+        index.durable_seq = 0;
+        for (id, attempt) in tail.attempts {
+            let ticket = index.ticket_mut(&id);
+            ticket.last_attempt = attempt.number;
+            ticket.attempt = Some(Box::new(attempt));
+            index.open.insert(id);
+        }
+        let mut engine = Self {
+            world,
+            index,
+            options,
+            ledger,
+            dirty: BTreeMap::new(),
+            replan: BTreeSet::new(),
+            requests: BTreeMap::new(),
+            look_at: BTreeSet::new(),
+            outbox: Vec::new(),
+            unsynced_ends: BTreeSet::new(),
+            answers: BTreeMap::new(),
+            dirs: BTreeSet::new(),
+            logs: BTreeMap::new(),
+            lease_file: None,
+            notes: Vec::new(),
+            wake_at: None,
+        };
+        match engine.begin() {
+            Ok(()) => Ok(engine),
+            Err(fault) => Err((engine.world, fault)),
+        }
+    }
+
+    fn begin(&mut self) -> Result<(), Fault> {
+        if self.ledger.wants_segment() {
+            self.begin_segment()?;
+        }
+        self.ledger.sync(&mut self.world)?;
+        self.index.durable_seq = self.ledger.head().0;
+        self.rescan()?;
+        let all: Vec<OrderId> = self.dirty.keys().cloned().collect();
+        for id in all {
+            self.look_at_ticket(&id, Arrival::Unsure)?;
+        }
+        self.dirty.clear();
+        self.explain()?;
+        self.close_carried_out();
+        Ok(())
+    }
+
+    /// Marks everything there is to be looked at: at start, after lost events, and now and then.
+    pub fn rescan(&mut self) -> Result<(), Fault> {
+        for state in State::ALL {
+            for entry in self.world.list(&paths::dir(state))? {
+                let Some(name) = entry.name.to_str() else { continue };
+                let stem = name.strip_suffix(".yaml").or_else(|| name.strip_suffix(".lock"));
+                if let Some(id) = stem.and_then(|s| OrderId::parse(s).ok()) {
+                    self.hint(id, Arrival::Unsure);
+                }
+            }
+        }
+        for entry in self.world.list(Path::new(paths::CONTROL))? {
+            if let Some(name) = entry.name.to_str() {
+                self.hint_request(name.to_owned(), Arrival::Unsure);
+            }
+        }
+        let known: Vec<OrderId> = self.index.tickets.keys().cloned().collect();
+        for id in known {
+            self.hint(id, Arrival::Unsure);
+        }
+        self.strays()
+    }
+
+    /// Looks at what was hinted at, a bounded number of ids at a time.
+    pub(super) fn look(&mut self) -> Result<(), Fault> {
+        let tick = self.world.tick();
+        while let Some((at, id)) = self.look_at.first().cloned() {
+            if at > tick {
+                break;
+            }
+            self.look_at.pop_first();
+            self.hint(id, Arrival::Unsure);
+        }
+        self.look_at_requests()?;
+        for _ in 0..LOOKS_MAX {
+            let Some((id, arrival)) = self.dirty.pop_first() else { break };
+            self.look_at_ticket(&id, arrival)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn look_at_ticket(&mut self, id: &OrderId, arrival: Arrival) -> Result<(), Fault> {
+        let (tick, now) = self.look_context();
+        let mut before = self.index.tickets.remove(id).unwrap_or_default();
+        let context = look(&self.options.config, tick, now);
+        let seen = observe::ticket(&mut self.world, &context, id, &before, arrival);
+        let mut after = match seen {
+            Ok(after) => after,
+            Err(fault) => {
+                self.index.tickets.insert(id.clone(), before);
+                return Err(fault);
+            }
+        };
+        after.stamp_at = before.stamp_at;
+        if before.succeeded() != after.succeeded() {
+            self.replan.extend(self.index.dependants.get(id).into_iter().flatten().cloned());
+        }
+        self.link_dependencies(id, &before, &after);
+        before.places = Default::default();
+        self.replan.insert(id.clone());
+        if !after.is_empty() || after.seen == Seen::Pending {
+            self.index.tickets.insert(id.clone(), after);
+        }
+        Ok(())
+    }
+
+    fn link_dependencies(&mut self, id: &OrderId, before: &Ticket, after: &Ticket) {
+        for dependency in before.brief().into_iter().flat_map(|b| b.dependencies.iter()) {
+            if let Some(set) = self.index.dependants.get_mut(&dependency.id) {
+                set.remove(id);
+                if set.is_empty() {
+                    self.index.dependants.remove(&dependency.id);
+                }
+            }
+        }
+        let pending = after.state() == Some(State::Pending);
+        for dependency in after.brief().filter(|_| pending).into_iter().flat_map(|b| b.dependencies.iter())
+        {
+            self.index.dependants.entry(dependency.id.clone()).or_default().insert(id.clone());
+        }
+    }
+
+    fn look_at_requests(&mut self) -> Result<(), Fault> {
+        let (tick, now) = self.look_context();
+        let due: Vec<(String, Arrival, Option<Tick>)> = self
+            .requests
+            .iter()
+            .filter(|(_, (_, at))| at.is_none_or(|at| at <= tick))
+            .map(|(file, (arrival, at))| (file.clone(), *arrival, *at))
+            .collect();
+        for (file, arrival, mut waiting) in due {
+            let context = look(&self.options.config, tick, now);
+            let found =
+                observe::request(&mut self.world, &context, &file, arrival, &mut waiting)?;
+            if waiting.is_some() {
+                self.requests.insert(file, (arrival, waiting));
+                continue;
+            }
+            self.requests.remove(&file);
+            self.take_request(&file, found);
+        }
+        Ok(())
+    }
+
+    fn take_request(&mut self, file: &str, found: Option<(OrderId, crate::model::index::Request)>) {
+        let named = crate::model::request::parse_request_name(file).map(|(id, _, _)| id);
+        let Some(id) = named else { return };
+        let ticket = self.index.ticket_mut(&id);
+        ticket.requests.retain(|r| r.file != file);
+        if let Some((_, request)) = found {
+            ticket.requests.push(request);
+            ticket.requests.sort_by(|a, b| a.file.cmp(&b.file));
+        }
+        self.hint(id, Arrival::Unsure);
+    }
+
+    /// Learns from the ledger's history where tickets were that lie where nothing explains it.
+    fn explain(&mut self) -> Result<(), Fault> {
+        let since = self.ledger.opened_at();
+        let mut puzzling = BTreeSet::new();
+        for (id, ticket) in &mut self.index.tickets {
+            let Some(state) = ticket.state() else { continue };
+            if ticket.attempt.is_some() {
+                continue;
+            }
+            let Some(place) = ticket.place(state) else { continue };
+            match (state, &place.reading) {
+                (State::Pending, _) if place.intake_ns / 1_000_000 < since.0 => {
+                    ticket.seen = Seen::Pending;
+                }
+                (State::Pending, _) | (_, Reading::Settled { .. }) => {}
+                _ => {
+                    puzzling.insert(id.clone());
+                }
+            }
+        }
+        if puzzling.is_empty() || self.options.policy.fresh {
+            return Ok(());
+        }
+        for (id, seen) in last_words(&mut self.world, puzzling)? {
+            self.index.ticket_mut(&id).seen = seen;
+        }
+        Ok(())
+    }
+
+    /// Attempts whose settlement the disk already shows in whole are closed.
+    fn close_carried_out(&mut self) {
+        let done = |t: &Ticket| {
+            t.attempt.as_deref().is_some_and(|a| {
+                a.asked.is_none()
+                    && t.lease.is_none()
+                    && a.settled.as_ref().is_some_and(|s| t.state().is_none_or(|at| at == s.state()))
+            })
+        };
+        let ids: Vec<OrderId> = self.index.open.iter().cloned().collect();
+        for id in ids {
+            if self.index.tickets.get(&id).is_some_and(done) {
+                self.close(&id);
+            }
+        }
+    }
+
+    /// Takes what the executor has said into account.
+    pub(super) fn take_messages(&mut self) {
+        let messages = self.world.receive();
+        let link = self.world.executor();
+        let state = match link {
+            ExecutorLink::Up => self.index.executor_state,
+            ExecutorLink::Dead => ExecutorState::Dead,
+            ExecutorLink::Unreachable => ExecutorState::Unknown,
+        };
+        if state != self.index.executor_state {
+            self.index.executor_state = state;
+            self.index.executor.clear();
+            self.replan.extend(self.index.open.iter().cloned());
+        }
+        for message in messages {
+            self.take_message(message);
+        }
+        let needed = self.options.policy.runs || self.has_unended();
+        if link == ExecutorLink::Dead && needed && self.world.start_executor().is_err() {
+            self.notes.push("the executor cannot be started".to_owned());
+        }
+    }
+
+    fn has_unended(&self) -> bool {
+        let unended = |id: &OrderId| {
+            self.ticket(id).and_then(|t| t.attempt.as_deref()).is_some_and(|a| a.unended().is_some())
+        };
+        self.index.open.iter().any(unended)
+    }
+
+    fn take_message(&mut self, message: FromExecutor) {
+        let (key, fact) = match message {
+            FromExecutor::Hello { commands, .. } => return self.take_hello(commands),
+            FromExecutor::Started { key, .. } => (key, ExecutorFact::Running),
+            FromExecutor::Ended { key, end } => (key, ExecutorFact::Ended(Box::new(end))),
+            FromExecutor::Swept { key, left, .. } => (key, ExecutorFact::Swept(left)),
+            FromExecutor::Refused { key, .. } => {
+                if self.index.executor.get(&key) != Some(&ExecutorFact::Sent) {
+                    return;
+                }
+                (key, ExecutorFact::Refused)
+            }
+        };
+        let ended = matches!(self.index.executor.get(&key), Some(ExecutorFact::Ended(_)));
+        if ended && fact == ExecutorFact::Running {
+            return;
+        }
+        let Ok(id) = OrderId::parse(&key.id) else { return };
+        let attempt = self.ticket(&id).and_then(|t| t.attempt.as_deref());
+        let current = attempt.filter(|a| a.number == key.attempt).and_then(|a| a.unended());
+        if current.is_some_and(|c| c.number == key.number) {
+            self.index.executor.insert(key, fact);
+            self.replan.insert(id);
+        } else if matches!(fact, ExecutorFact::Ended(_)) {
+            self.outbox.push(crate::model::protocol::ToExecutor::Ack { key });
+        }
+    }
+
+    fn take_hello(&mut self, commands: Vec<crate::model::protocol::KnownCommand>) {
+        self.index.executor.clear();
+        self.index.executor_state = ExecutorState::Up;
+        self.outbox.retain(|m| !matches!(m, crate::model::protocol::ToExecutor::Start(_)));
+        for command in commands {
+            let message = match command.end {
+                Some(end) => FromExecutor::Ended { key: command.key, end },
+                None => FromExecutor::Started {
+                    key: command.key,
+                    pid: command.pid,
+                    start_time: command.start_time,
+                },
+            };
+            self.take_message(message);
+        }
+        self.replan.extend(self.index.open.iter().cloned());
+    }
+}
+
+fn prepare<W: World>(world: &mut W) -> Result<(), Fault> {
+    let states = State::ALL.map(|s| paths::dir(s).to_string_lossy().into_owned());
+    let fixed = ["_ctx", "_ctx/jobs"].map(str::to_owned);
+    let rest = [paths::CONTROL, paths::ANSWERED, paths::RUNS, paths::OWN, paths::AUDIT];
+    for dir in fixed.into_iter().chain(states).chain(rest.map(str::to_owned)) {
+        match world.mkdir(Path::new(&dir)) {
+            Ok(()) => {}
+            Err(fault) if fault.errno == errno::EEXIST => {}
+            Err(fault) => return Err(fault),
+        }
+    }
+    Ok(())
+}
+
+/// What the ledger last said of some orders, newest segment first.
+fn last_words<W: World>(
+    world: &mut W,
+    mut wanted: BTreeSet<OrderId>,
+) -> Result<BTreeMap<OrderId, Seen>, Fault> {
+    let mut found = BTreeMap::new();
+    for number in ledger::segments(world)?.into_iter().rev() {
+        let text = ledger::read_segment(world, number)?;
+        for line in text.split(|b| *b == b'\n').rev() {
+            let Some(link) = std::str::from_utf8(line).ok().and_then(|l| Link::parse(l).ok()) else {
+                continue;
+            };
+            let id = link.line.id.as_deref().and_then(|t| OrderId::parse(t).ok());
+            let Some(id) = id.filter(|id| wanted.contains(id)) else { continue };
+            if let Some(seen) = said(&link.line.event) {
+                wanted.remove(&id);
+                found.insert(id, seen);
+            }
+        }
+        if wanted.is_empty() {
+            break;
+        }
+    }
+    Ok(found)
+}
+
+fn said(event: &Event) -> Option<Seen> {
+    let settled = |s: &str| match State::parse(s) {
+        Some(State::Pending) | None => Seen::Pending,
+        Some(state) => Seen::Settled(state),
+    };
+    match event {
+        Event::Intake | Event::Released { .. } | Event::Held { .. } | Event::Unheld => {
+            Some(Seen::Pending)
+        }
+        Event::Settled { state, .. } | Event::Adopted { state } => Some(settled(state)),
+        Event::PutBack { to, .. } => Some(settled(to)),
+        Event::Requeued { .. } => Some(Seen::Requeued),
+        Event::Withdrawn => Some(Seen::Never),
+        _ => None,
+    }
+}

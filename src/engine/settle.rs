@@ -1,0 +1,327 @@
+//! Settling: the decided end of an attempt, carried out forward, each step repeatable.
+//!
+//! Invariants: the `settled` line is durable before the ticket is touched; content first, then one
+//! rename; a lease is released only when its ticket has left `running/`; a person's edit survives.
+
+use super::{Engine, Planted};
+use crate::model::attempt::{Asked, Attempt, Place, Wish};
+use crate::model::edit::{Change, Key, Scalar, edit, own_changes};
+use crate::model::event::{Event, sha256_hex};
+use crate::model::id::OrderId;
+use crate::model::index::Request;
+use crate::model::lease::{LeaseBody, LeaseMode};
+use crate::model::order::{OwnKeys, Stamp, State};
+use crate::model::parse::parse_order;
+use crate::model::paths;
+use crate::model::time::Moment;
+use crate::world::store::{
+    Outcome, Snapshot, TICKET_BYTES_MAX, errno, exchange_in, read_whole, relocate, write_beside,
+};
+use crate::world::{Fault, World};
+use std::path::{Path, PathBuf};
+
+impl<W: World> Engine<W> {
+    pub(super) fn settle(
+        &mut self,
+        id: &OrderId,
+        state: State,
+        result: String,
+        reason: String,
+        retry_at: Option<Moment>,
+    ) {
+        let Some(number) = self.ticket(id).and_then(|t| t.attempt.as_deref()).map(|a| a.number)
+        else {
+            return;
+        };
+        let state = state.name().to_owned();
+        let retry_at = retry_at.map(Moment::rfc3339);
+        self.record(id, Some(number), Event::Settled { state, result, reason, retry_at });
+        if self.options.faults == Planted::SettleWithoutSync {
+            self.index.durable_seq = self.ledger.head().0;
+        }
+    }
+
+    /// Stamps the ticket and moves it to where its attempt ended.
+    pub(super) fn carry_out(&mut self, id: &OrderId) -> Result<(), Fault> {
+        let Some(attempt) = self.ticket(id).and_then(|t| t.attempt.clone()) else { return Ok(()) };
+        let Some(settled) = attempt.settled.clone() else { return Ok(()) };
+        if self.options.faults == Planted::ReleaseEarly {
+            self.drop_lease(id)?;
+        }
+        let changes = |own: &OwnKeys| settled_changes(&attempt, own);
+        let to = settled.state();
+        let keep = paths::run(id, attempt.number).join(paths::SEALED);
+        self.rewrite(id, State::Running, Some(to), &changes, Some((&attempt, keep.as_path())))?;
+        Ok(())
+    }
+
+    /// The running stamp: what a person reads in a ticket that is being worked on.
+    pub(super) fn stamp_running(&mut self, id: &OrderId) -> Result<(), Fault> {
+        let Some(attempt) = self.ticket(id).and_then(|t| t.attempt.clone()) else { return Ok(()) };
+        self.ensure_run_dir(id, attempt.number)?;
+        let keep = paths::run(id, attempt.number).join(paths::SEALED);
+        let changes = |own: &OwnKeys| running_changes(&attempt, own);
+        self.rewrite(id, State::Running, None, &changes, Some((&attempt, keep.as_path())))?;
+        Ok(())
+    }
+
+    /// One stamp, and one move when `to` is given. A person's edit in between wins: look again.
+    pub(super) fn rewrite(
+        &mut self,
+        id: &OrderId,
+        from: State,
+        to: Option<State>,
+        changes: &dyn Fn(&OwnKeys) -> Vec<Change>,
+        sealed: Option<(&Attempt, &Path)>,
+    ) -> Result<Outcome, Fault> {
+        let path = paths::ticket(from, id);
+        self.hint(id.clone(), crate::observe::Arrival::Renamed);
+        let Some(snapshot) = read_whole(&mut self.world, &path, TICKET_BYTES_MAX)? else {
+            return Ok(Outcome::LookAgain);
+        };
+        let text = match new_text(id, &snapshot.bytes, changes) {
+            Ok(text) => text,
+            Err(text) => {
+                self.write_why(id, from, &text, true)?;
+                self.notes.push(format!("{id}: it cannot be stamped: {text}"));
+                return Ok(Outcome::LookAgain);
+            }
+        };
+        let temp = write_beside(&mut self.world, &path, text.as_bytes(), snapshot.stat.mode)?;
+        let inode = self.world.stat(&temp)?.map_or(0, |s| s.inode);
+        let keep = sealed.filter(|(a, _)| sha256_hex(&snapshot.bytes) == a.claim.sealed.digest);
+        let stamped = self.put_in_place(id, &snapshot, &temp, keep.map(|(_, to)| to))?;
+        self.changed(&path);
+        let Some(to) = to.filter(|_| stamped == Outcome::Done) else { return Ok(stamped) };
+        let target = paths::ticket(to, id);
+        let moved = relocate(&mut self.world, &path, &target, inode)?;
+        self.changed(&target);
+        Ok(moved)
+    }
+
+    fn put_in_place(
+        &mut self,
+        id: &OrderId,
+        snapshot: &Snapshot<W::File>,
+        temp: &Path,
+        keep: Option<&Path>,
+    ) -> Result<Outcome, Fault> {
+        if self.options.faults == Planted::StampByRename {
+            let _ = self.world.unlink(&snapshot.path);
+            self.world.rename(temp, &snapshot.path)?;
+            return Ok(Outcome::Done);
+        }
+        let elsewhere: Vec<PathBuf> = State::ALL.map(|s| paths::ticket(s, id)).to_vec();
+        exchange_in(&mut self.world, snapshot, temp, keep, &elsewhere)
+    }
+
+    /// The ticket is where it belongs: the lease ends, whoever asked is answered.
+    pub(super) fn release(&mut self, id: &OrderId) -> Result<(), Fault> {
+        let Some(attempt) = self.ticket(id).and_then(|t| t.attempt.clone()) else { return Ok(()) };
+        let Some(settled) = attempt.settled.clone() else { return Ok(()) };
+        self.end_lease(id, &attempt, &settled.result)?;
+        let state = settled.state();
+        if state == State::Pending && settled.result == "withdrawn" {
+            self.remove_created(id, &attempt);
+        }
+        if state != State::Pending {
+            self.clear_why(id, State::Running)?;
+        }
+        self.index.ticket_mut(id).lease = None;
+        self.follow_epic(id, &attempt)?;
+        match &attempt.asked {
+            Some(asked) => {
+                let (code, text) = verdict_answer(asked, &settled.result, &settled.reason, state);
+                let verb = asked.wish.name();
+                self.answer(id, Some(attempt.number), verb, &asked.request, code, text);
+            }
+            None => self.close(id),
+        }
+        self.hint(id.clone(), crate::observe::Arrival::Unsure);
+        Ok(())
+    }
+
+    fn end_lease(&mut self, id: &OrderId, attempt: &Attempt, result: &str) -> Result<(), Fault> {
+        let lock = paths::lock(id);
+        let ours = match self.ticket(id).and_then(|t| t.lease.as_deref()).map(|l| &l.body) {
+            Some(LeaseBody::Ours(lease)) => match &lease.mode {
+                LeaseMode::Process => attempt.is_process(),
+                LeaseMode::Manual { attempt: number, .. } => *number == attempt.number,
+            },
+            _ => false,
+        };
+        if !ours {
+            return Ok(());
+        }
+        self.changed(&lock);
+        let ended = if result == "taken-over" || result == "requeued" {
+            let dir = self.ensure_run_dir(id, attempt.number)?;
+            self.world.rename(&lock, &dir.join("lock"))
+        } else {
+            self.world.unlink(&lock)
+        };
+        match ended {
+            Err(fault) if fault.errno != errno::ENOENT && fault.errno != errno::EEXIST => Err(fault),
+            _ => Ok(()),
+        }
+    }
+
+    /// Settles an order that never ran, or lies in `failed/` already.
+    pub(super) fn settle_unrun(
+        &mut self,
+        id: &OrderId,
+        from: State,
+        result: &str,
+        reason: &str,
+        request: Option<&Request>,
+    ) -> Result<(), Fault> {
+        let event = Event::Settled {
+            state: State::Failed.name().to_owned(),
+            result: result.to_owned(),
+            reason: reason.to_owned(),
+            retry_at: None,
+        };
+        let (seq, hash) = self.record(id, None, event);
+        self.make_ledger_durable()?;
+        let at = self.world.now();
+        let changes = |own: &OwnKeys| {
+            let mut new = own.clone();
+            new.reason = Some(reason.to_owned());
+            new.retry_at = None;
+            new.settled =
+                Some(Stamp { state: State::Failed, attempt: own.attempt, seq, hash: hash.clone() });
+            let mut changes = vec![
+                set("status", Scalar::Text("failed".to_owned())),
+                set("result", Scalar::Text(result.to_owned())),
+                set("finished_at", Scalar::Time(at)),
+            ];
+            changes.extend(own_changes(own, &new));
+            changes
+        };
+        let to = (from != State::Failed).then_some(State::Failed);
+        if self.rewrite(id, from, to, &changes, None)? == Outcome::LookAgain {
+            return Ok(());
+        }
+        self.index.ticket_mut(id).seen = crate::model::index::Seen::Settled(State::Failed);
+        if let Some(request) = request {
+            self.consume_unbound(id, request)?;
+            let text = format!("{id} is failed ({result}: {reason})");
+            self.answer(id, None, request.verb.name(), &request.hex, 0, text);
+        }
+        Ok(())
+    }
+
+    /// Records a settled ticket that was there before the ledger.
+    pub(super) fn adopt_settled(&mut self, id: &OrderId, state: State) -> Result<(), Fault> {
+        let event = Event::Adopted { state: state.name().to_owned() };
+        let (seq, hash) = self.record(id, None, event);
+        self.make_ledger_durable()?;
+        let changes = |own: &OwnKeys| {
+            let mut new = own.clone();
+            new.settled = Some(Stamp { state, attempt: own.attempt, seq, hash: hash.clone() });
+            own_changes(own, &new)
+        };
+        self.index.ticket_mut(id).seen = crate::model::index::Seen::Settled(state);
+        self.rewrite(id, state, None, &changes, None)?;
+        Ok(())
+    }
+
+    /// Rare transitions wait for the ledger at once.
+    pub(super) fn make_ledger_durable(&mut self) -> Result<(), Fault> {
+        self.ledger.flush(&mut self.world)?;
+        self.ledger.sync(&mut self.world)
+    }
+}
+
+/// The new text of a ticket; the error is for people.
+fn new_text(
+    id: &OrderId,
+    bytes: &[u8],
+    changes: &dyn Fn(&OwnKeys) -> Vec<Change>,
+) -> Result<String, String> {
+    let text = std::str::from_utf8(bytes).map_err(|_| "it is not UTF-8".to_owned())?;
+    let parsed = parse_order(bytes, id.as_str())
+        .map_err(|d| d.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))?;
+    edit(text, &changes(&parsed.order.own)).map_err(|d| d.to_string())
+}
+
+pub(super) fn set(key: &'static str, value: Scalar) -> Change {
+    Change::Set(Key::Top(key), value)
+}
+
+fn place_changes(attempt: &Attempt) -> Vec<Change> {
+    let mut changes = vec![set("started_at", Scalar::Time(Moment(attempt.claimed_ms)))];
+    if let Place::Tree { path, branch, .. } = &attempt.claim.place {
+        changes.push(set("branch", Scalar::Text(branch.clone())));
+        changes.push(set("worktree", Scalar::Text(path.clone())));
+    }
+    if let crate::model::attempt::Mode::Manual(holder) = &attempt.claim.mode {
+        changes.push(set("owner", Scalar::Text(holder.name.clone())));
+    }
+    changes
+}
+
+fn running_changes(attempt: &Attempt, own: &OwnKeys) -> Vec<Change> {
+    let mut changes = vec![set("status", Scalar::Text("running".to_owned()))];
+    changes.extend(place_changes(attempt));
+    let mut new = own.clone();
+    new.attempt = attempt.number;
+    new.retry_at = None;
+    new.settled = None;
+    changes.extend(own_changes(own, &new));
+    changes
+}
+
+fn settled_changes(attempt: &Attempt, own: &OwnKeys) -> Vec<Change> {
+    let Some(settled) = &attempt.settled else { return Vec::new() };
+    let state = settled.state();
+    let mut changes = vec![set("status", Scalar::Text(state.name().to_owned()))];
+    if own.attempt != attempt.number {
+        changes.extend(place_changes(attempt));
+    }
+    let mut new = own.clone();
+    new.attempt = attempt.number;
+    new.reason = Some(settled.reason.clone());
+    new.retry_at = settled.retry_at.as_deref().and_then(Moment::parse);
+    let sealed = &attempt.claim.sealed;
+    if state == State::Pending {
+        let retry = u32::from(new.retry_at.is_some());
+        let verdict = attempt.verdict.as_ref().is_some_and(|v| v.result == "fail");
+        new.retries = if retry == 1 { sealed.retries + 1 } else { 0 };
+        new.verify_fails = if retry == 1 { sealed.verify_fails + u32::from(verdict) } else { 0 };
+        new.settled = None;
+    } else {
+        changes.push(set("finished_at", Scalar::Time(Moment(settled.at_ms))));
+        changes.push(set("result", Scalar::Text(settled.result.clone())));
+        changes.extend(commit_changes(attempt));
+        new.settled = Some(Stamp {
+            state,
+            attempt: attempt.number,
+            seq: settled.seq,
+            hash: settled.hash.clone(),
+        });
+    }
+    changes.extend(own_changes(own, &new));
+    changes
+}
+
+fn commit_changes(attempt: &Attempt) -> Vec<Change> {
+    let Some(verdict) = &attempt.verdict else { return Vec::new() };
+    let mut changes = Vec::new();
+    if let Some(commit) = &verdict.commit {
+        changes.push(set("commit_sha", Scalar::Text(commit.clone())));
+        let verified = verdict.verified_at.clone();
+        changes.push(set("verified_at_sha", verified.map_or(Scalar::Null, Scalar::Text)));
+    }
+    changes
+}
+
+/// Exit code and sentence for whoever asked.
+fn verdict_answer(asked: &Asked, result: &str, reason: &str, state: State) -> (u8, String) {
+    let text = format!("{result} ({reason}); now in {}/", state.name());
+    let code = match (asked.wish, result) {
+        (Wish::Finish, "fail") => 6,
+        _ => 0,
+    };
+    (code, text)
+}

@@ -1,0 +1,184 @@
+//! Commands: recorded, made durable, then handed to the executor.
+//!
+//! Invariants: a start is sent only after its `started` line is synced; sending it again is harmless,
+//! since the executor starts a key at most once; the values of `env` travel to the executor only.
+
+use super::{Engine, Planted};
+use crate::model::attempt::{Attempt, CommandEnd, CommandKind, Place};
+use crate::model::event::{Event, sha256_hex};
+use crate::model::id::OrderId;
+use crate::model::index::ExecutorFact;
+use crate::model::order::State;
+use crate::model::parse::parse_order;
+use crate::model::paths;
+use crate::model::protocol::{StartCommand, ToExecutor};
+use crate::plan::argv::argv;
+use crate::world::store::{TICKET_BYTES_MAX, read_whole};
+use crate::world::{Fault, World};
+use std::collections::BTreeMap;
+
+/// Variables every command gets from the executor's environment when they are set there.
+const PASSED: [&str; 12] = [
+    "PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR", "TERM",
+    "SSH_AUTH_SOCK",
+];
+
+impl<W: World> Engine<W> {
+    pub(super) fn start(&mut self, id: &OrderId, kind: CommandKind) -> Result<(), Fault> {
+        let Some(attempt) = self.ticket(id).and_then(|t| t.attempt.clone()) else { return Ok(()) };
+        let number = u32::try_from(attempt.commands.len()).unwrap_or(u32::MAX).saturating_add(1);
+        let name = command_name(&attempt, kind);
+        let boot = self.world.identity().boot.clone();
+        self.record(id, Some(attempt.number), Event::Started { number, kind, name, boot });
+        self.queue_start(id)
+    }
+
+    /// Sends a recorded start again: the executor does not know it.
+    pub(super) fn resend(&mut self, id: &OrderId) -> Result<(), Fault> {
+        if self.options.faults == Planted::RestartLost {
+            let Some(attempt) = self.ticket(id).and_then(|t| t.attempt.clone()) else {
+                return Ok(());
+            };
+            if let Some(command) = attempt.unended() {
+                return self.start(id, command.kind);
+            }
+        }
+        self.queue_start(id)
+    }
+
+    fn queue_start(&mut self, id: &OrderId) -> Result<(), Fault> {
+        let Some(attempt) = self.ticket(id).and_then(|t| t.attempt.clone()) else { return Ok(()) };
+        let env = self.secret_env(id, &attempt)?;
+        let Some(start) = self.start_command(&attempt, env) else { return Ok(()) };
+        let waiting = |m: &ToExecutor| matches!(m, ToExecutor::Start(s) if s.key == start.key);
+        if !self.outbox.iter().any(waiting) {
+            self.outbox.push(ToExecutor::Start(Box::new(start)));
+        }
+        Ok(())
+    }
+
+    fn start_command(
+        &self,
+        attempt: &Attempt,
+        env: BTreeMap<String, String>,
+    ) -> Option<StartCommand> {
+        let command = attempt.unended()?;
+        let config = &self.options.config;
+        let sealed = &attempt.claim.sealed;
+        let (text, timeout, idle) = match command.kind {
+            CommandKind::Run(i) => {
+                (sealed.run.get(i as usize)?.as_str(), sealed.timeout_ms, sealed.idle_timeout_ms)
+            }
+            CommandKind::Check(i) => {
+                (sealed.checks.get(i as usize)?.command.as_str(), sealed.check_timeout_ms, None)
+            }
+        };
+        let mut pass: Vec<String> = PASSED.map(str::to_owned).to_vec();
+        pass.extend(config.env.pass.iter().cloned());
+        Some(StartCommand {
+            key: attempt.key(command.number),
+            argv: argv(text, &config.shell),
+            cwd: workdir(attempt).to_owned(),
+            env: self.variables(attempt, env),
+            pass,
+            log: format!("{}/{}", attempt.run_dir(), command.log_name()),
+            token: attempt.claim.token.clone(),
+            timeout_ms: Some(timeout),
+            idle_timeout_ms: idle,
+            grace_ms: config.grace.0,
+            log_bytes_max: config.log.max,
+        })
+    }
+
+    fn variables(&self, attempt: &Attempt, env: BTreeMap<String, String>) -> Vec<(String, String)> {
+        let root = self.world.root();
+        let run_dir = format!("{root}/{}", attempt.run_dir());
+        let at = |name: &str| format!("{run_dir}/{name}");
+        let own = [
+            ("JOBYARD_ID", attempt.id.clone()),
+            ("JOBYARD_ATTEMPT", attempt.number.to_string()),
+            ("JOBYARD_TOKEN", attempt.claim.token.clone()),
+            ("JOBYARD_ROOT", root.to_owned()),
+            ("JOBYARD_WORKTREE", format!("{root}/{}", workdir(attempt))),
+            ("JOBYARD_CONTEXT", at("context.md")),
+            ("JOBYARD_PROGRESS", at("progress")),
+            ("JOBYARD_INPUTS", at("inputs")),
+            ("JOBYARD_SPAWN_DIR", at("spawn")),
+            ("JOBYARD_RUN_DIR", run_dir.clone()),
+            ("GIT_CONFIG_COUNT", "1".to_owned()),
+            ("GIT_CONFIG_KEY_0", "core.fsync".to_owned()),
+            ("GIT_CONFIG_VALUE_0", "committed,reference".to_owned()),
+        ];
+        let own = own.into_iter().map(|(k, v)| (k.to_owned(), v));
+        env.into_iter().filter(|(k, _)| !k.starts_with("JOBYARD_")).chain(own).collect()
+    }
+
+    /// The values of the order's `env`: from the ticket as it was sealed, wherever that is now.
+    fn secret_env(
+        &mut self,
+        id: &OrderId,
+        attempt: &Attempt,
+    ) -> Result<BTreeMap<String, String>, Fault> {
+        if attempt.claim.sealed.env.is_empty() {
+            return Ok(BTreeMap::new());
+        }
+        let sealed = paths::run(id, attempt.number).join(paths::SEALED);
+        for path in [sealed, paths::ticket(State::Running, id)] {
+            let Some(found) = read_whole(&mut self.world, &path, TICKET_BYTES_MAX)? else { continue };
+            if sha256_hex(&found.bytes) == attempt.claim.sealed.digest
+                && let Ok(parsed) = parse_order(&found.bytes, id.as_str())
+            {
+                return Ok(parsed.order.env);
+            }
+        }
+        self.notes.push(format!("{id}: its sealed copy was changed; its `env` is left out"));
+        Ok(BTreeMap::new())
+    }
+
+    pub(super) fn record_end(&mut self, id: &OrderId, end: CommandEnd) {
+        let Some(attempt) = self.ticket(id).and_then(|t| t.attempt.as_deref()) else { return };
+        let Some(command) = attempt.unended() else { return };
+        let (number, key) = (command.number, attempt.key(command.number));
+        let attempt = attempt.number;
+        self.record(id, Some(attempt), Event::Ended { number, end });
+        self.index.executor.remove(&key);
+        self.outbox.push(ToExecutor::Ack { key });
+    }
+
+    pub(super) fn stop(&mut self, id: &OrderId) {
+        let Some(attempt) = self.ticket(id).and_then(|t| t.attempt.as_deref()) else { return };
+        if let Some(command) = attempt.unended() {
+            let key = attempt.key(command.number);
+            self.outbox.push(ToExecutor::Stop { key });
+        }
+    }
+
+    pub(super) fn sweep(&mut self, id: &OrderId) {
+        let Some(attempt) = self.ticket(id).and_then(|t| t.attempt.as_deref()) else { return };
+        let Some(command) = attempt.unended() else { return };
+        let key = attempt.key(command.number);
+        let token = attempt.claim.token.clone();
+        let grace_ms = self.options.config.grace.0;
+        self.index.executor.insert(key.clone(), ExecutorFact::Sweeping);
+        self.outbox.push(ToExecutor::Sweep { key, token, grace_ms });
+    }
+}
+
+/// Where the commands of an attempt run, relative to the root.
+pub(super) fn workdir(attempt: &Attempt) -> &str {
+    match &attempt.claim.place {
+        Place::Root => ".",
+        Place::Tree { path, .. } => path,
+    }
+}
+
+fn command_name(attempt: &Attempt, kind: CommandKind) -> String {
+    match kind {
+        CommandKind::Run(0) if attempt.claim.sealed.run.len() == 1 => "run".to_owned(),
+        CommandKind::Run(i) => format!("run-{}", i + 1),
+        CommandKind::Check(i) => {
+            let name = attempt.claim.sealed.checks.get(i as usize).map(|c| c.name.as_str());
+            name.unwrap_or("check").to_owned()
+        }
+    }
+}

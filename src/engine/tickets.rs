@@ -1,0 +1,204 @@
+//! Small facts about tickets: intake, withdrawal, `.why` files, moves by hand undone, epics.
+//!
+//! Invariants: a `.why` is written once and only when its text changes; nothing a person wrote is
+//! deleted; a backlog is edited like a ticket, by exchange.
+
+use super::Engine;
+use crate::model::attempt::Attempt;
+use crate::model::backlog;
+use crate::model::event::Event;
+use crate::model::id::OrderId;
+use crate::model::index::Seen;
+use crate::model::order::State;
+use crate::model::paths;
+use crate::observe::REFUSAL_MARK;
+use crate::world::store::{
+    Outcome, TICKET_BYTES_MAX, errno, exchange_in, put_derived, read_whole, relocate, write_beside,
+};
+use crate::world::{Fault, Kind, World};
+use std::path::Path;
+
+impl<W: World> Engine<W> {
+    pub(super) fn note_intake(&mut self, id: &OrderId) {
+        self.index.ticket_mut(id).seen = Seen::Pending;
+        self.record(id, None, Event::Intake);
+    }
+
+    pub(super) fn withdraw(&mut self, id: &OrderId) {
+        self.record(id, None, Event::Withdrawn);
+        let ticket = self.index.ticket_mut(id);
+        ticket.seen = Seen::Never;
+        if ticket.is_empty() {
+            self.index.tickets.remove(id);
+        }
+    }
+
+    /// Writes `<file>.why` beside the ticket, once.
+    pub(super) fn write_why(
+        &mut self,
+        id: &OrderId,
+        state: State,
+        text: &str,
+        refusal: bool,
+    ) -> Result<(), Fault> {
+        let body = why_text(text, refusal);
+        let path = paths::why(state, id);
+        let old = read_whole(&mut self.world, &path, TICKET_BYTES_MAX)?;
+        if old.is_some_and(|o| o.bytes == body.as_bytes()) {
+            return Ok(());
+        }
+        put_derived(&mut self.world, &path, body.as_bytes())?;
+        let first = text.lines().next().unwrap_or_default();
+        self.notes.push(format!("{id}.yaml in {}/: {first}", state.name()));
+        if let Some(place) = self.index.ticket_mut(id).places[state as usize].as_deref_mut() {
+            place.why = refusal;
+        }
+        Ok(())
+    }
+
+    pub(super) fn clear_why(&mut self, id: &OrderId, state: State) -> Result<(), Fault> {
+        if let Some(place) = self.index.ticket_mut(id).places[state as usize].as_deref_mut() {
+            place.why = false;
+        }
+        match self.world.unlink(&paths::why(state, id)) {
+            Err(fault) if fault.errno != errno::ENOENT => Err(fault),
+            _ => Ok(()),
+        }
+    }
+
+    /// Undoes a move by hand.
+    pub(super) fn put_back(
+        &mut self,
+        id: &OrderId,
+        from: State,
+        to: State,
+        why: &str,
+    ) -> Result<(), Fault> {
+        let Some(inode) = self.ticket(id).and_then(|t| t.place(from)).map(|p| p.inode) else {
+            return Ok(());
+        };
+        let (here, there) = (paths::ticket(from, id), paths::ticket(to, id));
+        let moved = relocate(&mut self.world, &here, &there, inode)?;
+        self.changed(&here);
+        self.changed(&there);
+        self.hint(id.clone(), crate::observe::Arrival::Renamed);
+        if moved == Outcome::LookAgain {
+            return Ok(());
+        }
+        if !why.is_empty() {
+            self.write_why(id, to, &format!("moved from {}/: {why}", from.name()), false)?;
+        }
+        let attempt = self.ticket(id).and_then(|t| t.attempt.as_deref()).map(|a| a.number);
+        let (from, to) = (from.name().to_owned(), to.name().to_owned());
+        self.record(id, attempt, Event::PutBack { from, to, reason: why.to_owned() });
+        Ok(())
+    }
+
+    /// One file under two names: the earlier name goes.
+    pub(super) fn drop_double(&mut self, id: &OrderId, earlier: State) -> Result<(), Fault> {
+        let path = paths::ticket(earlier, id);
+        self.changed(&path);
+        self.hint(id.clone(), crate::observe::Arrival::Unsure);
+        self.world.unlink(&path)
+    }
+
+    /// Explains names in `pending/` that can never be tickets.
+    pub(super) fn strays(&mut self) -> Result<(), Fault> {
+        for entry in self.world.list(&paths::dir(State::Pending))? {
+            let Some(text) = entry.name.to_str().and_then(|n| stray(n, entry.kind)) else {
+                if entry.name.to_str().is_none() {
+                    self.notes.push(format!("{:?} in pending/: its name is not UTF-8", entry.name));
+                }
+                continue;
+            };
+            let name = entry.name.to_string_lossy().into_owned();
+            let why = paths::dir(State::Pending).join(format!("{name}.why"));
+            let body = why_text(&text, true);
+            let old = read_whole(&mut self.world, &why, TICKET_BYTES_MAX);
+            if old.is_ok_and(|o| o.is_some_and(|o| o.bytes == body.as_bytes())) {
+                continue;
+            }
+            self.notes.push(format!("{:?} in pending/: {text}", entry.name));
+            if why.file_name().is_some_and(|n| n.len() <= 255) {
+                put_derived(&mut self.world, &why, body.as_bytes())?;
+            }
+        }
+        self.stale_whys()
+    }
+
+    /// Removes explanations of names that are gone.
+    fn stale_whys(&mut self) -> Result<(), Fault> {
+        let dir = paths::dir(State::Pending);
+        let entries = self.world.list(&dir)?;
+        let names: std::collections::BTreeSet<_> = entries.iter().map(|e| e.name.clone()).collect();
+        for entry in entries.iter().filter(|e| e.kind == Kind::File) {
+            let Some(of) = entry.name.to_str().and_then(|n| n.strip_suffix(".why")) else { continue };
+            if !names.contains(std::ffi::OsStr::new(of)) {
+                let path = dir.join(&entry.name);
+                let ours = read_whole(&mut self.world, &path, 64)?
+                    .is_some_and(|s| s.bytes.starts_with(REFUSAL_MARK.as_bytes()));
+                if ours {
+                    self.world.unlink(&path)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The epic's status follows its queue.
+    pub(super) fn follow_epic(&mut self, id: &OrderId, attempt: &Attempt) -> Result<(), Fault> {
+        let Some(epic_id) = attempt.claim.sealed.epic.clone() else { return Ok(()) };
+        let path = Path::new(paths::BACKLOG);
+        let Some(snapshot) = read_whole(&mut self.world, path, TICKET_BYTES_MAX)? else {
+            return Ok(());
+        };
+        let Ok(epics) = backlog::parse_backlog(&snapshot.bytes) else {
+            self.notes.push(format!("{id}: {} cannot be read; `lint` says why", paths::BACKLOG));
+            return Ok(());
+        };
+        let Some(epic) = epics.iter().find(|e| e.id == epic_id) else { return Ok(()) };
+        let Some(status) = self.epic_status(epic) else { return Ok(()) };
+        let text = String::from_utf8_lossy(&snapshot.bytes).into_owned();
+        let Ok(text) = backlog::set_epic_status(&text, &epic_id, status) else { return Ok(()) };
+        let temp = write_beside(&mut self.world, path, text.as_bytes(), snapshot.stat.mode)?;
+        self.changed(path);
+        if exchange_in(&mut self.world, &snapshot, &temp, None, &[])? == Outcome::Done {
+            let status = status.to_owned();
+            self.record(id, Some(attempt.number), Event::Epic { epic: epic_id, status });
+        }
+        Ok(())
+    }
+
+    /// The status an epic should have, when that is another one than it has.
+    fn epic_status(&self, epic: &backlog::Epic) -> Option<&'static str> {
+        if epic.status.as_deref() == Some("paused") || epic.wo_queue.is_empty() {
+            return None;
+        }
+        let ended = |id: &String| {
+            let id = OrderId::parse(id).ok()?;
+            let ticket = self.index.tickets.get(&id)?;
+            Some(ticket.place(State::Done).is_some())
+        };
+        let done = epic.wo_queue.iter().all(|id| ended(id) == Some(true));
+        let status = if done { "done" } else { "active" };
+        (epic.status.as_deref() != Some(status)).then_some(status)
+    }
+}
+
+fn why_text(text: &str, refusal: bool) -> String {
+    let mark = if refusal { REFUSAL_MARK } else { "not done" };
+    format!("{mark}: {text}\n")
+}
+
+/// Why a name in `pending/` can never be a ticket; `None` when it can, or does not want to be one.
+fn stray(name: &str, kind: Kind) -> Option<String> {
+    if name.starts_with('.') || name.ends_with(".why") || name.ends_with('~') {
+        return None;
+    }
+    if name.ends_with(".yml") {
+        return Some("a work order's name ends in .yaml; rename it".to_owned());
+    }
+    let stem = name.strip_suffix(".yaml")?;
+    let _ = kind;
+    OrderId::parse(stem).err()
+}

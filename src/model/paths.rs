@@ -1,0 +1,66 @@
+//! Names on disk, built in one place only. All relative to the root.
+
+use super::id::OrderId;
+use super::order::State;
+use std::path::PathBuf;
+
+/// Requests.
+pub const CONTROL: &str = "_ctx/jobs/control";
+/// Requests that were answered without an attempt.
+pub const ANSWERED: &str = "_ctx/jobs/control/.answered";
+/// Run directories.
+pub const RUNS: &str = "_ctx/runs";
+/// What the daemon and the executor keep for themselves.
+pub const OWN: &str = "_ctx/runs/.jobyard";
+/// The ledger.
+pub const AUDIT: &str = "_ctx/audit";
+/// The configuration.
+pub const CONFIG: &str = "_ctx/jobyard.toml";
+/// The DoD catalogue.
+pub const DOD: &str = "_ctx/dod";
+/// The epics.
+pub const BACKLOG: &str = "_ctx/backlog/backlog.yaml";
+/// Ignore rules as they were at a claim, in its run directory.
+pub const EXCLUDES: &str = "excludes";
+/// The sealed order, in its run directory.
+pub const SEALED: &str = "order.yaml";
+
+/// Directory of a state.
+pub fn dir(state: State) -> PathBuf {
+    PathBuf::from(format!("_ctx/jobs/{}", state.name()))
+}
+
+/// A ticket.
+pub fn ticket(state: State, id: &OrderId) -> PathBuf {
+    PathBuf::from(format!("_ctx/jobs/{}/{id}.yaml", state.name()))
+}
+
+/// The explanation beside a ticket.
+pub fn why(state: State, id: &OrderId) -> PathBuf {
+    PathBuf::from(format!("_ctx/jobs/{}/{id}.yaml.why", state.name()))
+}
+
+/// The lease of a running order.
+pub fn lock(id: &OrderId) -> PathBuf {
+    PathBuf::from(format!("_ctx/jobs/running/{id}.lock"))
+}
+
+/// The synced file that process leases of one instance are links to.
+pub fn instance_lease(instance: &str, generation: u32) -> PathBuf {
+    PathBuf::from(format!("_ctx/jobs/running/.lease-{instance}-{generation}"))
+}
+
+/// The attempts of an order.
+pub fn runs(id: &OrderId) -> PathBuf {
+    PathBuf::from(format!("{RUNS}/{id}"))
+}
+
+/// One attempt.
+pub fn run(id: &OrderId, attempt: u32) -> PathBuf {
+    PathBuf::from(format!("{RUNS}/{id}/{attempt}"))
+}
+
+/// The audit log of an order.
+pub fn execution_log(id: &OrderId) -> PathBuf {
+    PathBuf::from(format!("{RUNS}/{id}/execution.log"))
+}

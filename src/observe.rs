@@ -1,0 +1,363 @@
+//! From the disk to facts.
+//!
+//! Invariants: observing changes nothing; a file that may still be being written is never taken for an
+//! order; by file name first, so that unparsable files count; what was read is kept only as long as
+//! inode, size and modification time stay the same.
+
+use crate::model::config::Config;
+use crate::model::defect::Defect;
+use crate::model::id::OrderId;
+use crate::model::index::{Brief, LeaseFact, Place, Reading, Request, Ticket};
+use crate::model::lease::{LeaseBody, LeaseMode};
+use crate::model::order::{Order, State};
+use crate::model::parse::parse_order;
+use crate::model::paths;
+use crate::model::request::{RequestBody, parse_request, parse_request_name};
+use crate::model::time::{Moment, Tick};
+use crate::world::store::{TICKET_BYTES_MAX, errno, read_whole};
+use crate::world::{Fault, Kind, Stat, World};
+use std::path::Path;
+
+/// Largest request in bytes.
+const REQUEST_BYTES_MAX: usize = 64 << 10;
+
+/// How a name came to notice.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Arrival {
+    /// A scan, a write in place, anything that leaves open whether it is whole.
+    Unsure,
+    /// Renamed in: whole by definition.
+    Renamed,
+}
+
+/// What observing relies on.
+pub struct Look<'a> {
+    /// Configuration.
+    pub config: &'a Config,
+    /// Steady clock.
+    pub tick: Tick,
+    /// Wall clock, for ages that somebody asked for.
+    pub now: Moment,
+}
+
+/// Everything the disk says of one id. `before` saves reading what has not changed.
+pub fn ticket<W: World>(
+    world: &mut W,
+    look: &Look<'_>,
+    id: &OrderId,
+    before: &Ticket,
+    arrival: Arrival,
+) -> Result<Ticket, Fault> {
+    let mut ticket = Ticket {
+        attempt: before.attempt.clone(),
+        seen: before.seen,
+        last_attempt: before.last_attempt,
+        requests: before.requests.clone(),
+        ..Ticket::default()
+    };
+    for state in State::ALL {
+        ticket.places[state as usize] =
+            place(world, look, id, state, before, arrival)?.map(Box::new);
+    }
+    ticket.lease = lease(world, look, id, before, &ticket)?.map(Box::new);
+    Ok(ticket)
+}
+
+fn place<W: World>(
+    world: &mut W,
+    look: &Look<'_>,
+    id: &OrderId,
+    state: State,
+    before: &Ticket,
+    arrival: Arrival,
+) -> Result<Option<Place>, Fault> {
+    let path = paths::ticket(state, id);
+    let Some(stat) = world.stat(&path)? else { return Ok(None) };
+    let same = |p: &&Place| {
+        p.inode == stat.inode && p.size == stat.size && p.mtime_ns == stat.mtime_ns
+    };
+    let here = before.place(state).filter(same);
+    let known = here.or_else(|| State::ALL.into_iter().find_map(|s| before.place(s).filter(same)));
+    let reading = match known.map(|p| &p.reading) {
+        Some(Reading::Settling(at)) if arrival == Arrival::Unsure => {
+            settling(world, look, id, state, &path, stat, Some(*at))?
+        }
+        Some(reading @ (Reading::Order(_) | Reading::Refused(_))) => match reading {
+            Reading::Order(brief) if state != State::Pending && stamped_here(brief, state) => {
+                read(world, look, id, state, &path, stat)?
+            }
+            _ => reading.clone(),
+        },
+        Some(Reading::Settled { .. }) if here.is_some() => match known {
+            Some(p) => p.reading.clone(),
+            None => read(world, look, id, state, &path, stat)?,
+        },
+        _ if arrival == Arrival::Renamed || state != State::Pending => {
+            read(world, look, id, state, &path, stat)?
+        }
+        _ => settling(world, look, id, state, &path, stat, None)?,
+    };
+    let intake_ns = known.map_or(stat.ctime_ns, |p| p.intake_ns);
+    let why = explains_refusal(world, id, state, &reading, here)?;
+    Ok(Some(Place {
+        inode: stat.inode,
+        size: stat.size,
+        mtime_ns: stat.mtime_ns,
+        intake_ns,
+        uid: stat.uid,
+        why,
+        reading,
+    }))
+}
+
+fn stamped_here(brief: &Brief, state: State) -> bool {
+    brief.stamp.as_ref().is_some_and(|s| s.state == state)
+}
+
+/// First word of a `.why` that goes when the ticket is mended.
+pub const REFUSAL_MARK: &str = "refused";
+
+/// Whether a `.why` that explained a refusal lies beside a ticket. It is looked for only where it can
+/// matter: when the ticket is first seen here, or was refused before.
+fn explains_refusal<W: World>(
+    world: &mut W,
+    id: &OrderId,
+    state: State,
+    reading: &Reading,
+    here: Option<&Place>,
+) -> Result<bool, Fault> {
+    if let Some(before) = here
+        && !before.why
+        && std::mem::discriminant(&before.reading) == std::mem::discriminant(reading)
+    {
+        return Ok(false);
+    }
+    if state != State::Pending && state != State::Running {
+        return Ok(false);
+    }
+    let text = read_whole(world, &paths::why(state, id), REQUEST_BYTES_MAX)?;
+    Ok(text.is_some_and(|t| t.bytes.starts_with(REFUSAL_MARK.as_bytes())))
+}
+
+/// A file that may still be being written: two looks `settle` apart must find it unchanged, and no
+/// process may have it open for writing.
+fn settling<W: World>(
+    world: &mut W,
+    look: &Look<'_>,
+    id: &OrderId,
+    state: State,
+    path: &Path,
+    stat: Stat,
+    since: Option<Tick>,
+) -> Result<Reading, Fault> {
+    if stat.kind != Kind::File {
+        return Ok(Reading::Refused(Box::new([not_a_file(stat.kind)])));
+    }
+    let until = since.unwrap_or_else(|| look.tick.after(look.config.settle));
+    if look.tick < until {
+        return Ok(Reading::Settling(until));
+    }
+    let Some(file) = world.open(path)? else { return Ok(Reading::Settling(until)) };
+    if world.has_writer(&file)? == Some(true) {
+        let pause = look.config.settle.max(crate::model::time::Millis(1000));
+        return Ok(Reading::Settling(look.tick.after(pause)));
+    }
+    read(world, look, id, state, path, stat)
+}
+
+fn not_a_file(kind: Kind) -> Defect {
+    let what = match kind {
+        Kind::Dir => "a directory",
+        Kind::Symlink => "a symbolic link",
+        Kind::Other => "a FIFO, socket or device",
+        Kind::File => "a file",
+    };
+    Defect::whole("invalid-ticket", format!("is {what}; a work order is a regular file"))
+}
+
+fn read<W: World>(
+    world: &mut W,
+    look: &Look<'_>,
+    id: &OrderId,
+    state: State,
+    path: &Path,
+    stat: Stat,
+) -> Result<Reading, Fault> {
+    let refused = |d: Defect| Ok(Reading::Refused(Box::new([d])));
+    if stat.kind != Kind::File {
+        return refused(not_a_file(stat.kind));
+    }
+    if stat.size > TICKET_BYTES_MAX as u64 {
+        let text = format!("is {} bytes long; a work order has at most 1 MiB", stat.size);
+        return refused(Defect::whole("invalid-ticket", text));
+    }
+    if stat.links > 1 && state == State::Pending {
+        let text = format!("has {} names (hard links); copy it instead", stat.links);
+        return refused(Defect::whole("invalid-ticket", text));
+    }
+    let snapshot = match read_whole(world, path, TICKET_BYTES_MAX) {
+        Ok(Some(snapshot)) => snapshot,
+        Ok(None) => return Ok(Reading::Settling(look.tick)),
+        Err(fault) if fault.errno == errno::EACCES => {
+            return refused(Defect::whole("invalid-ticket", format!("cannot be read: {fault}")));
+        }
+        Err(fault) => return Err(fault),
+    };
+    if snapshot.stat.size != stat.size || snapshot.stat.mtime_ns != stat.mtime_ns {
+        return Ok(Reading::Settling(look.tick.after(look.config.settle)));
+    }
+    Ok(match parse_order(&snapshot.bytes, id.as_str()) {
+        Err(defects) => Reading::Refused(defects.into()),
+        Ok(parsed) => {
+            let brief = brief(&parsed.order, look.config, !parsed.warnings.is_empty());
+            if matches!(state, State::Done | State::Failed) && stamped_here(&brief, state) {
+                Reading::Settled {
+                    attempt: brief.attempt,
+                    unverified: unverified(&snapshot.bytes),
+                }
+            } else {
+                Reading::Order(Box::new(brief))
+            }
+        }
+    })
+}
+
+/// The settled ticket says that nothing vouches for it.
+fn unverified(bytes: &[u8]) -> bool {
+    bytes.split(|b| *b == b'\n').any(|l| {
+        l.strip_prefix(b"result:").is_some_and(|v| v.trim_ascii().starts_with(b"unverified"))
+    })
+}
+
+/// What of an order decides when it runs.
+pub fn brief(order: &Order, config: &Config, warned: bool) -> Brief {
+    let engine = order.engine.as_ref().is_some_and(|e| config.engines.contains_key(e));
+    let hold = order.own.hold.as_ref().or(order.hold.as_ref());
+    Brief {
+        priority: order.priority,
+        deadline: order.deadline,
+        not_before: order.not_before,
+        retry_at: order.own.retry_at,
+        dependencies: order.dependencies.clone().into(),
+        group: order.group.as_deref().map(Into::into),
+        hold: hold.map(|h| h.as_str().into()),
+        executable: !order.run.is_empty() || engine,
+        attempt: order.own.attempt,
+        stamp: order.own.settled.clone().map(Box::new),
+        warned,
+    }
+}
+
+fn lease<W: World>(
+    world: &mut W,
+    look: &Look<'_>,
+    id: &OrderId,
+    before: &Ticket,
+    ticket: &Ticket,
+) -> Result<Option<LeaseFact>, Fault> {
+    let path = paths::lock(id);
+    let Some(stat) = world.stat(&path)? else { return Ok(None) };
+    let known = before.lease.as_deref().filter(|l| l.inode == stat.inode);
+    let body = match known {
+        Some(lease) => lease.body.clone(),
+        None if stat.kind != Kind::File => LeaseBody::Foreign("not a regular file".to_owned()),
+        None => match read_whole(world, &path, 4096)? {
+            Some(snapshot) => LeaseBody::parse(&snapshot.bytes),
+            None => return Ok(None),
+        },
+    };
+    let holder_dead = match &body {
+        LeaseBody::Foreign(_) => false,
+        LeaseBody::Ours(lease) => {
+            let identity = world.identity();
+            lease.host == identity.host
+                && (lease.boot != identity.boot
+                    || (lease.instance != identity.instance
+                        && !world.process_alive(lease.pid, lease.start_time)))
+        }
+    };
+    let asked = ticket.requests.iter().any(|r| r.body.as_ref().is_ok_and(|b| b.takeover));
+    let manual = matches!(&body, LeaseBody::Ours(l) if l.mode != LeaseMode::Process);
+    let silent_ms = match asked && manual {
+        true => Some(silence(world, look, id, ticket, stat)?),
+        false => None,
+    };
+    Ok(Some(LeaseFact { inode: stat.inode, body, holder_dead, silent_ms }))
+}
+
+/// Milliseconds since the last sign of life of a person's attempt: a touch of the lock, progress, a
+/// commit, a change in the worktree.
+pub fn silence<W: World>(
+    world: &mut W,
+    look: &Look<'_>,
+    id: &OrderId,
+    ticket: &Ticket,
+    lock: Stat,
+) -> Result<u64, Fault> {
+    let mut newest = lock.mtime_ns;
+    let attempt = ticket.attempt.as_deref().map_or(0, |a| a.number);
+    let worktree = id.worktree();
+    for sign in [
+        format!("{}/progress", paths::run(id, attempt).display()),
+        worktree.clone(),
+        format!(".git/worktrees/{id}/index"),
+        format!(".git/worktrees/{id}/HEAD"),
+        format!(".git/worktrees/{id}/logs/HEAD"),
+    ] {
+        if let Some(stat) = world.stat(Path::new(&sign))? {
+            newest = newest.max(stat.mtime_ns);
+        }
+    }
+    let silent = look.now.0.saturating_sub(newest / 1_000_000);
+    Ok(u64::try_from(silent).unwrap_or(0))
+}
+
+/// The requests for every id, by file name. `None` for a name that is no request.
+pub fn request<W: World>(
+    world: &mut W,
+    look: &Look<'_>,
+    file: &str,
+    arrival: Arrival,
+    waiting: &mut Option<Tick>,
+) -> Result<Option<(OrderId, Request)>, Fault> {
+    let Some((id, verb, hex)) = parse_request_name(file) else { return Ok(None) };
+    let path = Path::new(paths::CONTROL).join(file);
+    let Some(stat) = world.stat(&path)? else { return Ok(None) };
+    if arrival == Arrival::Unsure && stat.kind == Kind::File {
+        let until = waiting.unwrap_or_else(|| look.tick.after(look.config.settle));
+        let file = world.open(&path)?;
+        let written = match &file {
+            Some(file) => world.has_writer(file)? == Some(true),
+            None => return Ok(None),
+        };
+        if look.tick < until || written {
+            *waiting = Some(until.max(look.tick.after(crate::model::time::Millis(1))));
+            return Ok(None);
+        }
+    }
+    *waiting = None;
+    let body = request_body(world, &path, stat)?;
+    let why = world.stat(&Path::new(paths::CONTROL).join(format!("{file}.why")))?.is_some();
+    let hex = hex.unwrap_or_default();
+    let user = world.user(stat.uid);
+    let (uid, inode) = (stat.uid, stat.inode);
+    let file = file.to_owned();
+    Ok(Some((id, Request { file, verb, hex, uid, user, inode, body, refused: why })))
+}
+
+fn request_body<W: World>(
+    world: &mut W,
+    path: &Path,
+    stat: Stat,
+) -> Result<Result<RequestBody, Defect>, Fault> {
+    if stat.kind != Kind::File {
+        return Ok(Err(not_a_file(stat.kind)));
+    }
+    if stat.size > REQUEST_BYTES_MAX as u64 {
+        return Ok(Err(Defect::whole("invalid-request", "is longer than 64 KiB")));
+    }
+    Ok(match read_whole(world, path, REQUEST_BYTES_MAX)? {
+        Some(snapshot) => parse_request(&snapshot.bytes),
+        None => Ok(RequestBody::default()),
+    })
+}

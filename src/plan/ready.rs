@@ -1,0 +1,170 @@
+//! What stands between a pending order and its start, and the queue of those with nothing in between.
+//!
+//! Invariants: an unknown id never counts as met; the queue holds exactly the executable orders that
+//! nothing but a slot keeps back; the same facts give the same queue, however they came about.
+
+use super::Policy;
+use super::action::Wait;
+use super::score::{deadline, earliest, score};
+use crate::model::id::OrderId;
+use crate::model::index::{Brief, Index, Queued, Rank, Reading, Ticket};
+use crate::model::order::{DependsOn, State};
+use crate::model::time::Moment;
+
+/// Every unmet condition of a pending order, slots left out. `force` skips the dependencies only.
+pub fn unmet(index: &Index, ticket: &Ticket, brief: &Brief, now: Moment, policy: &Policy) -> Vec<Wait> {
+    let mut waits = Vec::new();
+    if let Some(reason) = &brief.hold {
+        waits.push(Wait::Held(reason.to_string()));
+    }
+    let not_before = brief.not_before.map(|w| earliest(w, &policy.zone));
+    if let Some(at) = not_before.filter(|at| *at > now) {
+        waits.push(Wait::NotBefore(at));
+    }
+    if let Some(at) = brief.retry_at.filter(|at| *at > now) {
+        waits.push(Wait::RetryAt(at));
+    }
+    waits.extend(unmet_dependencies(index, brief, policy));
+    if let Some(lease) = &ticket.lease
+        && ticket.attempt.is_none()
+    {
+        waits.push(Wait::Lease(format!("{:?}", lease.body)));
+    }
+    waits
+}
+
+/// The dependencies that are not satisfied.
+pub fn unmet_dependencies<'a>(
+    index: &'a Index,
+    brief: &'a Brief,
+    policy: &'a Policy,
+) -> impl Iterator<Item = Wait> + 'a {
+    brief.dependencies.iter().filter_map(|d| {
+        let upstream = index.tickets.get(&d.id);
+        let ended = upstream.and_then(Ticket::succeeded);
+        let vouched = !policy.require_checks || !upstream.is_some_and(unverified);
+        let (met, possible) = match (d.on, ended) {
+            (DependsOn::Success, Some(true)) => (vouched, false),
+            (DependsOn::Failure, Some(false)) | (DependsOn::Always, Some(_)) => (true, true),
+            (_, Some(_)) => (false, false),
+            (_, None) => (false, true),
+        };
+        let state = upstream.and_then(Ticket::state).map_or("unknown", State::name);
+        let on = match d.on {
+            DependsOn::Success => "success",
+            DependsOn::Failure => "failure",
+            DependsOn::Always => "always",
+        };
+        (!met).then(|| Wait::Dependency { id: d.id.clone(), state: state.into(), on, possible })
+    })
+}
+
+fn unverified(ticket: &Ticket) -> bool {
+    ticket
+        .state()
+        .and_then(|s| ticket.place(s))
+        .is_some_and(|p| matches!(p.reading, Reading::Settled { unverified: true, .. }))
+}
+
+/// Takes an order out of the queue and its timers.
+pub fn dequeue(index: &mut Index, id: &OrderId) {
+    if let Some(queued) = index.queued.remove(id) {
+        if let Some(queue) = index.ready.get_mut(&queued.group) {
+            queue.remove(&queued.rank);
+            if queue.is_empty() {
+                index.ready.remove(&queued.group);
+            }
+        }
+        if let Some(at) = queued.rescore {
+            index.rescores.remove(&(at, id.clone()));
+        }
+    }
+    if let Some(at) = index.wake_of.remove(id) {
+        index.wakes.remove(&(at, id.clone()));
+    }
+}
+
+/// Puts an order into the queue.
+pub fn enqueue(index: &mut Index, id: &OrderId, now: Moment, policy: &Policy) {
+    let Some(ticket) = index.tickets.get(id) else { return };
+    let Some(place) = ticket.place(State::Pending) else { return };
+    let Reading::Order(brief) = &place.reading else { return };
+    let (points, changes) = score(brief.priority, brief.deadline, now, &policy.zone);
+    let due = brief.deadline.map_or(i64::MAX, |w| deadline(w, &policy.zone).0);
+    let rank =
+        Rank { score: -points, deadline_ms: due, intake_ns: place.intake_ns, id: id.clone() };
+    let queued = Queued { rank: rank.clone(), group: brief.group.clone(), rescore: changes };
+    if let Some(at) = changes {
+        index.rescores.insert((at, id.clone()));
+    }
+    index.ready.entry(queued.group.clone()).or_default().insert(rank);
+    index.queued.insert(id.clone(), queued);
+}
+
+/// Notes when a waiting order becomes ready by time alone.
+pub fn wake_when(index: &mut Index, id: &OrderId, waits: &[Wait]) {
+    let at = waits
+        .iter()
+        .filter_map(|w| match w {
+            Wait::NotBefore(at) | Wait::RetryAt(at) => Some(*at),
+            _ => None,
+        })
+        .max();
+    if let Some(at) = at {
+        index.wakes.insert((at, id.clone()));
+        index.wake_of.insert(id.clone(), at);
+    }
+}
+
+/// Orders whose time has come, or whose score has changed, since they were last looked at.
+pub fn due(index: &Index, now: Moment) -> Vec<OrderId> {
+    let timed = index.wakes.iter().take_while(|(at, _)| *at <= now);
+    let rescored = index.rescores.iter().take_while(|(at, _)| *at <= now);
+    timed.chain(rescored).map(|(_, id)| id.clone()).collect()
+}
+
+/// The best ready order whose group has a free slot.
+pub fn best(index: &Index, policy: &Policy) -> Option<OrderId> {
+    let (all, taken) = index.slots_taken();
+    if all >= policy.slots {
+        return None;
+    }
+    let free = |group: &Option<Box<str>>| match group.as_deref() {
+        None => true,
+        Some(g) => {
+            let limit = policy.groups.get(g).copied().unwrap_or(usize::MAX);
+            taken.get(g).copied().unwrap_or(0) < limit
+        }
+    };
+    let heads = index.ready.iter().filter(|(g, _)| free(g)).filter_map(|(_, q)| q.first());
+    heads.min().map(|rank| rank.id.clone())
+}
+
+/// The members of a dependency cycle through `id`, if there is one. Bounded by the number of tickets.
+pub fn cycle(index: &Index, id: &OrderId) -> Option<Vec<OrderId>> {
+    let upstream = |of: &OrderId| -> Vec<OrderId> {
+        let brief = index.tickets.get(of).and_then(Ticket::brief);
+        brief.map(|b| b.dependencies.iter().map(|d| d.id.clone()).collect()).unwrap_or_default()
+    };
+    let mut came_from = std::collections::BTreeMap::new();
+    let mut todo = vec![id.clone()];
+    while let Some(at) = todo.pop() {
+        for up in upstream(&at) {
+            if up == *id {
+                let mut members = vec![at.clone()];
+                let mut here = at;
+                while here != *id {
+                    here = came_from.get(&here).cloned()?;
+                    members.push(here.clone());
+                }
+                members.reverse();
+                return Some(members);
+            }
+            if !came_from.contains_key(&up) {
+                came_from.insert(up.clone(), at.clone());
+                todo.push(up);
+            }
+        }
+    }
+    None
+}

@@ -1,0 +1,187 @@
+//! Requests: what a control file asks, and what becomes of it in each state.
+//!
+//! Invariants: one request is decided at a time, by file name; a request that cannot be carried out is
+//! refused with one sentence and the exit code of the verb, never dropped; `force` skips dependencies
+//! only; the holder of a manual lease is a user id, labels are never compared.
+
+use super::action::{Action, Wait};
+use super::ready;
+use super::step::{Facts, describe};
+use crate::model::attempt::{Attempt, Mode, Options, Wish};
+use crate::model::index::{Brief, Request, owner};
+use crate::model::order::State;
+use crate::model::request::{RequestBody, Verb};
+
+/// The first request that is neither refused nor unreadable, with its content.
+fn first<'a>(facts: &'a Facts<'_>) -> Option<(&'a Request, &'a RequestBody)> {
+    let open = facts.ticket.requests.iter().filter(|r| !r.refused);
+    open.into_iter().find_map(|r| r.body.as_ref().ok().map(|b| (r, b)))
+}
+
+/// A request whose content cannot be read is refused by itself, whatever the order's state.
+fn unreadable(facts: &Facts<'_>) -> Option<Action> {
+    let open = facts.ticket.requests.iter().filter(|r| !r.refused);
+    open.into_iter().find_map(|r| r.body.as_ref().err().map(|d| refuse(r, 2, &d.to_string())))
+}
+
+/// Refusals for every request of an order that cannot take any.
+pub fn refuse_all(facts: &Facts<'_>, code: u8, text: &str) -> Vec<Action> {
+    let open = facts.ticket.requests.iter().filter(|r| !r.refused);
+    open.map(|r| refuse(r, code, text)).collect()
+}
+
+fn refuse(request: &Request, code: u8, text: &str) -> Action {
+    Action::Refuse { request: request.clone(), code, text: text.to_owned() }
+}
+
+/// What a request does to a pending order.
+pub fn pending(facts: &Facts<'_>, brief: &Brief) -> Option<Action> {
+    if let Some(refusal) = unreadable(facts) {
+        return Some(refusal);
+    }
+    let (request, body) = first(facts)?;
+    let reason = body.reason.clone();
+    Some(match request.verb {
+        Verb::Take => take(facts, brief, request, body),
+        Verb::Cancel => Action::SettleUnrun {
+            from: State::Pending,
+            result: "cancelled".to_owned(),
+            reason: reason.unwrap_or_else(|| "cancelled".to_owned()),
+            request: Some(request.clone()),
+        },
+        Verb::Hold => Action::Hold {
+            reason: Some(reason.unwrap_or_else(|| "no reason given".to_owned())),
+            request: request.clone(),
+        },
+        Verb::Unhold => Action::Hold { reason: None, request: request.clone() },
+        Verb::Finish => refuse(request, 4, "it is pending; take it first"),
+        Verb::Requeue => refuse(request, 4, "it is pending already"),
+    })
+}
+
+fn take(facts: &Facts<'_>, brief: &Brief, request: &Request, body: &RequestBody) -> Action {
+    let mut waits = ready::unmet(facts.index, facts.ticket, brief, facts.now, facts.policy);
+    if body.force && body.reason.is_none() {
+        return refuse(request, 2, "`take --force` needs `--reason`");
+    }
+    if body.force {
+        waits.retain(|w| !matches!(w, Wait::Dependency { .. }));
+    }
+    if waits.is_empty() {
+        let label = body.as_.clone().unwrap_or_else(|| request.user.clone());
+        let mode = Mode::Manual(owner(request.uid, &label));
+        return Action::Claim { mode, request: Some(request.clone()), in_place: false };
+    }
+    if body.takeover && facts.ticket.lease.is_some() {
+        return Action::Takeover { request: request.clone() };
+    }
+    let held = waits.iter().any(|w| matches!(w, Wait::Lease(_)));
+    refuse(request, if held { 5 } else { 4 }, &describe(&waits))
+}
+
+/// A takeover of a ticket in `running/` whose lock jobyard does not know.
+pub fn takeover(facts: &Facts<'_>) -> Option<Action> {
+    let (request, body) = first(facts)?;
+    (body.takeover && body.reason.is_some())
+        .then(|| Action::Takeover { request: request.clone() })
+}
+
+/// What a request does to a running order.
+pub fn running(facts: &Facts<'_>, attempt: &Attempt) -> Option<Action> {
+    if let Some(refusal) = unreadable(facts) {
+        return Some(refusal);
+    }
+    let (request, body) = first(facts)?;
+    Some(match request.verb {
+        Verb::Take | Verb::Requeue if body.takeover => stale_takeover(facts, attempt, request, body),
+        Verb::Take => refuse(request, 5, &held_by(attempt)),
+        Verb::Finish => finish(attempt, request, body),
+        Verb::Cancel => accept(request, body, Wish::Cancel),
+        Verb::Requeue => {
+            let text = "it is running; `cancel` ends it, `requeue --takeover --reason TEXT` starts \
+                        a stale one over";
+            refuse(request, 4, text)
+        }
+        Verb::Hold | Verb::Unhold => refuse(request, 4, "it is running; only pending orders are held"),
+    })
+}
+
+/// Who holds a running order, for whoever asks for it.
+pub fn held_by(attempt: &Attempt) -> String {
+    match &attempt.claim.mode {
+        Mode::Process => format!("the daemon runs it (attempt {})", attempt.number),
+        Mode::Manual(h) => format!("{} (uid {}) holds it (attempt {})", h.name, h.uid, attempt.number),
+    }
+}
+
+fn stale_takeover(
+    facts: &Facts<'_>,
+    attempt: &Attempt,
+    request: &Request,
+    body: &RequestBody,
+) -> Action {
+    if body.reason.is_none() {
+        return refuse(request, 2, "`--takeover` needs `--reason`");
+    }
+    if attempt.is_process() {
+        return refuse(request, 5, &format!("{}; `cancel` ends it", held_by(attempt)));
+    }
+    if request.verb == Verb::Requeue && attempt.asked.is_some() {
+        return refuse(request, 4, "it is being finished");
+    }
+    let silent = facts.ticket.lease.as_deref().and_then(|l| l.silent_ms).unwrap_or(0);
+    if silent < facts.policy.stale_after_ms {
+        let text = format!("{}; last sign of life {} s ago", held_by(attempt), silent / 1000);
+        return refuse(request, 5, &text);
+    }
+    match request.verb {
+        Verb::Requeue => accept(request, body, Wish::Requeue),
+        _ => Action::Takeover { request: request.clone() },
+    }
+}
+
+fn finish(attempt: &Attempt, request: &Request, body: &RequestBody) -> Action {
+    if let Mode::Manual(holder) = &attempt.claim.mode
+        && holder.uid != request.uid
+    {
+        return refuse(request, 4, &format!("{}; only the holder finishes it", held_by(attempt)));
+    }
+    if body.skip_verification && body.reason.is_none() {
+        return refuse(request, 2, "`finish --skip-verification` needs `--reason TEXT`");
+    }
+    if attempt.is_process() && !attempt.run_is_over() && !body.stop {
+        return refuse(request, 4, "its commands still run; `finish --stop` ends them first");
+    }
+    if attempt.asked.is_some() {
+        return refuse(request, 4, "it is being finished already");
+    }
+    accept(request, body, Wish::Finish)
+}
+
+fn accept(request: &Request, body: &RequestBody, wish: Wish) -> Action {
+    let options = Options {
+        reason: body.reason.clone(),
+        skip_verification: body.skip_verification,
+        stop: body.stop,
+    };
+    let by = owner(request.uid, body.as_.as_deref().unwrap_or(&request.user));
+    Action::Accept { request: request.clone(), wish, options, by }
+}
+
+/// What a request does to a settled order.
+pub fn settled(facts: &Facts<'_>, state: State) -> Option<Action> {
+    if let Some(refusal) = unreadable(facts) {
+        return Some(refusal);
+    }
+    let (request, _) = first(facts)?;
+    Some(match (request.verb, state) {
+        (Verb::Requeue, State::Failed) => {
+            Action::Requeue { from: State::Failed, request: Some(request.clone()) }
+        }
+        (Verb::Requeue, _) => refuse(request, 4, "it is done; drop a new order instead"),
+        (verb, _) => {
+            let hint = if state == State::Failed { "; `requeue` makes it pending again" } else { "" };
+            refuse(request, 4, &format!("it is {}: nothing to {}{hint}", state.name(), verb.name()))
+        }
+    })
+}

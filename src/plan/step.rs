@@ -1,0 +1,420 @@
+//! One ticket: what its files, its lease and its attempt mean, and what follows. The rows S1 to S5 are
+//! those of `docs/states.md`.
+//!
+//! Invariants: every combination has an answer, if only "nothing"; two different files for one id are
+//! never chosen between; a ticket with an open attempt is never started a second time.
+
+use super::Policy;
+use super::action::{Action, Wait};
+use super::{progress, ready, requests};
+use crate::model::attempt::{Attempt, Wish};
+use crate::model::config::Unsatisfiable;
+use crate::model::id::OrderId;
+use crate::model::index::{Brief, Index, LeaseFact, Place, Reading, Seen, Ticket};
+use crate::model::lease::{LeaseBody, LeaseMode};
+use crate::model::order::State;
+use crate::model::time::{Moment, Tick};
+
+/// What follows for one ticket.
+#[derive(Default, Debug)]
+pub struct Step {
+    /// What to do now.
+    pub actions: Vec<Action>,
+    /// Why it does not run.
+    pub waits: Vec<Wait>,
+    /// It may be started when a slot is free.
+    pub ready: bool,
+    /// Look at it again then.
+    pub look_at: Option<Tick>,
+}
+
+impl Step {
+    pub(super) fn act(action: Action) -> Self {
+        Self { actions: vec![action], ..Self::default() }
+    }
+
+    fn wait(wait: Wait) -> Self {
+        Self { waits: vec![wait], ..Self::default() }
+    }
+}
+
+/// The facts one ticket is decided on.
+pub struct Facts<'a> {
+    /// All facts.
+    pub index: &'a Index,
+    /// Which ticket.
+    pub id: &'a OrderId,
+    /// The ticket.
+    pub ticket: &'a Ticket,
+    /// Wall clock.
+    pub now: Moment,
+    /// Steady clock.
+    pub tick: Tick,
+    /// Policy.
+    pub policy: &'a Policy,
+}
+
+/// Decides about one ticket.
+pub fn step(index: &Index, id: &OrderId, now: Moment, tick: Tick, policy: &Policy) -> Step {
+    let Some(ticket) = index.tickets.get(id) else { return Step::default() };
+    let facts = Facts { index, id, ticket, now, tick, policy };
+    let there: Vec<State> =
+        State::ALL.into_iter().filter(|s| ticket.place(*s).is_some()).collect();
+    match there[..] {
+        [] => absent(&facts),
+        [state] => match ticket.place(state) {
+            Some(place) => placed(&facts, state, place),
+            None => Step::default(),
+        },
+        _ => doubled(&facts, &there),
+    }
+}
+
+fn placed(facts: &Facts<'_>, state: State, place: &Place) -> Step {
+    let attempt = facts.ticket.attempt.as_deref();
+    match (state, attempt) {
+        (State::Pending, None) => pending(facts, place),
+        (State::Pending, Some(attempt)) => pending_with_attempt(facts, place, attempt),
+        (State::Running, None) => running_without_attempt(facts, place),
+        (State::Running, Some(attempt)) => running(facts, place, attempt),
+        (_, None) => settled(facts, state, place),
+        (_, Some(attempt)) => settling(facts, state, attempt),
+    }
+}
+
+/// No file. A pending one was withdrawn; a running one keeps its attempt until somebody brings it back.
+fn absent(facts: &Facts<'_>) -> Step {
+    match facts.ticket.attempt.as_deref() {
+        Some(attempt) if untouched(attempt) => Step::act(undo("its ticket is gone")),
+        Some(attempt) => {
+            let mut step = progress::bookkeeping(facts, attempt);
+            step.actions.extend(requests::refuse_all(facts, 4, "its ticket is missing"));
+            step
+        }
+        None if facts.ticket.seen == Seen::Pending => Step::act(Action::Withdraw),
+        None => Step {
+            actions: requests::refuse_all(facts, 3, "there is no such work order"),
+            ..Step::default()
+        },
+    }
+}
+
+/// More than one file. The same file twice is an interrupted move; anything else is a finding.
+fn doubled(facts: &Facts<'_>, there: &[State]) -> Step {
+    let inode = |s: State| facts.ticket.place(s).map(|p| p.inode);
+    let later = there[there.len() - 1];
+    let twin = there[..there.len() - 1].iter().find(|s| inode(**s) == inode(later));
+    if let Some(earlier) = twin {
+        return Step::act(Action::DropDouble { earlier: *earlier });
+    }
+    let mut step = match facts.ticket.attempt.as_deref() {
+        Some(attempt) => progress::bookkeeping(facts, attempt),
+        None => Step::default(),
+    };
+    let names: Vec<_> = there.iter().map(|s| s.name()).collect();
+    let text = format!("two different files carry this id, in {}", names.join(" and "));
+    step.actions.extend(requests::refuse_all(facts, 4, &text));
+    step.waits.push(Wait::Refused(text));
+    step
+}
+
+/// S1, or a ticket somebody moved here.
+fn pending(facts: &Facts<'_>, place: &Place) -> Step {
+    if let Some(lease) = facts.ticket.lease.as_deref()
+        && orphaned(facts, lease)
+    {
+        return Step::act(Action::DropLease);
+    }
+    match &place.reading {
+        Reading::Settling(at) => {
+            Step { look_at: Some(*at), ..Step::wait(Wait::Settling(*at)) }
+        }
+        Reading::Refused(defects) => {
+            let text = defects.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
+            let mut step = Step::wait(Wait::Refused(text.clone()));
+            step.actions = requests::refuse_all(facts, 4, "the ticket is not a valid work order");
+            step.actions.push(Action::Why { state: State::Pending, text, refusal: true });
+            step
+        }
+        Reading::Settled { .. } => Step::default(),
+        Reading::Order(brief) => match &brief.stamp {
+            Some(stamp) if stamp.state == State::Done => {
+                Step::act(put_back(State::Pending, State::Done, "a done order stays done"))
+            }
+            Some(_) => Step::act(Action::Requeue { from: State::Pending, request: None }),
+            None => pending_order(facts, place, brief),
+        },
+    }
+}
+
+fn pending_order(facts: &Facts<'_>, place: &Place, brief: &Brief) -> Step {
+    let mut step = Step::default();
+    if let Some(cycle) = ready::cycle(facts.index, facts.id) {
+        let names: Vec<_> = cycle.iter().map(OrderId::as_str).collect();
+        let text = format!(
+            "dependency cycle: {} -> {}; remove one of these dependencies",
+            names.join(" -> "),
+            facts.id
+        );
+        step.actions = requests::refuse_all(facts, 4, &text);
+        step.actions.push(Action::Why { state: State::Pending, text: text.clone(), refusal: true });
+        step.waits.push(Wait::Refused(text));
+        return step;
+    }
+    if place.why {
+        step.actions.push(Action::ClearWhy { state: State::Pending });
+    }
+    if facts.ticket.seen != Seen::Pending {
+        step.actions.push(Action::Intake);
+    }
+    if let Some(action) = requests::pending(facts, brief) {
+        step.actions.push(action);
+        return step;
+    }
+    let waits = ready::unmet(facts.index, facts.ticket, brief, facts.now, facts.policy);
+    let hopeless = waits.iter().any(|w| matches!(w, Wait::Dependency { possible: false, .. }));
+    if hopeless && facts.policy.unsatisfiable != Unsatisfiable::Hold {
+        let result = match facts.policy.unsatisfiable {
+            Unsatisfiable::Skip => "skipped",
+            _ => "failed",
+        };
+        step.actions.push(Action::SettleUnrun {
+            from: State::Pending,
+            result: result.to_owned(),
+            reason: "dependency-unsatisfiable".to_owned(),
+            request: None,
+        });
+        return step;
+    }
+    step.ready = waits.is_empty() && brief.executable;
+    step.waits = waits;
+    if !brief.executable {
+        step.waits.push(Wait::Manual);
+    }
+    step
+}
+
+/// S2: a claim that was interrupted, a requeue that is not finished, or a running ticket moved by hand.
+fn pending_with_attempt(facts: &Facts<'_>, place: &Place, attempt: &Attempt) -> Step {
+    match &attempt.settled {
+        Some(s) if s.state() == State::Pending => release(facts, s.seq),
+        Some(_) => Step::act(put_back(State::Pending, State::Running, "")),
+        None if untouched(attempt) => Step::act(undo("interrupted")),
+        None => {
+            let _ = place;
+            let restarted = attempt.last().is_some_and(|c| c.boot != facts.index.boot);
+            let why = if restarted {
+                ""
+            } else {
+                "it is running; to start it again use `requeue`, to end it `cancel`"
+            };
+            Step::act(put_back(State::Pending, State::Running, why))
+        }
+    }
+}
+
+/// A ticket in `running/` that no attempt of ours owns.
+fn running_without_attempt(facts: &Facts<'_>, place: &Place) -> Step {
+    if let Some(lease) = facts.ticket.lease.as_deref() {
+        if orphaned(facts, lease) {
+            return Step::act(Action::DropLease);
+        }
+        if let Some(action) = requests::takeover(facts) {
+            return Step::act(action);
+        }
+        let actions = requests::refuse_all(facts, 5, "a lock that jobyard does not know holds it");
+        return Step { actions, ..Step::wait(Wait::Lease(format!("{:?}", lease.body))) };
+    }
+    match &place.reading {
+        Reading::Settling(at) => Step { look_at: Some(*at), ..Step::wait(Wait::Settling(*at)) },
+        Reading::Order(brief) => match &brief.stamp {
+            Some(stamp) => {
+                let why = "a settled order is started again with `requeue`";
+                Step::act(put_back(State::Running, stamp.state, why))
+            }
+            None if facts.ticket.seen == Seen::Pending => taken_by_hand(facts, place, brief),
+            None => Step::default(),
+        },
+        Reading::Refused(defects) if facts.ticket.seen == Seen::Pending => {
+            let text = defects.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
+            Step::act(put_back(State::Running, State::Pending, &text))
+        }
+        _ => Step::default(),
+    }
+}
+
+fn taken_by_hand(facts: &Facts<'_>, place: &Place, brief: &Brief) -> Step {
+    let waits = ready::unmet(facts.index, facts.ticket, brief, facts.now, facts.policy);
+    if !waits.is_empty() {
+        let why = format!("it cannot be taken yet: {}", describe(&waits));
+        return Step::act(put_back(State::Running, State::Pending, &why));
+    }
+    let holder = crate::model::index::owner(place.uid, &place.uid.to_string());
+    let mode = crate::model::attempt::Mode::Manual(holder);
+    Step::act(Action::Claim { mode, request: None, in_place: true })
+}
+
+/// S3.
+fn running(facts: &Facts<'_>, place: &Place, attempt: &Attempt) -> Step {
+    if let Some(settled) = &attempt.settled {
+        let durable = settled.seq <= facts.index.durable_seq;
+        return if durable { Step::act(Action::CarryOut) } else { Step::default() };
+    }
+    if !attempt.is_process() && !attempt.claimed {
+        return Step::act(Action::CompleteTake);
+    }
+    let adopted = match facts.ticket.lease.as_deref().map(|l| &l.body) {
+        None => false,
+        Some(LeaseBody::Ours(lease)) => {
+            lease.mode != LeaseMode::Process || lease.instance == facts.policy.instance
+        }
+        Some(LeaseBody::Foreign(_)) => true,
+    };
+    if !adopted {
+        return Step::act(Action::AdoptLease);
+    }
+    if attempt.claim.request.is_some() {
+        return Step::act(Action::AnswerTake);
+    }
+    let mut step = Step::default();
+    if place.why && matches!(place.reading, Reading::Order(_)) {
+        step.actions.push(Action::ClearWhy { state: State::Running });
+    }
+    if let Some(action) = requests::running(facts, attempt) {
+        step.actions.push(action);
+        return step;
+    }
+    let progress = progress::next(facts, attempt);
+    let idle = progress.actions.is_empty();
+    step.actions.extend(progress.actions);
+    step.waits = progress.waits;
+    step.look_at = progress.look_at;
+    if idle
+        && let Reading::Order(brief) = &place.reading
+        && brief.attempt != attempt.number
+    {
+        let due = facts.ticket.stamp_at;
+        match facts.tick >= due {
+            true => step.actions.push(Action::StampRunning),
+            false => step.look_at = Some(due),
+        }
+    }
+    step
+}
+
+/// S4: on its way out, or moved by hand.
+fn settling(facts: &Facts<'_>, state: State, attempt: &Attempt) -> Step {
+    match &attempt.settled {
+        Some(s) if s.state() == state => release(facts, s.seq),
+        Some(_) => Step::act(put_back(state, State::Running, "")),
+        None if untouched(attempt) => Step::act(put_back(state, State::Running, "")),
+        None if state == State::Done && attempt.is_process() && !attempt.run_is_over() => {
+            let why = "its commands still run; end them first with `finish --stop`";
+            Step::act(put_back(state, State::Running, why))
+        }
+        None => {
+            let wish = if state == State::Done { Wish::Finish } else { Wish::Cancel };
+            Step::act(Action::PullBack { from: state, wish })
+        }
+    }
+}
+
+/// S5, or a ticket somebody moved here.
+fn settled(facts: &Facts<'_>, state: State, place: &Place) -> Step {
+    if let Some(lease) = facts.ticket.lease.as_deref()
+        && orphaned(facts, lease)
+    {
+        return Step::act(Action::DropLease);
+    }
+    let by_hand = match &place.reading {
+        Reading::Settling(at) => Some(Step { look_at: Some(*at), ..Step::default() }),
+        Reading::Order(brief) => moved_here(facts, state, brief),
+        Reading::Refused(_) if facts.ticket.seen == Seen::Pending => {
+            Some(Step::act(put_back(state, State::Pending, "it is not a valid work order")))
+        }
+        _ => None,
+    };
+    by_hand.unwrap_or_else(|| Step {
+        actions: requests::settled(facts, state).into_iter().collect(),
+        ..Step::wait(Wait::Settled(state))
+    })
+}
+
+fn moved_here(facts: &Facts<'_>, state: State, brief: &Brief) -> Option<Step> {
+    if let Some(stamp) = &brief.stamp {
+        let why = format!("it was settled into {}/", stamp.state.name());
+        return Some(Step::act(put_back(state, stamp.state, &why)));
+    }
+    match facts.ticket.seen {
+        Seen::Pending if state == State::Failed => Some(Step::act(Action::SettleUnrun {
+            from: state,
+            result: "cancelled".to_owned(),
+            reason: "cancelled".to_owned(),
+            request: None,
+        })),
+        Seen::Pending => {
+            let why = "an order gets to done/ by `take` and `finish`, or by its commands";
+            Some(Step::act(put_back(state, State::Pending, why)))
+        }
+        Seen::Requeued => Some(Step::act(put_back(state, State::Pending, ""))),
+        Seen::Never if facts.policy.fresh => Some(Step::act(Action::AdoptSettled { state })),
+        Seen::Never | Seen::Settled(_) => None,
+    }
+}
+
+fn release(facts: &Facts<'_>, seq: u64) -> Step {
+    let durable = seq <= facts.index.durable_seq;
+    if durable { Step::act(Action::Release) } else { Step::default() }
+}
+
+/// Nothing of the attempt was ever started or promised to anybody.
+fn untouched(attempt: &Attempt) -> bool {
+    attempt.commands.is_empty() && !attempt.claimed && attempt.settled.is_none()
+}
+
+/// A lease of ours that no attempt owns: left by a claim or a settlement that a crash cut off.
+fn orphaned(facts: &Facts<'_>, lease: &LeaseFact) -> bool {
+    match &lease.body {
+        LeaseBody::Ours(body) if body.host == facts.policy.host => {
+            body.instance == facts.policy.instance
+                || body.boot != facts.index.boot
+                || (body.mode == LeaseMode::Process && lease.holder_dead)
+        }
+        _ => false,
+    }
+}
+
+fn undo(reason: &str) -> Action {
+    Action::UndoClaim { reason: reason.to_owned() }
+}
+
+fn put_back(from: State, to: State, why: &str) -> Action {
+    Action::PutBack { from, to, why: why.to_owned() }
+}
+
+/// Waits as one line for people.
+pub fn describe(waits: &[Wait]) -> String {
+    let texts: Vec<String> = waits.iter().map(wait_text).collect();
+    texts.join("; ")
+}
+
+/// One wait for people: what is missing and what would release it.
+pub fn wait_text(wait: &Wait) -> String {
+    match wait {
+        Wait::Refused(text) => format!("refused: {text}"),
+        Wait::Settling(_) => "it may still be being written".to_owned(),
+        Wait::Held(reason) => format!("held ({reason}); released by `unhold`"),
+        Wait::NotBefore(at) => format!("not before {}", at.rfc3339()),
+        Wait::RetryAt(at) => format!("retried at {}", at.rfc3339()),
+        Wait::Dependency { id, state, on, possible } => {
+            let end = if *possible { "" } else { ", which can no longer happen" };
+            format!("needs {on} of {id}, which is {state}{end}")
+        }
+        Wait::Manual => "nothing to run: a person or an agent takes it with `take`".to_owned(),
+        Wait::Slot(text) => format!("waits for a slot ({text})"),
+        Wait::Lease(text) => format!("a lock file holds it ({text})"),
+        Wait::Running(text) => text.clone(),
+        Wait::Settled(state) => format!("it is {}", state.name()),
+        Wait::NoDaemon => "no daemon runs; start one with `jobyard daemon`".to_owned(),
+    }
+}

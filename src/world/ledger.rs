@@ -1,0 +1,247 @@
+//! The ledger on disk: append-only segments of hash-chained lines.
+//!
+//! Invariants: only the holder of the root lock appends; a line is a fact only once it is whole, with
+//! its newline; a torn tail is closed with ` ~TORN`, never joined; every segment opens with a
+//! checkpoint of the open attempts, so that start-up reads the last segment only. Lines are gathered
+//! in memory and written by one call; [`Ledger::sync`] makes them durable together.
+
+use super::store::{read_whole, write_all};
+use super::{Fault, World};
+use crate::model::attempt::Attempt;
+use crate::model::event::{Event, GENESIS, Line, Link};
+use crate::model::id::OrderId;
+use crate::model::time::Moment;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// Directory of the segments.
+pub const DIR: &str = "_ctx/audit";
+
+/// A segment is closed when it has grown past this: bounds what start-up reads.
+pub const SEGMENT_BYTES: u64 = 8 << 20;
+
+/// Mark of a line that was cut off by a crash.
+pub const TORN: &str = " ~TORN";
+
+/// The open ledger.
+pub struct Ledger<F> {
+    file: Option<F>,
+    number: u64,
+    bytes: u64,
+    seq: u64,
+    head: String,
+    buffer: Vec<u8>,
+    unsynced: bool,
+    new_segment: bool,
+}
+
+/// What reading the tail gave.
+pub struct Tail {
+    /// Attempts that have neither been released nor, as far as the lines say, carried out.
+    pub attempts: BTreeMap<OrderId, Attempt>,
+    /// There was no ledger at all.
+    pub fresh: bool,
+}
+
+impl<F> Ledger<F> {
+    /// Opens the ledger, closes a torn tail and folds the last segment into its open attempts.
+    pub fn open<W: World<File = F>>(world: &mut W) -> Result<(Self, Tail), Fault> {
+        let numbers = segments(world)?;
+        let mut ledger = Self {
+            file: None,
+            number: numbers.last().copied().unwrap_or(0),
+            bytes: 0,
+            seq: 0,
+            head: GENESIS.to_owned(),
+            buffer: Vec::new(),
+            unsynced: false,
+            new_segment: true,
+        };
+        let mut tail = Tail { attempts: BTreeMap::new(), fresh: numbers.is_empty() };
+        let mut first = numbers.len().saturating_sub(1);
+        let mut texts = Vec::new();
+        while let Some(number) = numbers.get(first) {
+            let text = read_segment(world, *number)?;
+            let complete = begins_with_checkpoint(&text);
+            texts.push((*number, text));
+            if complete || first == 0 {
+                break;
+            }
+            first -= 1;
+        }
+        for (_, text) in texts.iter().rev() {
+            ledger.fold(text, &mut tail.attempts);
+        }
+        if let Some((number, text)) = texts.first() {
+            ledger.reopen(world, *number, text)?;
+        }
+        Ok((ledger, tail))
+    }
+
+    fn fold(&mut self, text: &[u8], attempts: &mut BTreeMap<OrderId, Attempt>) {
+        let whole = text.iter().rposition(|b| *b == b'\n').map_or(0, |end| end + 1);
+        for line in text[..whole].split(|b| *b == b'\n') {
+            let Ok(line) = std::str::from_utf8(line) else { continue };
+            let Ok(link) = Link::parse(line) else { continue };
+            self.seq = link.line.seq;
+            self.head.clone_from(&link.hash);
+            apply(attempts, &link.line, &link.hash);
+        }
+    }
+
+    fn reopen<W: World<File = F>>(
+        &mut self,
+        world: &mut W,
+        number: u64,
+        text: &[u8],
+    ) -> Result<(), Fault> {
+        let file = world.append(&segment(number), 0o644)?;
+        if text.last().is_some_and(|b| *b != b'\n') {
+            write_all(world, &file, format!("{TORN}\n").as_bytes())?;
+        }
+        self.bytes = text.len() as u64;
+        self.new_segment = self.bytes >= SEGMENT_BYTES || !begins_with_checkpoint(text);
+        self.unsynced = true;
+        self.file = Some(file);
+        Ok(())
+    }
+
+    /// Adds a line to the group that the next [`Ledger::flush`] writes; returns its number and hash.
+    pub fn add(
+        &mut self,
+        at: Moment,
+        id: Option<&str>,
+        attempt: Option<u32>,
+        event: Event,
+    ) -> (u64, String) {
+        self.seq += 1;
+        let line = Line { seq: self.seq, time: at, id: id.map(str::to_owned), attempt, event };
+        let (text, hash) = line.seal(&self.head);
+        self.buffer.extend_from_slice(text.as_bytes());
+        self.buffer.push(b'\n');
+        self.head.clone_from(&hash);
+        (self.seq, hash)
+    }
+
+    /// Nothing was added since the last flush.
+    pub fn is_flushed(&self) -> bool {
+        self.buffer.is_empty()
+    }
+
+    /// A new segment is due; its checkpoint wants the open attempts.
+    pub fn wants_segment(&self) -> bool {
+        self.new_segment || self.bytes >= SEGMENT_BYTES
+    }
+
+    /// Begins a new segment with a checkpoint, synced together with its name.
+    pub fn begin_segment<W: World<File = F>>(
+        &mut self,
+        world: &mut W,
+        at: Moment,
+        open: Vec<Attempt>,
+    ) -> Result<(), Fault> {
+        self.flush(world)?;
+        self.sync(world)?;
+        self.number += 1;
+        let path = segment(self.number);
+        let file = world.append(&path, 0o644)?;
+        self.file = Some(file);
+        self.bytes = 0;
+        self.new_segment = false;
+        self.add(at, None, None, Event::Checkpoint { open });
+        self.flush(world)?;
+        self.sync(world)?;
+        world.sync_dir(Path::new(DIR))
+    }
+
+    /// Hands the gathered lines to the system. After an error the rest is kept for the next call.
+    pub fn flush<W: World<File = F>>(&mut self, world: &mut W) -> Result<(), Fault> {
+        let Some(file) = &self.file else { return Ok(()) };
+        while !self.buffer.is_empty() {
+            let taken = world.write(file, &self.buffer)?;
+            self.buffer.drain(..taken);
+            self.bytes += taken as u64;
+            self.unsynced = true;
+        }
+        Ok(())
+    }
+
+    /// Makes everything flushed durable.
+    pub fn sync<W: World<File = F>>(&mut self, world: &mut W) -> Result<(), Fault> {
+        if !self.unsynced {
+            return Ok(());
+        }
+        if let Some(file) = &self.file {
+            world.sync(file)?;
+        }
+        self.unsynced = false;
+        Ok(())
+    }
+
+    /// Number and hash of the last line.
+    pub fn head(&self) -> (u64, &str) {
+        (self.seq, &self.head)
+    }
+}
+
+/// Takes a line into account in the open attempts.
+pub fn apply(attempts: &mut BTreeMap<OrderId, Attempt>, line: &Line, hash: &str) {
+    if let Event::Checkpoint { open } = &line.event {
+        attempts.clear();
+        for attempt in open {
+            if let Ok(id) = OrderId::parse(&attempt.id) {
+                attempts.insert(id, attempt.clone());
+            }
+        }
+        return;
+    }
+    let Some(id) = line.id.as_deref().and_then(|t| OrderId::parse(t).ok()) else { return };
+    match &line.event {
+        Event::Claiming(claim) => {
+            let number = line.attempt.unwrap_or(0);
+            let attempt = Attempt::begin(&id, number, line.time, (**claim).clone());
+            attempts.insert(id, attempt);
+        }
+        Event::Released { .. } => {
+            attempts.remove(&id);
+        }
+        event => {
+            if let Some(attempt) = attempts.get_mut(&id)
+                && line.attempt == Some(attempt.number)
+            {
+                attempt.apply(line.time, event, line.seq, hash);
+            }
+        }
+    }
+}
+
+/// Path of a segment.
+pub fn segment(number: u64) -> PathBuf {
+    PathBuf::from(format!("{DIR}/{number:08}.jsonl"))
+}
+
+/// Numbers of the segments, ascending.
+pub fn segments<W: World>(world: &mut W) -> Result<Vec<u64>, Fault> {
+    let mut numbers: Vec<u64> = world
+        .list(Path::new(DIR))?
+        .iter()
+        .filter_map(|e| e.name.to_str()?.strip_suffix(".jsonl")?.parse().ok())
+        .collect();
+    numbers.sort_unstable();
+    Ok(numbers)
+}
+
+/// The bytes of a segment. Twice the usual size is still read whole: one group may overshoot.
+pub fn read_segment<W: World>(world: &mut W, number: u64) -> Result<Vec<u8>, Fault> {
+    let bytes_max = usize::try_from(SEGMENT_BYTES * 8).unwrap_or(usize::MAX);
+    Ok(read_whole(world, &segment(number), bytes_max)?.map(|s| s.bytes).unwrap_or_default())
+}
+
+fn begins_with_checkpoint(text: &[u8]) -> bool {
+    let first = text.split(|b| *b == b'\n').next().unwrap_or_default();
+    text.contains(&b'\n')
+        && std::str::from_utf8(first)
+            .ok()
+            .and_then(|l| Link::parse(l).ok())
+            .is_some_and(|l| matches!(l.line.event, Event::Checkpoint { .. }))
+}

@@ -1,0 +1,269 @@
+//! The four primitives: *stamp* (content in place), *move* (rename, no clobber), *link* (leases only),
+//! *publish* (a new file under its name). Content and state never change in one step.
+//!
+//! Invariants: no primitive replaces a file it did not read; after an error the disk is asked what
+//! happened, because a reply can be lost; a person's edit that arrives meanwhile always survives.
+//! Durability of directories is the caller's duty: it syncs them in groups.
+
+use super::{Fault, Stat, World};
+use std::path::{Path, PathBuf};
+
+/// Largest ticket in bytes.
+pub const TICKET_BYTES_MAX: usize = 1 << 20;
+
+/// A file as it was read, still open: proof of what a stamp is based on.
+pub struct Snapshot<F> {
+    /// Where it was.
+    pub path: PathBuf,
+    /// The open file.
+    pub file: F,
+    /// Its attributes after reading.
+    pub stat: Stat,
+    /// Its bytes.
+    pub bytes: Vec<u8>,
+}
+
+/// What became of a stamp or a move.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Outcome {
+    /// Carried out.
+    Done,
+    /// Somebody changed or moved the file first; nothing was changed. Look again.
+    LookAgain,
+}
+
+/// Reads a whole file of at most `bytes_max` bytes; `None` when it is not there. A file that is longer
+/// comes back with `bytes_max + 1` bytes, so that the caller can refuse it.
+pub fn read_whole<W: World>(
+    world: &mut W,
+    path: &Path,
+    bytes_max: usize,
+) -> Result<Option<Snapshot<W::File>>, Fault> {
+    let Some(file) = world.open(path)? else { return Ok(None) };
+    let mut bytes = Vec::new();
+    while bytes.len() <= bytes_max {
+        let part = world.read(&file, bytes.len() as u64, bytes_max + 1 - bytes.len())?;
+        if part.is_empty() {
+            break;
+        }
+        bytes.extend_from_slice(&part);
+    }
+    let stat = world.stat_file(&file)?;
+    Ok(Some(Snapshot { path: path.to_owned(), file, stat, bytes }))
+}
+
+/// Writes all of `bytes`, however short the single writes are.
+pub fn write_all<W: World>(world: &mut W, file: &W::File, mut bytes: &[u8]) -> Result<(), Fault> {
+    while !bytes.is_empty() {
+        match world.write(file, bytes) {
+            Ok(0) => {
+                return Err(Fault { act: "write", path: PathBuf::new(), errno: errno::EIO });
+            }
+            Ok(n) => bytes = &bytes[n..],
+            Err(fault) if fault.errno == errno::EINTR => {}
+            Err(fault) => return Err(fault),
+        }
+    }
+    Ok(())
+}
+
+/// Writes a new, synced file under a hidden unique name beside `path` and returns that name.
+pub fn write_beside<W: World>(
+    world: &mut W,
+    path: &Path,
+    bytes: &[u8],
+    mode: u32,
+) -> Result<PathBuf, Fault> {
+    let stem = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+    let hidden = format!(".{}.{:016x}", stem.chars().take(100).collect::<String>(), world.random());
+    let temp = path.with_file_name(hidden);
+    let file = world.create(&temp, mode)?;
+    let written = write_all(world, &file, bytes).and_then(|()| world.sync(&file));
+    if let Err(fault) = written {
+        let _ = world.unlink(&temp);
+        return Err(fault);
+    }
+    Ok(temp)
+}
+
+/// Publishes `bytes` as `path`, which must not exist (`EEXIST`). The file is synced, its directory not.
+pub fn publish<W: World>(
+    world: &mut W,
+    path: &Path,
+    bytes: &[u8],
+    mode: u32,
+) -> Result<(), Fault> {
+    let temp = write_beside(world, path, bytes, mode)?;
+    let inode = world.stat(&temp)?.map(|s| s.inode);
+    match world.rename(&temp, path) {
+        Ok(()) => Ok(()),
+        Err(fault) => {
+            if world.stat(path)?.map(|s| s.inode) == inode && world.stat(&temp)?.is_none() {
+                return Ok(());
+            }
+            let _ = world.unlink(&temp);
+            Err(fault)
+        }
+    }
+}
+
+/// Creates or replaces a derived file that only jobyard writes (a `.why`, a verdict): unsynced,
+/// never truncated in place.
+pub fn put_derived<W: World>(world: &mut W, path: &Path, bytes: &[u8]) -> Result<(), Fault> {
+    if let Some(old) = read_whole(world, path, bytes.len())? {
+        if old.bytes == bytes {
+            return Ok(());
+        }
+        world.unlink(path)?;
+    }
+    let file = world.create(path, 0o644)?;
+    write_all(world, &file, bytes)
+}
+
+/// Moves `from` to `to` by one rename that never replaces a file.
+/// `inode`: the file that is meant; another one in its place is left alone.
+pub fn relocate<W: World>(
+    world: &mut W,
+    from: &Path,
+    to: &Path,
+    inode: u64,
+) -> Result<Outcome, Fault> {
+    match world.rename(from, to) {
+        Ok(()) => settle_identity(world, from, to, inode),
+        Err(fault) => {
+            if world.stat(from)?.is_none() {
+                let there = world.stat(to)?.map(|s| s.inode) == Some(inode);
+                return Ok(if there { Outcome::Done } else { Outcome::LookAgain });
+            }
+            if fault.errno == errno::EEXIST || fault.errno == errno::ENOENT {
+                return Ok(Outcome::LookAgain);
+            }
+            Err(fault)
+        }
+    }
+}
+
+/// After a rename: was it the file that was meant? An editor may have replaced it a moment before; then
+/// its new content simply travels along, and the caller looks again.
+fn settle_identity<W: World>(
+    world: &mut W,
+    from: &Path,
+    to: &Path,
+    inode: u64,
+) -> Result<Outcome, Fault> {
+    match world.stat(to)? {
+        Some(stat) if stat.inode == inode => Ok(Outcome::Done),
+        Some(_) => {
+            let _ = world.rename(to, from);
+            Ok(Outcome::LookAgain)
+        }
+        None => Ok(Outcome::LookAgain),
+    }
+}
+
+/// The second half of a stamp: puts the synced file `temp` in the place of the file that `snapshot`
+/// was read from, if that file is still the same, byte for byte, and nobody is writing it.
+///
+/// What comes out is unlinked, or kept under `keep` when given and free. `elsewhere` lists the paths
+/// the ticket could have been moved to by a person in the same moment.
+pub fn exchange_in<W: World>(
+    world: &mut W,
+    snapshot: &Snapshot<W::File>,
+    temp: &Path,
+    keep: Option<&Path>,
+    elsewhere: &[PathBuf],
+) -> Result<Outcome, Fault> {
+    let path = snapshot.path.as_path();
+    let ours = world.stat(temp)?.map_or(0, |s| s.inode);
+    if let Err(fault) = world.exchange(temp, path) {
+        // A reply can be lost: only the inodes say whether the two were exchanged.
+        if world.stat(path)?.map(|s| s.inode) != Some(ours) {
+            let _ = world.unlink(temp);
+            if fault.errno == errno::ENOENT {
+                return Ok(Outcome::LookAgain);
+            }
+            return Err(fault);
+        }
+    }
+    if same_as_read(world, snapshot, temp)? {
+        let kept = keep.is_some_and(|to| world.rename(temp, to).is_ok());
+        if !kept {
+            discard(world, temp)?;
+        }
+        return Ok(Outcome::Done);
+    }
+    give_back(world, path, temp, ours, elsewhere)?;
+    Ok(Outcome::LookAgain)
+}
+
+fn discard<W: World>(world: &mut W, temp: &Path) -> Result<(), Fault> {
+    match world.unlink(temp) {
+        Ok(()) => Ok(()),
+        Err(fault) if fault.errno == errno::ENOENT => Ok(()),
+        Err(fault) => Err(fault),
+    }
+}
+
+fn same_as_read<W: World>(
+    world: &mut W,
+    snapshot: &Snapshot<W::File>,
+    out: &Path,
+) -> Result<bool, Fault> {
+    let Some(stat) = world.stat(out)? else { return Ok(false) };
+    if stat.inode != snapshot.stat.inode || stat.size != snapshot.bytes.len() as u64 {
+        return Ok(false);
+    }
+    if world.has_writer(&snapshot.file)? == Some(true) {
+        return Ok(false);
+    }
+    let now = world.read(&snapshot.file, 0, snapshot.bytes.len() + 1)?;
+    Ok(now == snapshot.bytes)
+}
+
+/// The person's version goes back to where our version is now, wherever a person moved it meanwhile.
+fn give_back<W: World>(
+    world: &mut W,
+    path: &Path,
+    temp: &Path,
+    ours: u64,
+    elsewhere: &[PathBuf],
+) -> Result<(), Fault> {
+    const ROUNDS_MAX: usize = 8;
+    for _ in 0..ROUNDS_MAX {
+        for place in std::iter::once(path).chain(elsewhere.iter().map(PathBuf::as_path)) {
+            if world.stat(place)?.map(|s| s.inode) != Some(ours) {
+                continue;
+            }
+            let exchanged = world.exchange(temp, place);
+            if world.stat(temp)?.map(|s| s.inode) == Some(ours) {
+                return world.unlink(temp);
+            }
+            if let Err(fault) = exchanged
+                && fault.errno != errno::ENOENT
+            {
+                return Err(fault);
+            }
+        }
+    }
+    Err(Fault { act: "give an edited ticket back", path: temp.to_owned(), errno: errno::EBUSY })
+}
+
+/// The error numbers that decide something here.
+pub mod errno {
+    /// No such file.
+    pub const ENOENT: i32 = 2;
+    /// Permission denied.
+    pub const EACCES: i32 = 13;
+    /// Interrupted.
+    pub const EINTR: i32 = 4;
+    /// Input/output error.
+    pub const EIO: i32 = 5;
+    /// Busy.
+    pub const EBUSY: i32 = 16;
+    /// The name exists.
+    pub const EEXIST: i32 = 17;
+    /// Not a directory.
+    pub const ENOTDIR: i32 = 20;
+    /// Too many links.
+    pub const EMLINK: i32 = 31;
+}
