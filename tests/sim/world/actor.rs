@@ -4,7 +4,8 @@
 //! an actor dies by its fuse, when its process is killed, and with its boot. The machine is not
 //! borrowed while a hook runs.
 
-use super::disk::{Errno, SimFile};
+use super::content::SimFile;
+use super::disk::Errno;
 use super::fuse::{Blow, CRASHED, Call, Fuse, Hook, When};
 use super::git_steps::{Progress, Step};
 use super::machine::{Machine, Role, Shared};
@@ -68,6 +69,22 @@ impl SimWorld {
         let mut machine = self.machine.borrow_mut();
         if self.alive(&machine) {
             machine.kill(self.identity.pid);
+        }
+    }
+
+    /// Locks the root as the kernel does it: held until [`SimWorld::unlock_root`] or death. False when
+    /// another process holds it, or when this one is dead.
+    pub(crate) fn lock_root(&self) -> bool {
+        let mut machine = self.machine.borrow_mut();
+        self.alive(&machine) && *machine.root_lock.get_or_insert(self.me()) == self.me()
+    }
+
+    /// Gives the lock of the root back.
+    pub(crate) fn unlock_root(&self) {
+        let me = self.me();
+        let mut machine = self.machine.borrow_mut();
+        if self.alive(&machine) {
+            machine.root_lock.take_if(|holder| *holder == me);
         }
     }
 

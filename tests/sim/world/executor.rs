@@ -7,6 +7,7 @@
 //!
 //! Not simulated: another version of the protocol, the time between TERM and the end of a tree.
 
+use super::content::SimFile;
 use super::disk::Errno;
 use super::machine::{Machine, Role};
 use jobyard::model::protocol::{
@@ -275,7 +276,7 @@ impl Machine {
         self.exec.say(FromExecutor::Started { key, pid, start_time });
     }
 
-    fn open_log(&mut self, log: &str) -> Result<super::disk::SimFile, Errno> {
+    fn open_log(&mut self, log: &str) -> Result<SimFile, Errno> {
         let path = Path::new(log);
         self.disk.mkdir_all(path.parent().ok_or(libc::EINVAL)?, self.uid)?;
         self.disk.create(path, 0o644, self.uid)

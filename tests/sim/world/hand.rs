@@ -1,6 +1,7 @@
 //! What a person, or an editor, does to the files of the root. No fuse strikes it, no hook sees it.
 
-use super::disk::{Errno, SimFile};
+use super::content::SimFile;
+use super::disk::Errno;
 use super::machine::Machine;
 use std::ffi::OsString;
 use std::path::Path;

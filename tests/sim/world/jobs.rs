@@ -4,7 +4,8 @@
 //! its end by `pass fail hang flood missing`, its deeds by `clean commit commit:PATH dirty untracked`,
 //! and `leftover` (a child stays behind), `stubborn` (ignores TERM), `quick` (ends in its first tick).
 
-use super::disk::{Errno, SimFile};
+use super::content::SimFile;
+use super::disk::Errno;
 use super::effects::{Run, RunEnd};
 use super::machine::{Machine, Role};
 use crate::rng::Rng;

@@ -86,6 +86,8 @@ pub(crate) struct Machine {
     pub(crate) mix: Mix,
     /// Chance.
     pub(crate) rng: Rng,
+    /// The process that has locked the root: id and start time.
+    pub(crate) root_lock: Option<(u32, u64)>,
     /// The owner of the root.
     pub(crate) uid: u32,
     /// One line per raw call, when wanted.
@@ -107,6 +109,7 @@ impl Machine {
             effects: Effects::default(),
             mix: Mix::default(),
             rng,
+            root_lock: None,
             uid,
             trace: None,
             next_start: 1,
@@ -143,6 +146,7 @@ impl Machine {
     /// `kill -9` of one process, whatever it is. False when there is none.
     pub(crate) fn kill(&mut self, pid: u32) -> bool {
         let Some(proc) = self.procs.remove(&pid) else { return false };
+        self.root_lock.take_if(|holder| *holder == (pid, proc.start));
         match proc.role {
             Role::Executor => self.exec.forget(),
             Role::Job(job) => {
@@ -224,6 +228,7 @@ impl Machine {
         let age = self.clock.age_ms;
         self.effects.all_end(RunEnd::PowerCut, age);
         self.procs.clear();
+        self.root_lock = None;
         self.exec.forget();
         self.next_start = 1;
         self.clock.boot += 1;

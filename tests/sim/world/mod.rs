@@ -11,6 +11,7 @@
 #![allow(dead_code, unused_imports, reason = "the driver chooses what it uses")]
 
 mod actor;
+mod content;
 mod disk;
 mod effects;
 mod executor;
@@ -35,7 +36,8 @@ mod git_tests;
 mod power_tests;
 
 pub(crate) use actor::SimWorld;
-pub(crate) use disk::{Disk, Errno, Health, SimFile};
+pub(crate) use content::SimFile;
+pub(crate) use disk::{Disk, Errno, Health};
 pub(crate) use effects::{Effects, Run, RunEnd};
 pub(crate) use executor::{Executor, JOURNAL, Traffic};
 pub(crate) use fuse::{Blow, CRASHED, Call, Fuse, Hook, When};

@@ -2,7 +2,8 @@
 //!
 //! Invariant: each is one numbered change; its halves in one directory are durable together or not at all.
 
-use super::disk::{Data, Dir, Disk, Errno, Half, Health, Ino, Node, SimFile};
+use super::content::{Data, SimFile};
+use super::disk::{Dir, Disk, Errno, Half, Health, Ino, Node};
 use std::ffi::OsStr;
 use std::path::Path;
 

@@ -12,7 +12,8 @@
 //! One cut draws one [`Style`]. What no name reaches any more is gone. It does not model: torn
 //! sectors, lost permissions or times, lost bytes that were synced, renumbered inodes.
 
-use super::disk::{Disk, Durable, Errno, Half, Ino, Node, ROOT, SimFile};
+use super::content::{Durable, SimFile};
+use super::disk::{Disk, Errno, Half, Ino, Node, ROOT};
 use crate::rng::Rng;
 use std::path::Path;
 
