@@ -1,0 +1,179 @@
+//! The connected clients: the daemon, and verbs while it is down.
+//!
+//! Invariants: no client can block the executor or make it grow without bound; only the same user (or
+//! root) is listened to; a client that speaks nonsense is dropped, and its going touches no command.
+
+use super::beneath::{self, SOCKET};
+use super::lines::{Inbox, Outbox, Peer, UNSENT_BYTES_MAX};
+use super::note;
+use crate::model::protocol::{FromExecutor, ToExecutor};
+use rustix::event::PollFlags;
+use rustix::net::sockopt::socket_peercred;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::{UnixListener, UnixStream};
+
+/// Most clients at once: one daemon and a burst of verbs.
+const CLIENTS_MAX: usize = 64;
+
+/// One client.
+pub(crate) struct Client {
+    socket: UnixStream,
+    inbox: Inbox,
+    outbox: Outbox,
+    /// It said `Hello` in our version.
+    pub(crate) greeted: bool,
+    /// Nothing more is read from it; it is dropped once flushed.
+    closing: bool,
+    gone: bool,
+}
+
+/// The listening socket and who came.
+pub(crate) struct Clients {
+    listener: UnixListener,
+    dir: OwnedFd,
+    list: Vec<Client>,
+}
+
+impl Clients {
+    /// Listens in the executor's directory. The caller holds the lock, so a socket found there is stale.
+    pub(crate) fn listen(dir: OwnedFd) -> io::Result<Self> {
+        let path = beneath::through(&dir, SOCKET);
+        match rustix::fs::unlinkat(&dir, SOCKET, rustix::fs::AtFlags::empty()) {
+            Ok(()) | Err(rustix::io::Errno::NOENT) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+        let listener = UnixListener::bind(path)?;
+        listener.set_nonblocking(true)?;
+        Ok(Self { listener, dir, list: Vec::new() })
+    }
+
+    /// Removes the socket; who is connected stays so until dropped.
+    pub(crate) fn close(&self) {
+        let _ = rustix::fs::unlinkat(&self.dir, SOCKET, rustix::fs::AtFlags::empty());
+    }
+
+    /// For the poll.
+    pub(crate) fn listener(&self) -> BorrowedFd<'_> {
+        self.listener.as_fd()
+    }
+
+    /// For the poll: each client, and what to wait for.
+    pub(crate) fn sockets(&self) -> impl Iterator<Item = (BorrowedFd<'_>, PollFlags)> {
+        self.list.iter().map(|client| {
+            let mut wanted = PollFlags::empty();
+            wanted.set(PollFlags::IN, !client.closing);
+            wanted.set(PollFlags::OUT, client.outbox.waiting() > 0);
+            (client.socket.as_fd(), wanted)
+        })
+    }
+
+    /// Nobody is connected.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
+    /// One of them, by the order of [`Self::sockets`].
+    pub(crate) fn get(&mut self, at: usize) -> Option<&mut Client> {
+        self.list.get_mut(at)
+    }
+
+    /// Lets in who waits at the door.
+    pub(crate) fn accept(&mut self) {
+        loop {
+            match self.listener.accept() {
+                Ok((socket, _)) => self.admit(socket),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Err(error) => {
+                    note(&format!("accept a client: {error}"));
+                    return;
+                }
+            }
+        }
+    }
+
+    fn admit(&mut self, socket: UnixStream) {
+        let own = rustix::process::geteuid();
+        let allowed =
+            socket_peercred(&socket).is_ok_and(|peer| peer.uid == own || peer.uid.is_root());
+        if !allowed || socket.set_nonblocking(true).is_err() {
+            note("refused a client of another user");
+        } else if self.list.len() >= CLIENTS_MAX {
+            note(&format!("refused a client: {CLIENTS_MAX} are connected"));
+        } else {
+            self.list.push(Client {
+                socket,
+                inbox: Inbox::default(),
+                outbox: Outbox::default(),
+                greeted: false,
+                closing: false,
+                gone: false,
+            });
+        }
+    }
+
+    /// Tells everybody who has said `Hello`.
+    pub(crate) fn tell_all(&mut self, message: &FromExecutor) {
+        self.list
+            .iter_mut()
+            .filter(|client| client.greeted)
+            .for_each(|client| client.tell(message));
+    }
+
+    /// Sends what waits and forgets who has gone.
+    pub(crate) fn flush(&mut self) {
+        for client in &mut self.list {
+            client.gone |= client.outbox.flush(&client.socket).is_err();
+            client.gone |= client.closing && client.outbox.waiting() == 0;
+        }
+        self.list.retain(|client| !client.gone);
+    }
+}
+
+impl Client {
+    /// What it has said.
+    pub(crate) fn hear(&mut self) -> Vec<ToExecutor> {
+        let mut messages = Vec::new();
+        if self.closing || self.gone {
+            return messages;
+        }
+        let peer = self.inbox.fill(&self.socket);
+        loop {
+            match self.inbox.take() {
+                Ok(Some(message)) => messages.push(message),
+                Ok(None) => break,
+                Err(said) => {
+                    self.drop_because(&said);
+                    return messages;
+                }
+            }
+        }
+        self.gone = !matches!(peer, Ok(Peer::Open));
+        messages
+    }
+
+    /// Queues a message. Who does not read is dropped: it learns everything again when it comes back.
+    pub(crate) fn tell(&mut self, message: &FromExecutor) {
+        if self.gone {
+            return;
+        }
+        if self.outbox.waiting() > UNSENT_BYTES_MAX {
+            self.drop_because("it does not read");
+        } else if let Err(length) = self.outbox.push(message) {
+            note(&format!("a message of {length} bytes is too long to be sent"));
+        }
+    }
+
+    /// Ends the connection after what waits was sent.
+    pub(crate) fn close(&mut self, reason: &str) {
+        note(&format!("closed a client: {reason}"));
+        self.closing = true;
+    }
+
+    /// Ends the connection at once.
+    pub(crate) fn drop_because(&mut self, reason: &str) {
+        note(&format!("dropped a client: {reason}"));
+        self.gone = true;
+    }
+}

@@ -1,0 +1,134 @@
+//! Whose is a process that the executor did not start but is now the parent of?
+//!
+//! The executor is a child subreaper: a process of a command whose parent ended becomes the executor's
+//! child. So when a command's main process has ended and the executor has no child it cannot name,
+//! nothing of any command is hidden: one look at the list of children, no scan of `/proc`.
+//!
+//! Invariants: a child is classified once and stays known until it is waited for (its id cannot be reused
+//! before that); a child that cannot be told apart belongs to the last command that could have made it.
+
+use super::groups::is_inside;
+use super::proc::{self, Children};
+use crate::model::protocol::CommandKey;
+use std::collections::BTreeMap;
+use std::os::unix::fs::MetadataExt;
+
+/// How the processes of one command are told.
+pub(crate) struct Mark {
+    /// Main process; also its process group.
+    pub(crate) pid: u32,
+    /// Its start time in clock ticks since boot.
+    pub(crate) start_time: u64,
+    /// Value of `JOBYARD_TOKEN`.
+    pub(crate) token: String,
+    /// Name of its control group.
+    pub(crate) group: Option<String>,
+    /// Device and inode of its log.
+    pub(crate) log: (u64, u64),
+}
+
+/// A child that was not started by the executor.
+struct Stray {
+    start_time: u64,
+    /// Absent: any of the commands that ran at its start.
+    owner: Option<CommandKey>,
+}
+
+/// The executor's children.
+pub(crate) struct Family {
+    children: Children,
+    marks: BTreeMap<CommandKey, Mark>,
+    mains: BTreeMap<u32, CommandKey>,
+    strays: BTreeMap<u32, Stray>,
+    /// The last wait said that there is no child at all.
+    childless: bool,
+}
+
+impl Family {
+    /// Of an executor that has started nothing.
+    pub(crate) fn new() -> Self {
+        Self {
+            children: Children::new(),
+            marks: BTreeMap::new(),
+            mains: BTreeMap::new(),
+            strays: BTreeMap::new(),
+            childless: true,
+        }
+    }
+
+    /// A command was started.
+    pub(crate) fn enter(&mut self, key: CommandKey, mark: Mark) {
+        self.childless = false;
+        self.mains.insert(mark.pid, key.clone());
+        self.marks.insert(key, mark);
+    }
+
+    /// A command and its tree are gone.
+    pub(crate) fn leave(&mut self, key: &CommandKey) {
+        self.marks.remove(key);
+    }
+
+    /// A child was waited for; the command whose main process it was.
+    pub(crate) fn reaped(&mut self, pid: u32) -> Option<CommandKey> {
+        self.strays.remove(&pid);
+        self.mains.remove(&pid)
+    }
+
+    /// What the last wait said about further children.
+    pub(crate) fn set_childless(&mut self, childless: bool) {
+        self.childless = childless;
+    }
+
+    /// Looks for children that are not known yet.
+    pub(crate) fn look(&mut self) {
+        if self.childless {
+            self.strays.clear();
+            return;
+        }
+        for pid in self.children.read() {
+            if self.mains.contains_key(&pid) || self.strays.contains_key(&pid) {
+                continue;
+            }
+            let Some(stat) = proc::stat(pid).filter(|stat| !stat.dead) else { continue };
+            let owner = self.owner(pid, &stat);
+            self.strays.insert(pid, Stray { start_time: stat.start_time, owner });
+        }
+    }
+
+    /// The known strays of a command: its own, and those that no other command could have made.
+    pub(crate) fn strays_of(&self, key: &CommandKey) -> Vec<u32> {
+        let strays = self.strays.iter();
+        strays.filter(|(_, stray)| self.belongs(stray, key)).map(|(pid, _)| *pid).collect()
+    }
+
+    fn belongs(&self, stray: &Stray, key: &CommandKey) -> bool {
+        match &stray.owner {
+            // The owner may have been given up on; then whoever ends next takes it along.
+            Some(owner) if self.marks.contains_key(owner) => owner == key,
+            _ => !self
+                .marks
+                .iter()
+                .any(|(other, mark)| other != key && mark.start_time <= stray.start_time),
+        }
+    }
+
+    fn owner(&self, pid: u32, stat: &proc::Stat) -> Option<CommandKey> {
+        let by = |is: &dyn Fn(&Mark) -> bool| {
+            self.marks.iter().find(|(_, mark)| is(mark)).map(|(key, _)| key.clone())
+        };
+        let group = proc::cgroup(pid).unwrap_or_default();
+        by(&|mark| mark.group.as_deref().is_some_and(|outer| is_inside(&group, outer)))
+            .or_else(|| by(&|mark| mark.pid == stat.group))
+            .or_else(|| {
+                let outputs = outputs(pid);
+                by(&|mark| outputs.contains(&mark.log))
+            })
+            .or_else(|| by(&|mark| proc::carries(pid, &mark.token)))
+    }
+}
+
+/// Device and inode of standard output and error.
+fn outputs(pid: u32) -> Vec<(u64, u64)> {
+    let look = |fd| std::fs::metadata(format!("/proc/{pid}/fd/{fd}")).ok();
+    [1, 2].into_iter().filter_map(look).map(|meta| (meta.dev(), meta.ino())).collect()
+}

@@ -1,0 +1,212 @@
+//! What `/proc` says about processes: who lives, who is whose child, who carries a token.
+//!
+//! Invariants: a process is named by its id and its start time, so an id that was given to another
+//! process never receives a signal meant for the first; the calling process is never found; a zombie
+//! counts as gone. A full scan costs milliseconds and happens only when something must be ended.
+
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::Read;
+use std::os::unix::fs::FileExt;
+
+/// Longest environment that is searched for a token, in bytes; the kernel's own bound for one
+/// argument list is smaller by default.
+const ENVIRON_BYTES_MAX: u64 = 8 << 20;
+
+/// One line of `/proc/<pid>/stat`, as far as it is needed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Stat {
+    /// Parent.
+    pub(crate) parent: u32,
+    /// Process group.
+    pub(crate) group: u32,
+    /// Start in clock ticks since boot.
+    pub(crate) start_time: u64,
+    /// Nothing of it runs any more, though its status was not collected.
+    pub(crate) dead: bool,
+}
+
+/// A process that cannot be confused with a later one of the same id.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Process {
+    /// Its id.
+    pub(crate) pid: u32,
+    /// Its start time in clock ticks since boot.
+    pub(crate) start_time: u64,
+}
+
+impl Process {
+    /// Whether it still runs.
+    pub(crate) fn lives(&self) -> bool {
+        stat(self.pid).is_some_and(|now| now.start_time == self.start_time && !now.dead)
+    }
+
+    /// Sends the signals in order to this process and no other; `false` when it is gone or not ours.
+    pub(crate) fn signal(&self, signals: &[Signal]) -> bool {
+        let Some(pid) = raw_pid(self.pid) else { return false };
+        let Ok(handle) = pidfd_open(pid, PidfdFlags::empty()) else { return false };
+        // Only after the handle is held does an equal start time prove that it is the right one.
+        if !self.lives() {
+            return false;
+        }
+        signals.iter().all(|signal| pidfd_send_signal(&handle, *signal).is_ok())
+    }
+}
+
+/// Start time of a process in clock ticks since boot (field 22 of `/proc/<pid>/stat`), also of one that
+/// ended and was not waited for; `None` when there is none.
+pub fn process_start_time(pid: u32) -> Option<u64> {
+    stat(pid).map(|stat| stat.start_time)
+}
+
+/// Ids of the living processes whose environment holds `JOBYARD_TOKEN=<token>`, without the calling
+/// process. Processes whose environment may not be read are not found. A token must not be empty.
+pub fn survivors(token: &str) -> Vec<u32> {
+    let own = std::process::id();
+    pids().into_iter().filter(|pid| *pid != own && carries(*pid, token)).collect()
+}
+
+/// Whether the environment of a process holds the token.
+pub(crate) fn carries(pid: u32, token: &str) -> bool {
+    if token.is_empty() {
+        return false;
+    }
+    let Ok(file) = File::open(format!("/proc/{pid}/environ")) else { return false };
+    let mut environ = Vec::new();
+    // A read error in the middle leaves what was read: the process has just gone.
+    let _ = file.take(ENVIRON_BYTES_MAX).read_to_end(&mut environ);
+    let wanted = format!("JOBYARD_TOKEN={token}");
+    environ.split(|byte| *byte == 0).any(|entry| entry == wanted.as_bytes())
+}
+
+/// The state of one process.
+pub(crate) fn stat(pid: u32) -> Option<Stat> {
+    let mut buffer = [0_u8; 1024];
+    let mut file = File::open(format!("/proc/{pid}/stat")).ok()?;
+    let length = file.read(&mut buffer).ok()?;
+    parse_stat(&buffer[..length])
+}
+
+/// The state of every process.
+pub(crate) fn table() -> BTreeMap<u32, Stat> {
+    pids().into_iter().filter_map(|pid| Some((pid, stat(pid)?))).collect()
+}
+
+/// Path of the control group of a process in the unified hierarchy.
+pub(crate) fn cgroup(pid: u32) -> Option<String> {
+    let text = fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
+    text.lines().find_map(|line| line.strip_prefix("0::")).map(str::to_owned)
+}
+
+/// Name of this boot of the machine; empty when the system does not tell.
+pub(crate) fn boot_id() -> String {
+    fs::read_to_string("/proc/sys/kernel/random/boot_id")
+        .map(|text| text.trim().to_owned())
+        .unwrap_or_default()
+}
+
+/// Numbers of the signals that this process ignores.
+pub(crate) fn ignored_signals() -> Vec<i32> {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status
+        .lines()
+        .find_map(|line| line.strip_prefix("SigIgn:"))
+        .and_then(|text| u64::from_str_radix(text.trim(), 16).ok())
+        .unwrap_or(0);
+    (1..=64).filter(|signal| mask & (1 << (signal - 1)) != 0).collect()
+}
+
+/// The children of this process, read through one descriptor that stays open.
+pub(crate) struct Children {
+    /// Absent when the kernel was built without it.
+    list: Option<File>,
+}
+
+impl Children {
+    /// To be made by the only thread of the process.
+    pub(crate) fn new() -> Self {
+        let own = std::process::id();
+        Self { list: File::open(format!("/proc/self/task/{own}/children")).ok() }
+    }
+
+    /// Ids of the children, zombies included.
+    pub(crate) fn read(&self) -> Vec<u32> {
+        match self.list.as_ref().and_then(read_list) {
+            Some(text) => text.split_whitespace().filter_map(|pid| pid.parse().ok()).collect(),
+            None => {
+                let own = std::process::id();
+                let mine = |(pid, stat): (u32, Stat)| (stat.parent == own).then_some(pid);
+                table().into_iter().filter_map(mine).collect()
+            }
+        }
+    }
+}
+
+fn read_list(file: &File) -> Option<String> {
+    let mut text = Vec::new();
+    let mut chunk = [0_u8; 4096];
+    loop {
+        let length = file.read_at(&mut chunk, text.len() as u64).ok()?;
+        if length == 0 {
+            return String::from_utf8(text).ok();
+        }
+        text.extend_from_slice(&chunk[..length]);
+    }
+}
+
+/// A process id for the system calls; 0 and ids that do not fit are none.
+pub(crate) fn raw_pid(pid: u32) -> Option<Pid> {
+    Pid::from_raw(i32::try_from(pid).ok()?)
+}
+
+fn pids() -> Vec<u32> {
+    let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
+    entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
+}
+
+/// The command name is in parentheses and may hold anything, so fields are counted after the last one.
+fn parse_stat(line: &[u8]) -> Option<Stat> {
+    let name_end = line.iter().rposition(|byte| *byte == b')')?;
+    let rest = std::str::from_utf8(line.get(name_end + 1..)?).ok()?;
+    let fields: Vec<&str> = rest.split_ascii_whitespace().take(20).collect();
+    // The leader of a process may have ended while other threads go on.
+    let threads: u64 = fields.get(17)?.parse().ok()?;
+    Some(Stat {
+        parent: fields.get(1)?.parse().ok()?,
+        group: fields.get(2)?.parse().ok()?,
+        start_time: fields.get(19)?.parse().ok()?,
+        dead: matches!(*fields.first()?, "Z" | "X" | "x") && threads <= 1,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_with_parentheses_and_spaces_does_not_shift_the_fields() {
+        let line = b"42 (a) b (c) Z 7 42 7 0 -1 4 0 0 0 0 1 2 3 4 20 0 1 0 98765 0 0";
+        let expected = Stat { parent: 7, group: 42, start_time: 98765, dead: true };
+        assert_eq!(parse_stat(line), Some(expected));
+    }
+
+    #[test]
+    fn a_leader_that_left_its_threads_behind_is_not_dead() {
+        let line = b"42 (x) Z 7 42 7 0 -1 4 0 0 0 0 1 2 3 4 20 0 3 0 98765 0 0";
+        assert_eq!(parse_stat(line).map(|stat| stat.dead), Some(false));
+    }
+
+    #[test]
+    fn a_torn_line_is_no_process() {
+        assert_eq!(parse_stat(b"42 (x) S 7 42"), None);
+        assert_eq!(parse_stat(b""), None);
+    }
+
+    #[test]
+    fn the_calling_process_is_known_and_never_its_own_survivor() {
+        assert!(process_start_time(std::process::id()).is_some());
+        assert_eq!(process_start_time(0), None);
+        assert!(survivors("").is_empty());
+    }
+}
