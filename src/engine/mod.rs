@@ -122,6 +122,7 @@ pub struct Engine<W: World> {
     lease_file: Option<(PathBuf, u32)>,
     notes: Vec<String>,
     wake_at: Option<Moment>,
+    look_for_strays: bool,
 }
 
 impl<W: World> Engine<W> {
@@ -254,6 +255,25 @@ impl<W: World> Engine<W> {
     /// Commands that run, as far as is known.
     pub fn running(&self) -> usize {
         self.index.slots_taken().0
+    }
+
+    /// No command is under way.
+    pub fn is_idle(&self) -> bool {
+        self.index.executor.is_empty()
+    }
+
+    /// Takes over a new configuration; what is sealed stays sealed.
+    pub fn reload(&mut self, options: Options) {
+        let fresh = self.options.policy.fresh;
+        self.options = options;
+        self.options.policy.fresh = fresh;
+        let known: Vec<OrderId> = self.index.tickets.keys().cloned().collect();
+        self.replan.extend(known);
+    }
+
+    /// Marks the names in `pending/` that can never be tickets to be explained.
+    pub fn hint_stray(&mut self) {
+        self.look_for_strays = true;
     }
 
     /// The executor has said `Hello`.

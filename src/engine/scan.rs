@@ -51,6 +51,7 @@ impl<W: World> Engine<W> {
             lease_file: None,
             notes: Vec::new(),
             wake_at: None,
+            look_for_strays: false,
         };
         match engine.begin() {
             Ok(()) => Ok(engine),
@@ -109,6 +110,9 @@ impl<W: World> Engine<W> {
             self.hint(id, Arrival::Unsure);
         }
         self.look_at_requests()?;
+        if std::mem::take(&mut self.look_for_strays) {
+            self.strays()?;
+        }
         for _ in 0..LOOKS_MAX {
             let Some((id, arrival)) = self.dirty.pop_first() else { break };
             self.look_at_ticket(&id, arrival)?;

@@ -33,6 +33,7 @@ pub struct Ledger<F> {
     buffer: Vec<u8>,
     unsynced: bool,
     new_segment: bool,
+    opened_at: Moment,
 }
 
 /// What reading the tail gave.
@@ -56,6 +57,7 @@ impl<F> Ledger<F> {
             buffer: Vec::new(),
             unsynced: false,
             new_segment: true,
+            opened_at: Moment(i64::MIN),
         };
         let mut tail = Tail { attempts: BTreeMap::new(), fresh: numbers.is_empty() };
         let mut first = numbers.len().saturating_sub(1);
@@ -85,6 +87,7 @@ impl<F> Ledger<F> {
             let Ok(link) = Link::parse(line) else { continue };
             self.seq = link.line.seq;
             self.head.clone_from(&link.hash);
+            self.opened_at = link.line.time;
             apply(attempts, &link.line, &link.hash);
         }
     }
@@ -176,6 +179,11 @@ impl<F> Ledger<F> {
         }
         self.unsynced = false;
         Ok(())
+    }
+
+    /// Time of the last line that was there when the ledger was opened.
+    pub fn opened_at(&self) -> Moment {
+        self.opened_at
     }
 
     /// Number and hash of the last line.

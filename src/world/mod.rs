@@ -4,8 +4,13 @@
 //! between any two of them can be simulated; every path is relative to the root; no method follows a
 //! symlink or leaves the root; no method decides anything.
 
+pub mod git;
+pub mod identity;
 pub mod ledger;
+pub mod real;
+pub mod root_lock;
 pub mod store;
+pub mod writers;
 
 use crate::model::protocol::{FromExecutor, ToExecutor};
 use crate::model::time::{Moment, Tick};

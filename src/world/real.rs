@@ -1,0 +1,464 @@
+//! The real machine: one system call, one git command or one message for each method of [`World`].
+//!
+//! Invariants: every path is resolved beneath the root without following a symlink; nothing blocks on a
+//! FIFO or a device; descriptors are never inherited by children.
+
+use super::git::Git;
+use super::store::errno;
+use super::{Entry, ExecutorLink, Fault, GitFault, Identity, Kind, Stat, World, writers};
+use crate::executor;
+use crate::model::protocol::{FromExecutor, ToExecutor, VERSION};
+use crate::model::time::{Moment, Tick};
+use crate::model::tree::{Change, CommitId, TreeFacts, WorktreeMade};
+use rustix::fs::{self, AtFlags, Dir, FileType, Mode, OFlags, RenameFlags, ResolveFlags};
+use rustix::io::Errno;
+use rustix::time::{ClockId, clock_gettime};
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::fs::File;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::{Path, PathBuf};
+use std::process::Child;
+
+/// Directories whose descriptors are kept open: those of the hot path.
+const KEPT: [&str; 6] = [
+    "_ctx/jobs/pending",
+    "_ctx/jobs/running",
+    "_ctx/jobs/done",
+    "_ctx/jobs/failed",
+    "_ctx/jobs/control",
+    "_ctx/audit",
+];
+
+/// The real machine, seen from one root.
+pub struct RealWorld {
+    root: PathBuf,
+    root_text: String,
+    root_dir: OwnedFd,
+    kept: BTreeMap<PathBuf, OwnedFd>,
+    identity: Identity,
+    git: Git,
+    program: PathBuf,
+    link: Option<executor::Link>,
+    starting: Option<Child>,
+}
+
+impl RealWorld {
+    /// Opens a root. `program`: the binary to start as executor.
+    pub fn open(root: &Path, program: PathBuf, workers: Option<u32>) -> std::io::Result<Self> {
+        let root_dir = fs::open(
+            root,
+            OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,
+            Mode::empty(),
+        )?;
+        let identity = super::identity::of_this_process()?;
+        Ok(Self {
+            root: root.to_owned(),
+            root_text: root.to_string_lossy().into_owned(),
+            root_dir,
+            kept: BTreeMap::new(),
+            identity,
+            git: Git::new(root.to_owned(), workers),
+            program,
+            link: None,
+            starting: None,
+        })
+    }
+
+    /// Git at this root.
+    pub fn git(&self) -> &Git {
+        &self.git
+    }
+
+    /// Absolute path of the root.
+    pub fn root_path(&self) -> &Path {
+        &self.root
+    }
+
+    /// Forgets kept directories: one of them was replaced.
+    pub fn forget_directories(&mut self) {
+        self.kept.clear();
+    }
+
+    /// The executor's socket, for waiting, and whether it has to be written to.
+    pub fn executor_socket(&self) -> Option<(BorrowedFd<'_>, bool)> {
+        self.link.as_ref().map(|l| (l.fd(), l.wants_write()))
+    }
+
+    /// Writes what the executor's socket did not take yet.
+    pub fn flush_executor(&mut self) {
+        if let Some(link) = &mut self.link
+            && link.flush().is_err()
+        {
+            self.link = None;
+        }
+    }
+
+    /// The executor has closed its socket; reaps it when it is a child of ours.
+    pub fn executor_has_gone(&mut self) -> bool {
+        let gone = self.link.as_ref().is_none_or(executor::Link::is_closed);
+        if gone && let Some(mut child) = self.starting.take() {
+            let _ = child.wait();
+        }
+        gone
+    }
+
+    fn open_at(&self, path: &Path, flags: OFlags, mode: Mode) -> Result<OwnedFd, Errno> {
+        let beneath = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+        let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
+        loop {
+            match fs::openat2(&self.root_dir, path, flags | OFlags::CLOEXEC, mode, beneath) {
+                Err(Errno::AGAIN | Errno::INTR) => {}
+                other => return other,
+            }
+        }
+    }
+
+    fn keep(&mut self, dir: &Path) -> Result<(), Errno> {
+        if KEPT.iter().any(|k| Path::new(k) == dir) && !self.kept.contains_key(dir) {
+            let fd = self.open_at(dir, OFlags::PATH | OFlags::DIRECTORY, Mode::empty())?;
+            self.kept.insert(dir.to_owned(), fd);
+        }
+        Ok(())
+    }
+
+    /// Calls `f` with a descriptor of the parent directory and the last name.
+    fn at<T>(
+        &mut self,
+        act: &'static str,
+        path: &Path,
+        f: impl FnOnce(BorrowedFd<'_>, &OsStr) -> Result<T, Errno>,
+    ) -> Result<T, Fault> {
+        let parent = path.parent().unwrap_or(Path::new(""));
+        let name = path.file_name().unwrap_or(OsStr::new("."));
+        let done = self.keep(parent).and_then(|()| match self.kept.get(parent) {
+            Some(fd) => f(fd.as_fd(), name),
+            None => {
+                let fd = self.open_at(parent, OFlags::PATH | OFlags::DIRECTORY, Mode::empty())?;
+                f(fd.as_fd(), name)
+            }
+        });
+        done.map_err(|e| fault(act, path, e))
+    }
+
+    /// The same for two paths.
+    fn at_both(
+        &mut self,
+        act: &'static str,
+        from: &Path,
+        to: &Path,
+        f: impl FnOnce(BorrowedFd<'_>, &OsStr, BorrowedFd<'_>, &OsStr) -> Result<(), Errno>,
+    ) -> Result<(), Fault> {
+        let parent = to.parent().unwrap_or(Path::new(""));
+        let name = to.file_name().unwrap_or(OsStr::new("."));
+        let target = self.keep(parent).and_then(|()| match self.kept.get(parent) {
+            Some(fd) => Ok(rustix::io::fcntl_dupfd_cloexec(fd, 0)?),
+            None => self.open_at(parent, OFlags::PATH | OFlags::DIRECTORY, Mode::empty()),
+        });
+        let target = target.map_err(|e| fault(act, to, e))?;
+        self.at(act, from, |dir, old| f(dir, old, target.as_fd(), name))
+    }
+}
+
+fn fault(act: &'static str, path: &Path, errno: Errno) -> Fault {
+    Fault { act, path: path.to_owned(), errno: errno.raw_os_error() }
+}
+
+fn io_fault(act: &'static str, error: &std::io::Error) -> Fault {
+    Fault { act, path: PathBuf::new(), errno: error.raw_os_error().unwrap_or(errno::EIO) }
+}
+
+fn nanos(seconds: i64, nanos: i64) -> i64 {
+    seconds.saturating_mul(1_000_000_000).saturating_add(nanos)
+}
+
+fn kind(kind: FileType) -> Kind {
+    match kind {
+        FileType::RegularFile => Kind::File,
+        FileType::Directory => Kind::Dir,
+        FileType::Symlink => Kind::Symlink,
+        _ => Kind::Other,
+    }
+}
+
+impl World for RealWorld {
+    type File = File;
+
+    fn root(&self) -> &str {
+        &self.root_text
+    }
+
+    fn now(&self) -> Moment {
+        let t = clock_gettime(ClockId::Realtime);
+        Moment(nanos(t.tv_sec, t.tv_nsec) / 1_000_000)
+    }
+
+    fn tick(&self) -> Tick {
+        let t = clock_gettime(ClockId::Boottime);
+        Tick(u64::try_from(nanos(t.tv_sec, t.tv_nsec) / 1_000_000).unwrap_or(0))
+    }
+
+    fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    fn user(&self, uid: u32) -> String {
+        super::identity::user_name(uid)
+    }
+
+    fn random(&mut self) -> u64 {
+        super::identity::random_bits()
+    }
+
+    fn list(&mut self, dir: &Path) -> Result<Vec<Entry>, Fault> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NONBLOCK;
+        let fd = self.open_at(dir, flags, Mode::empty()).map_err(|e| fault("list", dir, e))?;
+        let mut entries = Vec::new();
+        for entry in Dir::new(fd).map_err(|e| fault("list", dir, e))? {
+            let entry = entry.map_err(|e| fault("list", dir, e))?;
+            let name = entry.file_name().to_bytes();
+            if name != b"." && name != b".." {
+                let name = OsStr::from_bytes(name).to_owned();
+                entries.push(Entry { name, inode: entry.ino(), kind: kind(entry.file_type()) });
+            }
+        }
+        Ok(entries)
+    }
+
+    fn stat(&mut self, path: &Path) -> Result<Option<Stat>, Fault> {
+        let found = self.at("look at", path, |dir, name| {
+            fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW)
+        });
+        match found {
+            Ok(s) => Ok(Some(Stat {
+                inode: s.st_ino,
+                kind: kind(FileType::from_raw_mode(s.st_mode)),
+                size: u64::try_from(s.st_size).unwrap_or(0),
+                mtime_ns: nanos(s.st_mtime, i64::try_from(s.st_mtime_nsec).unwrap_or(0)),
+                ctime_ns: nanos(s.st_ctime, i64::try_from(s.st_ctime_nsec).unwrap_or(0)),
+                links: s.st_nlink as u64,
+                uid: s.st_uid,
+                mode: s.st_mode & 0o7777,
+            })),
+            Err(f) if f.errno == errno::ENOENT || f.errno == errno::ENOTDIR => Ok(None),
+            Err(f) => Err(f),
+        }
+    }
+
+    fn open(&mut self, path: &Path) -> Result<Option<File>, Fault> {
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
+        let opened = self.at("open", path, |dir, name| {
+            fs::openat(dir, name, flags | OFlags::CLOEXEC, Mode::empty())
+        });
+        let file = match opened {
+            Ok(fd) => File::from(fd),
+            Err(f) if f.errno == errno::ENOENT => return Ok(None),
+            Err(f) => return Err(f),
+        };
+        match file.metadata() {
+            Ok(m) if m.is_file() => Ok(Some(file)),
+            Ok(_) => Err(fault("open", path, Errno::NXIO)),
+            Err(e) => Err(io_fault("open", &e)),
+        }
+    }
+
+    fn stat_file(&mut self, file: &File) -> Result<Stat, Fault> {
+        let m = file.metadata().map_err(|e| io_fault("look at", &e))?;
+        Ok(Stat {
+            inode: m.ino(),
+            kind: if m.is_file() { Kind::File } else { Kind::Other },
+            size: m.size(),
+            mtime_ns: nanos(m.mtime(), m.mtime_nsec()),
+            ctime_ns: nanos(m.ctime(), m.ctime_nsec()),
+            links: m.nlink(),
+            uid: m.uid(),
+            mode: m.mode() & 0o7777,
+        })
+    }
+
+    fn read(&mut self, file: &File, offset: u64, bytes_max: usize) -> Result<Vec<u8>, Fault> {
+        let size = file.metadata().map_err(|e| io_fault("read", &e))?.size();
+        let left = usize::try_from(size.saturating_sub(offset)).unwrap_or(usize::MAX);
+        let mut bytes = vec![0; left.saturating_add(1).min(bytes_max).min(1 << 20)];
+        loop {
+            match file.read_at(&mut bytes, offset) {
+                Ok(n) => {
+                    bytes.truncate(n);
+                    return Ok(bytes);
+                }
+                Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
+                Err(e) => return Err(io_fault("read", &e)),
+            }
+        }
+    }
+
+    fn has_writer(&mut self, file: &File) -> Result<Option<bool>, Fault> {
+        Ok(writers::has_writer(file))
+    }
+
+    fn create(&mut self, path: &Path, mode: u32) -> Result<File, Fault> {
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+        let mode = Mode::from_raw_mode(mode);
+        self.at("create", path, |dir, name| fs::openat(dir, name, flags, mode)).map(File::from)
+    }
+
+    fn append(&mut self, path: &Path, mode: u32) -> Result<File, Fault> {
+        let flags = OFlags::WRONLY
+            | OFlags::CREATE
+            | OFlags::APPEND
+            | OFlags::NOFOLLOW
+            | OFlags::NONBLOCK
+            | OFlags::CLOEXEC;
+        let mode = Mode::from_raw_mode(mode);
+        self.at("open", path, |dir, name| fs::openat(dir, name, flags, mode)).map(File::from)
+    }
+
+    fn write(&mut self, file: &File, bytes: &[u8]) -> Result<usize, Fault> {
+        rustix::io::write(file, bytes).map_err(|e| fault("write", Path::new(""), e))
+    }
+
+    fn sync(&mut self, file: &File) -> Result<(), Fault> {
+        again(|| fs::fdatasync(file)).map_err(|e| fault("sync", Path::new(""), e))
+    }
+
+    fn sync_dir(&mut self, dir: &Path) -> Result<(), Fault> {
+        let fd = self
+            .open_at(dir, OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty())
+            .map_err(|e| fault("sync", dir, e))?;
+        again(|| fs::fsync(&fd)).map_err(|e| fault("sync", dir, e))
+    }
+
+    fn link(&mut self, from: &Path, to: &Path) -> Result<(), Fault> {
+        self.at_both("link", from, to, |a, old, b, new| {
+            again(|| fs::linkat(a, old, b, new, AtFlags::empty()))
+        })
+    }
+
+    fn rename(&mut self, from: &Path, to: &Path) -> Result<(), Fault> {
+        self.at_both("move", from, to, |a, old, b, new| {
+            again(|| fs::renameat_with(a, old, b, new, RenameFlags::NOREPLACE))
+        })
+    }
+
+    fn exchange(&mut self, a: &Path, b: &Path) -> Result<(), Fault> {
+        self.at_both("exchange", a, b, |x, old, y, new| {
+            fs::renameat_with(x, old, y, new, RenameFlags::EXCHANGE)
+        })
+    }
+
+    fn unlink(&mut self, path: &Path) -> Result<(), Fault> {
+        self.at("remove", path, |dir, name| again(|| fs::unlinkat(dir, name, AtFlags::empty())))
+    }
+
+    fn mkdir(&mut self, path: &Path) -> Result<(), Fault> {
+        let mode = Mode::from_raw_mode(0o755);
+        self.at("make directory", path, |dir, name| again(|| fs::mkdirat(dir, name, mode)))
+    }
+
+    fn process_alive(&mut self, pid: u32, start_time: u64) -> bool {
+        executor::process_start_time(pid) == Some(start_time)
+    }
+
+    fn survivors(&mut self, token: &str) -> Vec<u32> {
+        executor::survivors(token)
+    }
+
+    fn executor(&mut self) -> ExecutorLink {
+        if self.link.as_ref().is_some_and(|l| !l.is_closed()) {
+            return ExecutorLink::Up;
+        }
+        self.link = None;
+        if let Ok(mut link) = executor::Link::connect(&self.root)
+            && link.send(&ToExecutor::Hello { version: VERSION }).is_ok()
+        {
+            self.link = Some(link);
+            return ExecutorLink::Up;
+        }
+        if executor::is_locked(&self.root).unwrap_or(true) {
+            return ExecutorLink::Unreachable;
+        }
+        match self.starting.as_mut().map(Child::try_wait) {
+            Some(Ok(None)) => ExecutorLink::Unreachable,
+            _ => {
+                self.starting = None;
+                ExecutorLink::Dead
+            }
+        }
+    }
+
+    fn start_executor(&mut self) -> Result<(), Fault> {
+        let child = executor::spawn(&self.program, &self.root)
+            .map_err(|e| io_fault("start the executor", &e))?;
+        self.starting = Some(child);
+        Ok(())
+    }
+
+    fn send(&mut self, message: &ToExecutor) -> Result<(), Fault> {
+        let gone = || fault("send to the executor", Path::new(""), Errno::PIPE);
+        let link = self.link.as_mut().ok_or_else(gone)?;
+        link.send(message).map_err(|_| gone())
+    }
+
+    fn receive(&mut self) -> Vec<FromExecutor> {
+        self.link.as_mut().map(executor::Link::receive).unwrap_or_default()
+    }
+
+    fn git_base(&mut self, wanted: Option<&str>) -> Result<CommitId, GitFault> {
+        self.git.base(wanted)
+    }
+
+    fn git_branch(&mut self, branch: &str) -> Result<Option<CommitId>, GitFault> {
+        self.git.branch(branch)
+    }
+
+    fn git_worktree(&mut self, path: &str, branch: &str) -> Result<bool, GitFault> {
+        self.git.worktree(path, branch)
+    }
+
+    fn git_add(&mut self, path: &str, branch: &str, base: &CommitId) -> Result<WorktreeMade, GitFault> {
+        self.git.add(path, branch, base)
+    }
+
+    fn git_remove(
+        &mut self,
+        path: &str,
+        branch: &str,
+        base: &CommitId,
+        made: &WorktreeMade,
+    ) -> Result<(), GitFault> {
+        self.git.remove(path, branch, base, made)
+    }
+
+    fn git_tree(&mut self, path: &str, excludes: &str) -> Result<TreeFacts, GitFault> {
+        self.git.tree(path, excludes)
+    }
+
+    fn git_changes(
+        &mut self,
+        path: &str,
+        base: &CommitId,
+        head: &CommitId,
+    ) -> Result<Vec<Change>, GitFault> {
+        self.git.changes(path, base, head)
+    }
+
+    fn git_excludes(&mut self) -> Result<Vec<u8>, GitFault> {
+        self.git.excludes()
+    }
+
+    fn git_sync(&mut self, branch: &str, commit: &CommitId) -> Result<(), GitFault> {
+        self.git.sync(branch, commit)
+    }
+}
+
+/// Repeats a call that a signal interrupted.
+fn again<T>(mut call: impl FnMut() -> Result<T, Errno>) -> Result<T, Errno> {
+    loop {
+        match call() {
+            Err(Errno::INTR) => {}
+            other => return other,
+        }
+    }
+}
