@@ -2,12 +2,16 @@
 //!
 //! Invariant: nothing here performs input or output, and nothing here fails but by returning a value.
 
+pub mod backlog;
 pub mod config;
 pub mod defect;
 pub mod dod;
 pub mod edit;
 pub mod id;
 pub mod order;
+pub mod parse;
 pub mod protocol;
+pub mod request;
+pub mod strict;
 pub mod time;
 pub mod tree;
