@@ -5,6 +5,9 @@
 //! [`CANNOT_EDIT`] and never written wrong. Nothing is read from or written to a disk here.
 
 mod agree;
+#[cfg(test)]
+mod life_tests;
+mod place;
 mod quote;
 mod splice;
 #[cfg(test)]
@@ -132,7 +135,7 @@ fn place_own<'c>(
     let gone = |name: &str| own.iter().any(|(n, w)| *n == name && matches!(w, Want::Gone));
     let emptied = entries.iter().all(|(key, _)| tree.text(*key).is_some_and(gone))
         && own.iter().all(|(_, want)| matches!(want, Want::Gone));
-    let end = splice::content_end(source.text, tree, key, value);
+    let end = place::content_end(source.text, tree, key, value);
     let commented = source.text[tree.raw(key).place.at..end].contains('#');
     if emptied && !commented {
         top.push((OWN, Want::Gone));
