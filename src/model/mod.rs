@@ -3,6 +3,7 @@
 //! Invariant: nothing here performs input or output, and nothing here fails but by returning a value.
 
 pub mod attempt;
+pub mod backlog;
 pub mod config;
 pub mod defect;
 pub mod dod;
@@ -17,5 +18,6 @@ pub mod paths;
 pub mod protocol;
 pub mod request;
 pub mod sealed;
+pub mod strict;
 pub mod time;
 pub mod tree;

@@ -20,6 +20,28 @@ pub enum Priority {
     Low,
 }
 
+impl Priority {
+    /// The words of both vocabularies, for messages.
+    pub const WORDS: [&'static str; 8] =
+        ["P0", "P1", "P2", "P3", "critical", "high", "medium", "low"];
+
+    /// Reads `P0`..`P3` or `critical`, `high`, `medium`, `low`, in any case.
+    pub fn parse(text: &str) -> Option<Self> {
+        let at = Self::WORDS.iter().position(|w| w.eq_ignore_ascii_case(text))?;
+        Some([Self::Critical, Self::High, Self::Medium, Self::Low][at % 4])
+    }
+
+    /// `critical`, `high`, `medium` or `low`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Critical => "critical",
+            Self::High => "high",
+            Self::Medium => "medium",
+            Self::Low => "low",
+        }
+    }
+}
+
 /// A time as people write it: an instant, or a whole day in the zone of the machine.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum When {
@@ -27,6 +49,16 @@ pub enum When {
     At(Moment),
     /// A civil date. As a deadline its last millisecond counts, as `not_before` its first.
     Day(jiff::civil::Date),
+}
+
+impl When {
+    /// Reads an RFC 3339 time, with a blank instead of the `T` too, or a date `2026-01-31`.
+    pub fn parse(text: &str) -> Option<Self> {
+        if text.len() == 10 {
+            return text.parse().ok().map(Self::Day);
+        }
+        Moment::parse(text).map(Self::At)
+    }
 }
 
 /// Which end of the upstream order satisfies a dependency.
@@ -38,6 +70,17 @@ pub enum DependsOn {
     Failure,
     /// It is in either.
     Always,
+}
+
+impl DependsOn {
+    /// The words of `on`.
+    pub const WORDS: [&'static str; 3] = ["success", "failure", "always"];
+
+    /// Reads `success`, `failure` or `always`.
+    pub fn parse(text: &str) -> Option<Self> {
+        let at = Self::WORDS.iter().position(|w| *w == text)?;
+        Some([Self::Success, Self::Failure, Self::Always][at])
+    }
 }
 
 /// One dependency.
@@ -82,6 +125,27 @@ pub enum RetryOn {
     Stopped,
     /// More output than `log.max`.
     OutputLimit,
+}
+
+impl RetryOn {
+    /// The words of `retry.on`.
+    pub const WORDS: [&'static str; 6] =
+        ["fail", "verify-fail", "timeout", "lost", "stopped", "output-limit"];
+
+    /// Reads one of [`RetryOn::WORDS`], `_` counting as `-`.
+    pub fn parse(text: &str) -> Option<Self> {
+        let text = text.replace('_', "-");
+        let at = Self::WORDS.iter().position(|w| *w == text)?;
+        let all = [
+            Self::Fail,
+            Self::VerifyFail,
+            Self::Timeout,
+            Self::Lost,
+            Self::Stopped,
+            Self::OutputLimit,
+        ];
+        Some(all[at])
+    }
 }
 
 /// Retry policy of an order.
@@ -140,8 +204,12 @@ pub struct Order {
     pub objective: Option<String>,
     /// Epic in the backlog.
     pub epic_id: Option<String>,
+    /// Words to find it by.
+    pub tags: Vec<String>,
     /// The `owner` key: a label, never compared.
     pub owner: Option<String>,
+    /// Whom it is meant for: an orchestrator's id or a name.
+    pub assignee: Option<String>,
     /// Default medium.
     pub priority: Priority,
     /// When it should be done; raises the score.
@@ -184,8 +252,70 @@ pub struct Order {
     pub artifacts: Option<Vec<String>>,
     /// The person's own `hold:` key: `Some(reason)` holds the order.
     pub hold: Option<String>,
+    /// Job package the order stands for (`package`), as written.
+    pub package: Option<String>,
+    /// What the ticket says about its last attempt, at the top level; a view for people.
+    pub view: View,
     /// What the daemon wrote into the ticket.
     pub own: OwnKeys,
+}
+
+impl Order {
+    /// An order with nothing but an identity and a title: manual, without checks.
+    pub fn new(id: OrderId, title: String) -> Self {
+        Self {
+            id,
+            title,
+            objective: None,
+            epic_id: None,
+            tags: Vec::new(),
+            owner: None,
+            assignee: None,
+            priority: Priority::Medium,
+            deadline: None,
+            not_before: None,
+            status: None,
+            dependencies: Vec::new(),
+            run: Vec::new(),
+            engine: None,
+            checks: Vec::new(),
+            check_timeout: None,
+            dod_id: None,
+            scope: None,
+            diff_budget: DiffBudget::default(),
+            retry: Retry::default(),
+            timeout: None,
+            idle_timeout: None,
+            group: None,
+            env: BTreeMap::new(),
+            workspace: Workspace::default(),
+            base: None,
+            artifacts: None,
+            hold: None,
+            package: None,
+            view: View::default(),
+            own: OwnKeys::default(),
+        }
+    }
+}
+
+/// Top-level keys that the daemon writes for people and other tools; no decision reads them.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct View {
+    /// `branch`
+    pub branch: Option<String>,
+    /// `worktree`, root-relative when the daemon wrote it.
+    pub worktree: Option<String>,
+    /// `started_at`
+    pub started_at: Option<String>,
+    /// `finished_at`
+    pub finished_at: Option<String>,
+    /// `result`
+    pub result: Option<String>,
+    /// `commit_sha`
+    pub commit_sha: Option<String>,
+    /// `verified_at_sha`
+    pub verified_at_sha: Option<String>,
 }
 
 /// A directory a settled ticket belongs to.
