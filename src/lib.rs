@@ -7,6 +7,7 @@
 //!
 //! It does not print, does not read the environment and does not change the working directory.
 
+pub mod cli;
 pub mod daemon;
 pub mod engine;
 pub mod executor;

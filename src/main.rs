@@ -5,19 +5,23 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     let words: Vec<_> = std::env::args_os().collect();
-    let [_, verb, flag, root] = words.as_slice() else { return ExitCode::from(2) };
-    if verb != "exec" || flag != "--root" {
-        return ExitCode::from(2);
+    if let [_, verb, flag, root] = words.as_slice()
+        && verb == "exec"
+        && flag == "--root"
+    {
+        return exec(Path::new(root));
     }
-    match jobyard::executor::run(Path::new(root)) {
+    jobyard::cli::main()
+}
+
+/// The executor is the same binary under another verb.
+fn exec(root: &Path) -> ExitCode {
+    match jobyard::executor::run(root) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("jobyard exec: {error}");
-            ExitCode::from(if matches!(error, jobyard::executor::ExecutorError::Held { .. }) {
-                5
-            } else {
-                1
-            })
+            let held = matches!(error, jobyard::executor::ExecutorError::Held { .. });
+            ExitCode::from(if held { 5 } else { 1 })
         }
     }
 }

@@ -149,7 +149,7 @@ impl<W: World> Engine<W> {
     fn place_of(&mut self, id: &OrderId, order: &Order) -> Result<Place, GitFault> {
         let (path, branch) = (id.worktree(), id.branch());
         let tip = self.world.git_branch(&branch)?;
-        let wanted = order.base.as_deref().or(self.options.config.git.base.as_deref());
+        let wanted = order.base.as_deref().or(self.options.config.git_base.as_deref());
         let base = self.world.git_base(wanted)?;
         let worktree_existed = tip.is_some() && self.world.git_worktree(&path, &branch)?;
         Ok(Place::Tree {
@@ -174,7 +174,7 @@ impl<W: World> Engine<W> {
         }
         let engine = order.engine.as_ref().and_then(|e| config.engines.get(e));
         let run = match (order.run.is_empty(), engine) {
-            (true, Some(engine)) => vec![engine.command.clone()],
+            (true, Some(engine)) => vec![engine.clone()],
             _ => order.run.clone(),
         };
         Sealed {

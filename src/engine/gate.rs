@@ -6,13 +6,20 @@
 
 use super::Engine;
 use super::start::workdir;
-use crate::model::attempt::{Attempt, Command, CommandEnd, CommandKind, Gate, Place};
+use crate::model::attempt::{
+    Asked, Attempt, Command, CommandEnd, CommandKind, Gate, Objection, Place,
+};
 use crate::model::event::{Event, sha256_hex};
 use crate::model::id::OrderId;
 use crate::model::paths;
+use crate::model::protocol::Cause;
+use crate::model::time::Moment;
 use crate::model::tree::{CommitId, TreeFacts};
-use crate::plan::scope;
-use crate::plan::verdict::{self, CheckResult, GateInput, VerdictResult};
+use crate::model::verdict::VerdictFile;
+use crate::plan::scope::{self, Violation};
+use crate::plan::verdict::{self, CheckResult, GateInput, Outcome, Precondition, VerdictResult};
+use crate::plan::verdict_json::{VerdictContext, verdict_json};
+use crate::plan::artifacts;
 use crate::world::store::{TICKET_BYTES_MAX, put_derived, read_whole};
 use crate::world::{Fault, World};
 use std::path::Path;
@@ -35,26 +42,24 @@ impl<W: World> Engine<W> {
     fn inspect(&mut self, attempt: &Attempt, path: &str, branch: &str) -> Gate {
         let tree = match self.tree(attempt, path) {
             Ok(tree) => tree,
-            Err(text) => return unmet("git", text),
+            Err(text) => return blocked(text),
         };
         let head = tree.head.as_ref().map(|h| h.as_str().to_owned());
         let preconditions = verdict::preconditions(branch, &tree);
-        if let Some(first) = preconditions.first() {
-            let reason = Some(first.reason.to_owned());
-            let unmet = preconditions.iter().map(|p| p.text.clone()).collect();
-            return Gate { head, unmet, reason, violations: Vec::new() };
+        if !preconditions.is_empty() {
+            let unmet = preconditions.iter().map(|p| objection(p.word(), "", &p.to_string()));
+            return Gate { head, unmet: unmet.collect(), violations: Vec::new() };
         }
         let (Some(base), Some(tip)) = (attempt.base(), tree.head.clone()) else {
-            return unmet("git", "the branch has no commit".to_owned());
+            return blocked("the branch has no commit".to_owned());
         };
         match self.world.git_changes(path, &base, &tip) {
-            Err(git) => unmet("git", git.to_string()),
+            Err(git) => blocked(git.to_string()),
             Ok(changes) => {
                 let sealed = &attempt.claim.sealed;
                 let found = scope::judge(sealed.scope().as_ref(), &sealed.budget(), &changes);
-                let reason = found.first().map(|v| v.reason().to_owned());
-                let violations = found.iter().map(|v| v.text.clone()).collect();
-                Gate { head, unmet: Vec::new(), reason, violations }
+                let found = found.iter().map(|v| objection(v.rule.name(), &v.path, &v.text));
+                Gate { head, unmet: Vec::new(), violations: found.collect() }
             }
         }
     }
@@ -67,54 +72,79 @@ impl<W: World> Engine<W> {
     /// Decides the verdict and writes it down.
     pub(super) fn judge(&mut self, id: &OrderId) -> Result<(), Fault> {
         let Some(attempt) = self.ticket(id).and_then(|t| t.attempt.clone()) else { return Ok(()) };
-        let input = self.gate_input(id, &attempt)?;
+        let mut input = self.gate_input(id, &attempt)?;
         let mut verdict = verdict::decide(&input);
         if let (Place::Tree { branch, .. }, Some(commit)) =
             (&attempt.claim.place, verdict.commit.clone())
             && let Err(git) = self.world.git_sync(branch, &commit)
         {
-            verdict = verdict::not_durable(verdict, &git.to_string());
+            input.preconditions.push(Precondition::recorded("git", &git.to_string()));
+            verdict = verdict::decide(&input);
         }
         let text = |c: &Option<CommitId>| c.as_ref().map(|c| c.as_str().to_owned());
-        let (seq, hash) = self.record(
-            id,
-            Some(attempt.number),
-            Event::Verdict {
-                result: verdict.result.name().to_owned(),
-                reason: verdict.reason.clone(),
-                commit: text(&verdict.commit),
-                verified_at: text(&verdict.verified_at),
-            },
-        );
-        for sentence in &verdict.sentences {
-            if verdict.result != VerdictResult::Pass {
-                self.notes.push(format!("{id}: {sentence}"));
-            }
+        let event = Event::Verdict {
+            result: verdict.result.name().to_owned(),
+            reason: verdict.reason.to_owned(),
+            commit: text(&verdict.commit),
+            verified_at: text(&verdict.verified_at),
+        };
+        let (ledger_seq, ledger_hash) = self.record(id, Some(attempt.number), event);
+        if verdict.result != VerdictResult::Pass {
+            let notes = verdict.sentences.iter().map(|s| format!("{id}: {s}"));
+            self.notes.extend(notes);
         }
+        let began = input.checks.first().map(|c| Moment(c.started_ms));
+        let context = VerdictContext {
+            id: id.clone(),
+            attempt: attempt.number,
+            base: attempt.base(),
+            started: began.unwrap_or_else(|| self.world.now()),
+            ended: self.world.now(),
+            order_digest: attempt.claim.sealed.digest.clone(),
+            ledger_seq,
+            ledger_hash,
+        };
+        self.write_verdict(id, &attempt, &verdict_json(&context, &input, &verdict))
+    }
+
+    fn write_verdict(
+        &mut self,
+        id: &OrderId,
+        attempt: &Attempt,
+        file: &VerdictFile,
+    ) -> Result<(), Fault> {
         let dir = self.ensure_run_dir(id, attempt.number)?;
         let path = dir.join("verdict.json");
-        let file = verdict::file(&attempt, &input, &verdict, self.world.now(), seq, &hash);
+        let mut text = serde_json::to_string_pretty(file).unwrap_or_default();
+        text.push('\n');
         self.changed(&path);
-        put_derived(&mut self.world, &path, file.as_bytes())
+        put_derived(&mut self.world, &path, text.as_bytes())
     }
 
     fn gate_input(&mut self, id: &OrderId, attempt: &Attempt) -> Result<GateInput, Fault> {
         let gate = attempt.gate.clone().unwrap_or_default();
+        let skip = attempt.asked.as_ref().filter(|a| a.options.skip_verification);
+        let reason = |a: &Asked| a.options.reason.clone().unwrap_or_default();
         let mut input = GateInput {
-            preconditions: gate.unmet.clone(),
-            violations: gate.violations.clone(),
-            reason: gate.reason.clone(),
+            preconditions: gate
+                .unmet
+                .iter()
+                .map(|o| Precondition::recorded(&o.word, &o.text))
+                .collect(),
+            violations: gate.violations.iter().filter_map(violation).collect(),
             checks: self.check_results(attempt)?,
             unknown_dod: attempt.claim.sealed.unknown_dod.clone(),
-            skip: attempt.asked.as_ref().filter(|a| a.options.skip_verification).map(|a| {
-                a.options.reason.clone().unwrap_or_else(|| "no reason given".to_owned())
-            }),
+            skip: skip.map(reason),
             head_before: gate.head.as_deref().and_then(CommitId::parse),
             workspace_none: attempt.claim.place == Place::Root,
-            sealed_changed: self.sealed_changed(id, attempt)?,
             ..GateInput::default()
         };
-        if !input.preconditions.is_empty() || input.skip.is_some() {
+        if self.sealed_changed(id, attempt)? {
+            let text = "the sealed copy of the order was changed while the attempt ran";
+            input.preconditions.push(Precondition::recorded("sealed-changed", text));
+        }
+        input.head_after.clone_from(&input.head_before);
+        if input.checks.is_empty() && attempt.claim.sealed.required_artifacts.is_empty() {
             return Ok(input);
         }
         input.missing_artifacts = self.missing_artifacts(attempt)?;
@@ -123,9 +153,9 @@ impl<W: World> Engine<W> {
                 Ok(tree) => {
                     let on_branch = tree.branch.as_deref() == Some(branch.as_str());
                     input.head_after = tree.head.clone().filter(|_| on_branch);
-                    input.changed_after = tree.changed.clone();
+                    input.changed_after.clone_from(&tree.changed);
                 }
-                Err(text) => input.preconditions.push(text),
+                Err(text) => input.preconditions.push(Precondition::recorded("git", &text)),
             }
         }
         Ok(input)
@@ -149,21 +179,23 @@ impl<W: World> Engine<W> {
     }
 
     fn check_result(&mut self, attempt: &Attempt, command: &Command) -> Result<CheckResult, Fault> {
-        let text = match command.kind {
-            CommandKind::Check(i) => {
-                attempt.claim.sealed.checks.get(i as usize).map(|c| c.command.clone())
-            }
-            CommandKind::Run(i) => attempt.claim.sealed.run.get(i as usize).cloned(),
+        let CommandKind::Check(index) = command.kind else {
+            return Ok(unrun(command, String::new(), attempt));
         };
-        let log = format!("{}/{}", attempt.run_dir(), command.log_name());
-        let sha256 = read_whole(&mut self.world, Path::new(&log), HASHED_BYTES_MAX)?
-            .map(|s| sha256_hex(&s.bytes));
-        let end = match &command.end {
-            Some(CommandEnd::Seen(end)) => Some(end.clone()),
-            _ => None,
-        };
-        let text = text.unwrap_or_default();
-        Ok(CheckResult::new(&command.name, &text, workdir(attempt), end.as_ref(), &log, sha256))
+        let sealed = attempt.claim.sealed.checks.get(index as usize);
+        let text = sealed.map(|c| c.command.clone()).unwrap_or_default();
+        let mut result = unrun(command, text, attempt);
+        if let Some(CommandEnd::Seen(end)) = &command.end {
+            result.outcome = verdict::outcome(end, &result.text);
+            result.exit = end.exit;
+            result.signal = end.signal;
+            result.started_ms = end.started_ms;
+            result.ended_ms = end.ended_ms;
+            result.timed_out = matches!(end.cause, Cause::Timeout | Cause::IdleTimeout);
+        }
+        let log = read_whole(&mut self.world, Path::new(&result.log), HASHED_BYTES_MAX)?;
+        result.sha256 = log.map(|s| sha256_hex(&s.bytes)).unwrap_or_default();
+        Ok(result)
     }
 
     /// Required artifacts that no file in the worktree matches.
@@ -173,7 +205,7 @@ impl<W: World> Engine<W> {
             return Ok(Vec::new());
         }
         let files = self.files_below(workdir(attempt))?;
-        Ok(scope::unmatched(wanted, &files))
+        Ok(artifacts::unmatched(wanted, &files))
     }
 
     /// Files below a directory, relative to it; bounded, `.git` left out.
@@ -198,6 +230,33 @@ impl<W: World> Engine<W> {
     }
 }
 
-fn unmet(reason: &str, text: String) -> Gate {
-    Gate { reason: Some(reason.to_owned()), unmet: vec![text], ..Gate::default() }
+fn objection(word: &str, path: &str, text: &str) -> Objection {
+    Objection { word: word.to_owned(), path: path.to_owned(), text: text.to_owned() }
+}
+
+/// A gate that git keeps shut.
+fn blocked(text: String) -> Gate {
+    Gate { unmet: vec![objection("git", "", &text)], ..Gate::default() }
+}
+
+fn violation(objection: &Objection) -> Option<Violation> {
+    let rule = scope::Rule::parse(&objection.word)?;
+    Some(Violation { path: objection.path.clone(), rule, text: objection.text.clone() })
+}
+
+/// A check whose end is not known.
+fn unrun(command: &Command, text: String, attempt: &Attempt) -> CheckResult {
+    CheckResult {
+        name: command.name.clone(),
+        text,
+        cwd: workdir(attempt).to_owned(),
+        outcome: Outcome::CouldNotRun,
+        exit: None,
+        signal: None,
+        started_ms: 0,
+        ended_ms: 0,
+        timed_out: false,
+        log: format!("{}/{}", attempt.run_dir(), command.log_name()),
+        sha256: String::new(),
+    }
 }

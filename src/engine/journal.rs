@@ -27,7 +27,7 @@ impl<W: World> Engine<W> {
 }
 
 /// Control characters as `\u{..}`, so that a line stays a line.
-pub fn escape(text: &str) -> String {
+pub(super) fn escape(text: &str) -> String {
     if !text.chars().any(char::is_control) {
         return text.to_owned();
     }
@@ -56,7 +56,7 @@ fn words(attempt: Option<u32>, event: &Event) -> Option<(&'static str, &'static 
         Event::Gate(gate) if gate.unmet.is_empty() && gate.violations.is_empty() => return None,
         Event::Gate(gate) => {
             let texts: Vec<&str> =
-                gate.unmet.iter().chain(&gate.violations).map(String::as_str).collect();
+                gate.unmet.iter().chain(&gate.violations).map(|o| o.text.as_str()).collect();
             ("GATE", "GATE_BLOCKED", texts.join("; "))
         }
         Event::Verdict { result, reason, .. } => {
@@ -95,7 +95,7 @@ fn ended(n: u32, number: u32, end: &CommandEnd) -> (&'static str, &'static str, 
 }
 
 /// How a command ended, in words.
-pub fn end_text(end: &End) -> String {
+pub(super) fn end_text(end: &End) -> String {
     let how = match (end.exit, end.signal) {
         (Some(status), _) => format!("exit {status}"),
         (None, Some(signal)) => format!("signal {signal}"),

@@ -115,7 +115,6 @@ pub struct Engine<W: World> {
     requests: BTreeMap<String, (Arrival, Option<Tick>)>,
     look_at: BTreeSet<(Tick, OrderId)>,
     outbox: Vec<ToExecutor>,
-    unsynced_ends: BTreeSet<OrderId>,
     answers: BTreeMap<(OrderId, String), Answer>,
     dirs: BTreeSet<PathBuf>,
     logs: BTreeMap<OrderId, String>,
@@ -267,6 +266,7 @@ impl<W: World> Engine<W> {
         let fresh = self.options.policy.fresh;
         self.options = options;
         self.options.policy.fresh = fresh;
+        self.options.policy.instance.clone_from(&self.world.identity().instance);
         let known: Vec<OrderId> = self.index.tickets.keys().cloned().collect();
         self.replan.extend(known);
     }

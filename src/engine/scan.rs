@@ -10,6 +10,7 @@ use crate::model::index::{ExecutorFact, ExecutorState, Index, Reading, Seen, Tic
 use crate::model::order::State;
 use crate::model::paths;
 use crate::model::protocol::FromExecutor;
+use crate::model::time::Tick;
 use crate::observe::{self, Arrival};
 use crate::world::ledger::{self, Ledger};
 use crate::world::store::errno;
@@ -26,6 +27,7 @@ impl<W: World> Engine<W> {
             Err(fault) => return Err((world, fault)),
         };
         options.policy.fresh = tail.fresh;
+        options.policy.instance.clone_from(&world.identity().instance);
         let mut index = Index { boot: world.identity().boot.clone(), ..Index::default() };
         index.durable_seq = 0;
         for (id, attempt) in tail.attempts {
@@ -44,7 +46,6 @@ impl<W: World> Engine<W> {
             requests: BTreeMap::new(),
             look_at: BTreeSet::new(),
             outbox: Vec::new(),
-            unsynced_ends: BTreeSet::new(),
             answers: BTreeMap::new(),
             dirs: BTreeSet::new(),
             logs: BTreeMap::new(),

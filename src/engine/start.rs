@@ -74,7 +74,7 @@ impl<W: World> Engine<W> {
             }
         };
         let mut pass: Vec<String> = PASSED.map(str::to_owned).to_vec();
-        pass.extend(config.env.pass.iter().cloned());
+        pass.extend(config.env_pass.iter().cloned());
         Some(StartCommand {
             key: attempt.key(command.number),
             argv: argv(text, &config.shell),
@@ -86,7 +86,7 @@ impl<W: World> Engine<W> {
             timeout_ms: Some(timeout),
             idle_timeout_ms: idle,
             grace_ms: config.grace.0,
-            log_bytes_max: config.log.max,
+            log_bytes_max: config.log_max,
         })
     }
 

@@ -122,20 +122,29 @@ pub fn log_name(number: u32, name: &str) -> String {
 }
 
 /// What the gate saw before the checks.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Gate {
     /// Branch tip.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub head: Option<String>,
     /// Preconditions that do not hold.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
-    pub unmet: Vec<String>,
-    /// Machine word of the first unmet precondition or of the violations.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub reason: Option<String>,
+    pub unmet: Vec<Objection>,
     /// Scope and budget violations.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
-    pub violations: Vec<String>,
+    pub violations: Vec<Objection>,
+}
+
+/// One thing the gate objects to.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Objection {
+    /// Machine word of the precondition or rule.
+    pub word: String,
+    /// The path it is about, where it is about one.
+    #[serde(skip_serializing_if = "String::is_empty", default)]
+    pub path: String,
+    /// One sentence.
+    pub text: String,
 }
 
 /// What a request asks besides its verb.

@@ -21,3 +21,4 @@ pub mod sealed;
 pub mod strict;
 pub mod time;
 pub mod tree;
+pub mod verdict;

@@ -4,14 +4,19 @@
 //! ticket; planning again after the actions were carried out gives nothing.
 
 pub mod action;
+pub mod argv;
+pub mod artifacts;
 pub mod progress;
 pub mod ready;
 pub mod requests;
 pub mod retry;
 pub mod scope;
 pub mod score;
+mod shell;
 pub mod step;
+pub mod vacuous;
 pub mod verdict;
+pub mod verdict_json;
 
 use crate::model::config::Unsatisfiable;
 use crate::model::id::OrderId;

@@ -125,7 +125,8 @@ fn gate(attempt: &Attempt, now: Moment) -> Step {
     }
     let Some(seen) = &attempt.gate else { return Step::act(Action::OpenGate) };
     if !seen.unmet.is_empty() && attempt.asked.is_some() {
-        let text = format!("{}; it stays running", seen.unmet.join("; "));
+        let texts: Vec<&str> = seen.unmet.iter().map(|o| o.text.as_str()).collect();
+        let text = format!("{}; it stays running", texts.join("; "));
         return Step::act(Action::RefuseAsked { code: 4, text });
     }
     let skip = attempt.asked.as_ref().is_some_and(|a| a.options.skip_verification);

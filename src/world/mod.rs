@@ -10,6 +10,7 @@ pub mod ledger;
 pub mod real;
 pub mod root_lock;
 pub mod store;
+pub mod watch;
 pub mod writers;
 
 use crate::model::protocol::{FromExecutor, ToExecutor};
