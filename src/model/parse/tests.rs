@@ -445,3 +445,24 @@ fn mutations_and_noise_never_panic_and_stay_fast() {
     let took = start.elapsed();
     assert!(took < Duration::from_secs(10), "took {took:?}");
 }
+
+#[test]
+fn the_examples_are_accepted() {
+    let examples = [
+        ("WO-0013", include_str!("../../../examples/WO-0013.yaml")),
+        ("WO-0014", include_str!("../../../examples/WO-0014.yaml")),
+        ("WO-0018A", include_str!("../../../examples/WO-0018A.yaml")),
+        ("fix-intake", include_str!("../../../examples/fix-intake.yaml")),
+        ("hello", include_str!("../../../examples/hello.yaml")),
+        ("nightly-bench", include_str!("../../../examples/nightly-bench.yaml")),
+    ];
+    for (stem, text) in examples {
+        match parse_order(text.as_bytes(), stem) {
+            Ok(parsed) => {
+                let odd = parsed.warnings.iter().find(|w| w.code != MISSING_KEY);
+                assert_eq!(odd, None, "{stem}");
+            }
+            Err(defects) => panic!("{stem}.yaml:{}", defects[0]),
+        }
+    }
+}
