@@ -110,6 +110,13 @@ mod tests {
     }
 
     #[test]
+    fn the_example_is_accepted() {
+        let epics = parse_backlog(include_bytes!("../../examples/backlog.yaml")).unwrap();
+        assert_eq!(epics[0].wo_queue, ["WO-0012", "WO-0013"]);
+        assert_eq!(epics[1].status.as_deref(), Some("paused"));
+    }
+
+    #[test]
     fn wrong_shapes_are_refused() {
         let check = |text: &str, part: &str| {
             let defects = parse_backlog(text.as_bytes()).expect_err(text);

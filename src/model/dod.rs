@@ -146,6 +146,14 @@ mod tests {
     }
 
     #[test]
+    fn the_example_is_accepted() {
+        let entries = parse_dod(include_bytes!("../../examples/dod/default.yaml")).unwrap();
+        let ids: Vec<&str> = entries.iter().map(|e| e.id.as_str()).collect();
+        assert_eq!(ids, ["DOD-DEFAULT", "DOD-REPORT"]);
+        assert_eq!(entries[0].required_checks[0].commands, ["make test"]);
+    }
+
+    #[test]
     fn wrong_shapes_are_refused_with_their_place() {
         let check = |text: &str, part: &str| {
             let defects = parse_dod(text.as_bytes()).expect_err(text);

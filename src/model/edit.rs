@@ -125,12 +125,9 @@ fn place_own<'c>(
         }
         return Ok(());
     };
-    let entries = match &tree.raw(value).kind {
-        Kind::Map(entries) => entries,
-        _ => {
-            let message = "`x_jobyard` is no map; remove it, jobyard writes it anew";
-            return Err(source.defect(tree.raw(value).place, message));
-        }
+    let Kind::Map(entries) = &tree.raw(value).kind else {
+        let message = "`x_jobyard` is no map; remove it, jobyard writes it anew";
+        return Err(source.defect(tree.raw(value).place, message));
     };
     let gone = |name: &str| own.iter().any(|(n, w)| *n == name && matches!(w, Want::Gone));
     let emptied = entries.iter().all(|(key, _)| tree.text(*key).is_some_and(gone))

@@ -61,3 +61,36 @@ impl fmt::Debug for OrderId {
         f.write_str(&self.0)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_met_in_practice_are_accepted() {
+        for id in ["WO-0013", "WO-0012.1", "WO-P2.1", "WO-0018A", "WO-0020-formatter", "a", "0_x.y"]
+        {
+            assert_eq!(OrderId::parse(id).map(|found| found.to_string()), Ok(id.to_owned()));
+        }
+        assert!(OrderId::parse(&"x".repeat(ID_BYTES_MAX)).is_ok());
+    }
+
+    #[test]
+    fn ids_that_are_unsafe_somewhere_are_refused_with_the_rule() {
+        let check = |id: &str, rule: &str| {
+            let error = OrderId::parse(id).expect_err(id);
+            assert!(error.contains(rule), "{id:?} gave {error}");
+        };
+        check("", "is empty");
+        check(&"x".repeat(ID_BYTES_MAX + 1), "longer than 128 bytes");
+        check("-a", "must begin with");
+        check(".a", "must begin with");
+        check("é", "must begin with");
+        check("a b", "may hold only");
+        check("a/b", "may hold only");
+        check("a\n", "may hold only");
+        check("a..b", "'..'");
+        check("a.", "must not end");
+        check("a.lock", "must not end");
+    }
+}

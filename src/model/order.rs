@@ -54,7 +54,8 @@ pub enum When {
 impl When {
     /// Reads an RFC 3339 time, with a blank instead of the `T` too, or a date `2026-01-31`.
     pub fn parse(text: &str) -> Option<Self> {
-        if text.len() == 10 {
+        let bytes = text.as_bytes();
+        if bytes.len() == 10 && bytes[4] == b'-' && bytes[7] == b'-' {
             return text.parse().ok().map(Self::Day);
         }
         Moment::parse(text).map(Self::At)

@@ -352,7 +352,7 @@ impl<'a> Reading<'a> {
             let node = &self.nodes[key.0 as usize];
             if let Kind::Scalar(text, _) = &node.kind {
                 keys.push((text, key.0, node.place));
-            } else {
+            } else if self.defects.len() < 20 {
                 let message = "a key must be plain text here; quote a value that begins with `{`, \
                                `[` or `*`";
                 self.defects.push(self.source.defect(node.place, message));

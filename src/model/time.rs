@@ -22,7 +22,7 @@ impl Moment {
         format!("{:.3}", self.timestamp())
     }
 
-    /// RFC 3339 with the zone's numeric offset, microsecond form of the seed's lock line.
+    /// RFC 3339 with the zone's numeric offset, with microseconds, as lock files have it.
     pub fn with_offset(self, zone: &TimeZone) -> String {
         let z = self.timestamp().to_zoned(zone.clone());
         z.strftime("%Y-%m-%dT%H:%M:%S%.6f%:z").to_string()

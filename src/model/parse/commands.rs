@@ -4,7 +4,7 @@
 //! holds a value of `env`.
 
 use super::fields;
-use super::reader::Reader;
+use super::reader::{DEFECTS_MAX, Reader};
 use crate::model::defect::Defect;
 use crate::model::order::Order;
 use crate::model::strict::{Ix, clip};
@@ -119,6 +119,9 @@ fn fail_silently(reader: &mut Reader<'_>, ix: Ix, message: String) {
     let place = reader.tree.raw(ix).place;
     let code = reader.source.code;
     let (line, column) = (place.line, place.column);
+    if reader.defects.len() >= DEFECTS_MAX {
+        return;
+    }
     reader.defects.push(Defect { code, line, column, message, snippet: String::new() });
 }
 

@@ -268,7 +268,7 @@ fn hundredths(text: &str) -> Option<u32> {
     u32::try_from(digits(whole)?.checked_mul(100)?.checked_add(part)?).ok()
 }
 
-/// `max_fail_verify`; other seed keys are kept and not read.
+/// `max_fail_verify`; other keys are kept and not read.
 pub(super) fn stop_conditions(reader: &mut Reader<'_>, retry: &mut Retry, ix: Ix) {
     const KNOWN: [&str; 2] = ["max_fail_verify", "max_iterations"];
     let expected = "a map such as `{max_fail_verify: 2}`";

@@ -9,7 +9,7 @@ use crate::model::strict::source::Source;
 use crate::model::strict::{Ix, Kind, Tree, clip};
 
 /// Most defects and most warnings that are kept of one file.
-const DEFECTS_MAX: usize = 20;
+pub(crate) const DEFECTS_MAX: usize = 20;
 
 /// Reads values out of one tree and collects what is wrong.
 #[derive(Debug)]

@@ -398,7 +398,7 @@ impl Random {
 
 #[test]
 fn mutations_and_noise_never_panic_and_stay_fast() {
-    let seed = "# c\nid: WO-1\ntitle: \"T\" # t\nrun: |\n  a\n  b\nenv: {A: 'x', B: &b y}\nscope:\n  allow: \
+    let valid = "# c\nid: WO-1\ntitle: \"T\" # t\nrun: |\n  a\n  b\nenv: {A: 'x', B: &b y}\nscope:\n  allow: \
                 [a/**]\nretry: {max: 2, backoff: {start: 5s}}\ndependencies:\n  - {id: x, on: \
                 always}\n  - é\nx_jobyard:\n  attempt: 1\n";
     let pieces: [&[u8]; 22] = [
@@ -428,7 +428,7 @@ fn mutations_and_noise_never_panic_and_stay_fast() {
     let mut random = Random(0x9e37_79b9_7f4a_7c15);
     let start = Instant::now();
     for _ in 0..20_000 {
-        let mut bytes = seed.as_bytes().to_vec();
+        let mut bytes = valid.as_bytes().to_vec();
         for _ in 0..=random.below(6) {
             let at = random.below(bytes.len());
             let end = (at + random.below(4)).min(bytes.len());
@@ -444,4 +444,25 @@ fn mutations_and_noise_never_panic_and_stay_fast() {
     }
     let took = start.elapsed();
     assert!(took < Duration::from_secs(10), "took {took:?}");
+}
+
+#[test]
+fn the_examples_are_accepted() {
+    let examples = [
+        ("WO-0013", include_str!("../../../examples/WO-0013.yaml")),
+        ("WO-0014", include_str!("../../../examples/WO-0014.yaml")),
+        ("WO-0018A", include_str!("../../../examples/WO-0018A.yaml")),
+        ("fix-intake", include_str!("../../../examples/fix-intake.yaml")),
+        ("hello", include_str!("../../../examples/hello.yaml")),
+        ("nightly-bench", include_str!("../../../examples/nightly-bench.yaml")),
+    ];
+    for (stem, text) in examples {
+        match parse_order(text.as_bytes(), stem) {
+            Ok(parsed) => {
+                let odd = parsed.warnings.iter().find(|w| w.code != MISSING_KEY);
+                assert_eq!(odd, None, "{stem}");
+            }
+            Err(defects) => panic!("{stem}.yaml:{}", defects[0]),
+        }
+    }
 }

@@ -51,7 +51,7 @@ impl<'a> Source<'a> {
         };
         let source = Source { text, code };
         let control = |b: &u8| (*b < 0x20 && !matches!(b, b'\t' | b'\n' | b'\r')) || *b == 0x7f;
-        match text.as_bytes().iter().position(|b| control(b)) {
+        match text.as_bytes().iter().position(control) {
             None => Ok(source),
             Some(at) => {
                 let name = match text.as_bytes()[at] {
