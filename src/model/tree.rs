@@ -1,4 +1,9 @@
 //! What git says about a worktree, a branch and a range of commits, as values.
+//!
+//! Paths are text: bytes that are not UTF-8 are written `\xNN`, and a backslash of a name is doubled, so
+//! that two different paths never have the same text.
+
+use std::fmt;
 
 /// A full commit id: 40 or 64 lower-case hexadecimal digits.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -14,6 +19,17 @@ impl CommitId {
     /// The id as text.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// The id of nothing, which git prints for a missing commit.
+    pub fn is_zero(&self) -> bool {
+        self.0.bytes().all(|b| b == b'0')
+    }
+}
+
+impl fmt::Display for CommitId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
     }
 }
 

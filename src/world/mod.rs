@@ -4,6 +4,8 @@
 //! between any two of them can be simulated; every path is relative to the root; no method follows a
 //! symlink or leaves the root; no method decides anything.
 
+pub mod git;
+
 use crate::model::protocol::{FromExecutor, ToExecutor};
 use crate::model::time::{Moment, Tick};
 use crate::model::tree::{Change, CommitId, TreeFacts, WorktreeMade};

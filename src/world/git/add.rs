@@ -1,0 +1,190 @@
+//! Making a worktree, so that it can be interrupted anywhere and done again.
+//!
+//! Invariants: a worktree that is registered, whole and on the right branch is reused as it is; git's own
+//! `worktree add` does the work otherwise, after the place has been freed by renames only.
+
+use super::child::{file_fault, refused};
+use super::exclusive::{Exclusive, clear_lock};
+use super::layout::{Entry, Head, Layout};
+use super::repair::{Found, drop_bare, drop_entry, look, put_aside, refuse_foreign_lock};
+use super::{Git, Place, full_ref};
+use crate::model::tree::{CommitId, WorktreeMade};
+use crate::world::GitFault;
+use std::fs;
+use std::path::Path;
+
+const ACT: &str = "create worktree";
+
+/// One making under way.
+struct Making<'a> {
+    git: &'a Git,
+    layout: &'a Layout,
+    held: &'a Exclusive,
+    place: &'a Place,
+    branch: &'a str,
+    base: &'a CommitId,
+    made: WorktreeMade,
+}
+
+impl Git {
+    pub(super) fn add_worktree(
+        &self,
+        path: &str,
+        branch: &str,
+        base: &CommitId,
+    ) -> Result<WorktreeMade, GitFault> {
+        let layout = self.layout(ACT)?;
+        let place = Place::check(&layout, path, ACT)?;
+        let name = full_ref(ACT, branch)?;
+        fs::create_dir_all(&place.parent).map_err(|e| file_fault(ACT, &place.parent, &e))?;
+        let held = Exclusive::take(&layout, ACT)?;
+        super::remove::drop_trash(&place);
+        held.clear_ref_locks(&layout, &name, ACT)?;
+        let entry = layout.entry(&place.path, ACT)?;
+        let found = look(&place.path, ACT)?;
+        if let Some(entry) = &entry
+            && !entry.half_made()
+            && found == Found::Content
+            && entry.mutual(&place.path, &layout.common)
+            && Self::branch_of(&layout, entry, ACT)?.as_deref() == Some(branch)
+        {
+            // A commit that was killed leaves its locks, and would fail the next commit here.
+            for lock in ["index.lock", "HEAD.lock"] {
+                clear_lock(&entry.dir.join(lock), ACT)?;
+            }
+            return Ok(WorktreeMade::default());
+        }
+        let made = WorktreeMade::default();
+        let mut making =
+            Making { git: self, layout: &layout, held: &held, place: &place, branch, base, made };
+        held.noting(&format!("add {path}\n"), || {
+            if !making.complete(entry.as_ref(), found)? {
+                making.free(entry.as_ref(), found)?;
+                making.add_fresh()?;
+            }
+            Ok(())
+        })?;
+        making.made.worktree_created = true;
+        Ok(making.made)
+    }
+}
+
+impl Making<'_> {
+    /// Finishes a half-made worktree where it stands; `false` when there is none of ours.
+    fn complete(&mut self, entry: Option<&Entry>, found: Found) -> Result<bool, GitFault> {
+        let Some(entry) = entry else { return Ok(false) };
+        if found != Found::Content
+            || !entry.half_made()
+            || !Git::can_complete(entry, self.place, self.branch)
+        {
+            return Ok(false);
+        }
+        if self.git.branch(self.branch)?.is_none() {
+            self.create_branch()?;
+        }
+        let moved = self.git.complete(self.held, self.layout, entry, self.place, self.branch)?;
+        if let Some(moved) = moved {
+            self.aside(&moved);
+        }
+        Ok(true)
+    }
+
+    fn create_branch(&mut self) -> Result<(), GitFault> {
+        let act = "create branch";
+        let none = "0".repeat(self.base.as_str().len());
+        self.held
+            .call(self.git, act, &self.layout.common)?
+            .env("GIT_DIR", &self.layout.common)
+            .args(&["update-ref", "-m", "branch: Created by jobyard"])
+            .arg(full_ref(act, self.branch)?)
+            .args(&[self.base.as_str(), &none])
+            .ok()?;
+        self.made.branch_created = true;
+        Ok(())
+    }
+
+    /// Frees the place and the entry's name, by renames; removes only what is empty or proven ours.
+    fn free(&mut self, entry: Option<&Entry>, found: Found) -> Result<(), GitFault> {
+        if let Some(entry) = entry {
+            refuse_foreign_lock(entry, ACT)?;
+            let live = found == Found::Content
+                && !entry.half_made()
+                && entry.mutual(&self.place.path, &self.layout.common);
+            if live {
+                return self.move_worktree(entry);
+            }
+            let ours = match entry.head() {
+                Head::Detached(_) => false,
+                Head::Unreadable => true,
+                Head::Branch(_) | Head::Elsewhere => {
+                    Git::branch_of(self.layout, entry, ACT)?.is_none_or(|b| b == self.branch)
+                }
+            };
+            if ours && !entry.in_progress() {
+                drop_entry(entry, ACT)?;
+            } else {
+                self.aside(&put_aside(&entry.dir, self.place, "aside", ACT)?);
+            }
+        }
+        match found {
+            Found::Nothing => {}
+            Found::Bare => drop_bare(&self.place.path, ACT)?,
+            Found::Content | Found::Thing => {
+                self.aside(&put_aside(&self.place.path, self.place, "aside", ACT)?);
+            }
+        }
+        Ok(())
+    }
+
+    /// Moves a registered worktree that is on another branch (or detached) aside, still registered.
+    fn move_worktree(&mut self, entry: &Entry) -> Result<(), GitFault> {
+        if entry.dir.join("modules").exists() {
+            return Err(refused(
+                ACT,
+                format!(
+                    "{} is in the way, on another branch and with submodules, so git cannot move it: \
+                     move or finish it by hand",
+                    self.place.path.display()
+                ),
+            ));
+        }
+        let moved = put_aside(&self.place.path, self.place, "aside", ACT)?;
+        let now = self.layout.root.join(&moved);
+        let text = format!("{}\n", now.join(".git").display());
+        replace(&entry.dir.join("gitdir"), text.as_bytes())?;
+        self.aside(&moved);
+        Ok(())
+    }
+
+    fn add_fresh(&mut self) -> Result<(), GitFault> {
+        let exists = self.git.branch(self.branch)?.is_some();
+        let call = self
+            .held
+            .call(self.git, ACT, &self.layout.common)?
+            .env("GIT_DIR", &self.layout.common)
+            .config("core.fsmonitor", "false")
+            .args(&["worktree", "add", "--quiet"]);
+        let call = if exists {
+            call.arg(&self.place.path).arg(self.branch)
+        } else {
+            call.args(&["--no-track", "-b", self.branch])
+                .arg(&self.place.path)
+                .arg(self.base.as_str())
+        };
+        call.ok()?;
+        self.made.branch_created |= !exists;
+        Ok(())
+    }
+
+    fn aside(&mut self, moved: &Path) {
+        self.made.moved_aside = Some(moved.to_string_lossy().into_owned());
+    }
+}
+
+/// Replaces a small file of git by a whole new one.
+fn replace(path: &Path, content: &[u8]) -> Result<(), GitFault> {
+    let temp = path.with_extension("jobyard");
+    fs::write(&temp, content)
+        .and_then(|()| fs::rename(&temp, path))
+        .map_err(|e| file_fault(ACT, path, &e))
+}

@@ -1,0 +1,144 @@
+//! One change of worktrees and branches at a time, per repository.
+//!
+//! Invariants: the lock is a file of the common directory, held by the kernel; every git that is started
+//! under it gets the same open file as its standard input, so the lock lasts until the last of them has
+//! ended, also when the daemon is gone; the file's text is the note of a change under way, empty
+//! otherwise, so whoever finds a note knows that the change was interrupted.
+
+use super::Git;
+use super::child::{Call, WRITE_LIMIT, file_fault, refused};
+use super::layout::Layout;
+use crate::world::GitFault;
+use rustix::event::{Timespec, poll};
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{Read, Seek, Write};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// How long a git that outlived its daemon is waited for.
+const HELD_WAIT: Duration = Duration::from_secs(60);
+/// How long a lock file of git, left by somebody, must stay the same file to count as left behind. Git
+/// holds one for the time of one write.
+const LEFT_BEHIND_AFTER: Duration = Duration::from_secs(2);
+/// Pause between two looks.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+/// Longest note that is read.
+const NOTE_BYTES_MAX: u64 = 4096;
+
+/// The right to change worktrees and branches.
+pub(super) struct Exclusive {
+    file: File,
+    /// What an interrupted change was doing; empty when there was none.
+    interrupted: String,
+}
+
+impl Exclusive {
+    /// Waits, within a bound, for the lock of the repository.
+    pub(super) fn take(layout: &Layout, act: &'static str) -> Result<Self, GitFault> {
+        let path = layout.common.join("jobyard.lock");
+        let fault = |e: std::io::Error| file_fault(act, &path, &e);
+        let mut open = OpenOptions::new();
+        open.read(true).write(true).create(true).truncate(false);
+        let mut file = open.open(&path).map_err(fault)?;
+        let deadline = Instant::now() + HELD_WAIT;
+        loop {
+            match file.try_lock() {
+                Ok(()) => break,
+                Err(TryLockError::Error(e)) => return Err(fault(e)),
+                Err(TryLockError::WouldBlock) if Instant::now() < deadline => pause(),
+                Err(TryLockError::WouldBlock) => {
+                    return Err(refused(
+                        act,
+                        format!(
+                            "another git of jobyard still works on this repository and holds {}",
+                            path.display()
+                        ),
+                    ));
+                }
+            }
+        }
+        let mut interrupted = String::new();
+        let read = (&file).take(NOTE_BYTES_MAX).read_to_string(&mut interrupted);
+        if read.is_err() {
+            "an unreadable note".clone_into(&mut interrupted);
+        }
+        file.rewind().map_err(fault)?;
+        Ok(Self { file, interrupted })
+    }
+
+    /// Notes what is about to be changed, does it, and takes the note away when it has come to an end of its
+    /// own, well or not. A note that is found later says that it was interrupted.
+    pub(super) fn noting<T>(
+        &self,
+        text: &str,
+        work: impl FnOnce() -> Result<T, GitFault>,
+    ) -> Result<T, GitFault> {
+        let act = "note a change of git";
+        let fault = |e: std::io::Error| refused(act, e.to_string());
+        let mut file = &self.file;
+        file.set_len(0).map_err(fault)?;
+        file.rewind().map_err(fault)?;
+        file.write_all(text.as_bytes()).map_err(fault)?;
+        let done = work();
+        self.file.set_len(0).map_err(fault)?;
+        done
+    }
+
+    /// A call that changes something; it carries the lock.
+    pub(super) fn call(&self, git: &Git, act: &'static str, dir: &Path) -> Result<Call, GitFault> {
+        Ok(self.carry(git, act, Call::new(act, dir))?.limit(WRITE_LIMIT))
+    }
+
+    /// Gives the lock and the checkout's settings to a call.
+    pub(super) fn carry(&self, git: &Git, act: &'static str, call: Call) -> Result<Call, GitFault> {
+        let file = self.file.try_clone().map_err(|e| refused(act, e.to_string()))?;
+        let call = call.stdin(file).limit(WRITE_LIMIT);
+        Ok(match git.checkout_workers {
+            Some(n) => call.config("checkout.workers", &n.to_string()),
+            None => call,
+        })
+    }
+
+    /// Removes the lock files that an interrupted change of ours left: of the branch always when it does
+    /// not vanish by itself, of the packed refs only when the note says that a change was interrupted.
+    pub(super) fn clear_ref_locks(
+        &self,
+        layout: &Layout,
+        full_ref: &str,
+        act: &'static str,
+    ) -> Result<(), GitFault> {
+        let mut locks = vec![layout.common.join(format!("{full_ref}.lock"))];
+        if !self.interrupted.is_empty() {
+            locks.push(layout.common.join("packed-refs.lock"));
+        }
+        locks.iter().try_for_each(|lock| clear_lock(lock, act))
+    }
+}
+
+/// Removes a lock file of git that stays the same file for [`LEFT_BEHIND_AFTER`].
+pub(super) fn clear_lock(lock: &PathBuf, act: &'static str) -> Result<(), GitFault> {
+    let identity = || {
+        use std::os::unix::fs::MetadataExt;
+        let meta = std::fs::symlink_metadata(lock).ok().filter(std::fs::Metadata::is_file);
+        meta.map(|m| (m.ino(), m.ctime(), m.ctime_nsec()))
+    };
+    let Some(first) = identity() else { return Ok(()) };
+    let deadline = Instant::now() + LEFT_BEHIND_AFTER;
+    while Instant::now() < deadline {
+        pause();
+        if identity() != Some(first) {
+            return Ok(());
+        }
+    }
+    match std::fs::remove_file(lock) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(file_fault(act, lock, &e)),
+        _ => Ok(()),
+    }
+}
+
+/// Waits a moment; a wait on nothing with a bound.
+fn pause() {
+    if let Ok(span) = Timespec::try_from(LOOK_EVERY) {
+        let _ = poll(&mut [], Some(&span));
+    }
+}

@@ -1,0 +1,115 @@
+//! Making a commit durable: its objects, and the ref that names it.
+//!
+//! Invariants: after success a power cut cannot take away what a verdict names, on a file system that honours
+//! `fsync`; loose objects are synced one by one with their directories, packs whole; objects that the main
+//! checkout's HEAD reaches are older than the order and are left alone.
+//!
+//! It does not sync submodules, nor objects borrowed from another repository.
+
+use super::child::{file_fault, refused};
+use super::layout::Layout;
+use super::{Git, full_ref};
+use crate::model::tree::CommitId;
+use crate::world::GitFault;
+use std::collections::BTreeSet;
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+
+const ACT: &str = "make commit durable";
+/// Most pack files that are synced; git itself folds them long before.
+const PACKS_MAX: usize = 10_000;
+
+impl Git {
+    pub(super) fn sync_commit(&self, branch: &str, commit: &CommitId) -> Result<(), GitFault> {
+        let layout = self.layout(ACT)?;
+        let name = full_ref(ACT, branch)?;
+        let out = Self::reading(ACT, &layout)
+            .config("core.commitGraph", "false")
+            .args(&["rev-list", "--objects", "--no-object-names", commit.as_str(), "--not", "HEAD"])
+            .run()?;
+        // A main checkout without a commit: nothing is older than the order.
+        let list = if out.status.success() {
+            out.stdout
+        } else {
+            Self::reading(ACT, &layout)
+                .args(&["rev-list", "--objects", "--no-object-names", commit.as_str()])
+                .ok()?
+        };
+        sync_objects(&layout.common.join("objects"), &String::from_utf8_lossy(&list))?;
+        sync_ref(&layout, &name)
+    }
+}
+
+fn sync_objects(objects: &Path, ids: &str) -> Result<(), GitFault> {
+    let mut dirs = BTreeSet::new();
+    let mut packed = false;
+    for id in ids.lines().map(str::trim) {
+        let (Some(fan), Some(rest)) = (id.get(..2), id.get(2..)) else { continue };
+        let dir = objects.join(fan);
+        if sync_file(&dir.join(rest))? {
+            dirs.insert(dir);
+        } else {
+            packed = true;
+        }
+    }
+    if packed {
+        sync_packs(&objects.join("pack"))?;
+    }
+    for dir in &dirs {
+        sync_file(dir)?;
+    }
+    if packed || !dirs.is_empty() {
+        sync_file(objects)?;
+    }
+    Ok(())
+}
+
+fn sync_packs(dir: &Path) -> Result<(), GitFault> {
+    let names = match fs::read_dir(dir) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+        other => other.map_err(|e| file_fault(ACT, dir, &e))?,
+    };
+    for (n, name) in names.enumerate() {
+        if n >= PACKS_MAX {
+            return Err(refused(ACT, format!("{} holds too many files", dir.display())));
+        }
+        let path = name.map_err(|e| file_fault(ACT, dir, &e))?.path();
+        let kind = path.extension().and_then(|e| e.to_str()).unwrap_or_default();
+        if matches!(kind, "pack" | "idx" | "rev") {
+            sync_file(&path)?;
+        }
+    }
+    sync_file(dir).map(drop)
+}
+
+/// The ref's own file, or the files that hold all refs; with every directory above.
+fn sync_ref(layout: &Layout, name: &str) -> Result<(), GitFault> {
+    let loose = layout.common.join(name);
+    if sync_file(&loose)? {
+        let mut dir: PathBuf = loose;
+        while dir.pop() && dir != layout.common {
+            sync_file(&dir)?;
+        }
+        return Ok(());
+    }
+    let table = layout.common.join("reftable");
+    for file in fs::read_dir(&table).into_iter().flatten().flatten() {
+        sync_file(&file.path())?;
+    }
+    let held = sync_file(&table)?;
+    let packed = sync_file(&layout.common.join("packed-refs"))?;
+    sync_file(&layout.common)?;
+    if held || packed { Ok(()) } else { Err(refused(ACT, format!("{name} is in no file of refs"))) }
+}
+
+/// Syncs a file or a directory; `false` when it is not there.
+fn sync_file(path: &Path) -> Result<bool, GitFault> {
+    match File::open(path).and_then(|f| f.sync_all()) {
+        Ok(()) => Ok(true),
+        Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            Ok(false)
+        }
+        Err(e) => Err(file_fault(ACT, path, &e)),
+    }
+}

@@ -1,0 +1,236 @@
+//! What a worktree holds, compared by content.
+//!
+//! Invariants: the entry's own git directory, the shared one and the worktree are named to git outright, so
+//! that no `.git` file, `commondir` or `core.worktree` can lead elsewhere; files are compared with HEAD
+//! through a fresh index, so that no flag, time stamp or forged entry of the job's index hides a change;
+//! only `.gitignore` files and the given rules ignore anything. Nothing of the worktree is written.
+
+use super::changes::path_text;
+use super::child::{Call, fields, file_fault};
+use super::layout::{Entry, Layout};
+use super::{Git, LIST_MAX};
+use crate::model::tree::{CommitId, TreeFacts};
+use crate::world::GitFault;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+const ACT: &str = "look at worktree";
+
+/// Which rules outside the `.gitignore` files ignore untracked files.
+#[derive(Clone, Copy)]
+pub(super) enum Rules<'a> {
+    /// Those of this file.
+    Sealed(&'a Path),
+    /// Those in force now.
+    Current,
+}
+
+/// A name of ours inside a git directory, gone when dropped. The process id in it tells later callers
+/// whether a left one can be removed.
+pub(super) struct Scratch(pub(super) PathBuf);
+
+impl Scratch {
+    /// A new name in `dir`; removes those of dead processes.
+    pub(super) fn new(dir: &Path) -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        for name in fs::read_dir(dir).into_iter().flatten().flatten() {
+            let text = name.file_name();
+            let pid = text.to_str().and_then(|t| t.strip_prefix("jobyard-scratch."));
+            let pid = pid.and_then(|t| t.split('.').next()).and_then(|t| t.parse::<u32>().ok());
+            if pid.is_some_and(|p| {
+                p != std::process::id() && !Path::new("/proc").join(p.to_string()).exists()
+            }) {
+                discard(&name.path());
+            }
+        }
+        let n = NEXT.fetch_add(1, Ordering::Relaxed);
+        Self(dir.join(format!("jobyard-scratch.{}.{n}", std::process::id())))
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        discard(&self.0);
+        let mut lock = self.0.clone().into_os_string();
+        lock.push(".lock");
+        discard(Path::new(&lock));
+    }
+}
+
+/// Best effort: what stays is removed by a later call.
+fn discard(path: &Path) {
+    if fs::symlink_metadata(path).is_ok_and(|m| m.is_dir()) {
+        let _ = fs::remove_dir_all(path);
+    } else {
+        let _ = fs::remove_file(path);
+    }
+}
+
+impl Git {
+    pub(super) fn tree_facts(&self, path: &str, excludes: &str) -> Result<TreeFacts, GitFault> {
+        let (layout, place) = self.placed(path, ACT)?;
+        let entry = layout.entry(&place.path, ACT)?;
+        let real = fs::symlink_metadata(&place.path).is_ok_and(|m| m.is_dir());
+        let Some(entry) =
+            entry.filter(|e| real && !e.half_made() && e.mutual(&place.path, &layout.common))
+        else {
+            return Ok(TreeFacts::default());
+        };
+        let sealed = layout.root.join(excludes);
+        self.inspect(&layout, &entry, &place.path, Rules::Sealed(&sealed), ACT)
+    }
+
+    /// The facts of a registered worktree.
+    pub(super) fn inspect(
+        &self,
+        layout: &Layout,
+        entry: &Entry,
+        place: &Path,
+        rules: Rules<'_>,
+        act: &'static str,
+    ) -> Result<TreeFacts, GitFault> {
+        let call = || Self::strict(act, layout, entry, place);
+        let mut facts = TreeFacts { exists: true, ..TreeFacts::default() };
+        let mut changed = Bounded::default();
+        let fresh = Scratch::new(&entry.dir);
+        let with_fresh = || call().env("GIT_INDEX_FILE", &fresh.0);
+        let born =
+            with_fresh().args(&["rev-parse", "--verify", "--quiet", "HEAD^{commit}"]).run()?;
+        if born.status.success() {
+            with_fresh().args(&["read-tree", "HEAD"]).ok()?;
+        } else {
+            with_fresh().args(&["read-tree", "--empty"]).ok()?;
+        }
+        let status = with_fresh()
+            .args(&["status", "--porcelain=v2", "-z", "--branch", "--untracked-files=no"])
+            .args(&["--no-renames", "--ignore-submodules=none", "--no-ahead-behind"])
+            .ok()?;
+        read_status(&status, &mut facts, &mut changed);
+        // What is staged, seen through the job's own index.
+        let staged_call = call();
+        if facts.head.is_some() {
+            let staged = staged_call
+                .args(&["diff-index", "--cached", "-z", "--name-only", "--no-renames"])
+                .args(&["--ignore-submodules=none", "--ita-visible-in-index", "HEAD", "--"])
+                .ok()?;
+            fields(&staged).for_each(|f| changed.add(path_text(f)));
+        }
+        let listing = call().args(&["ls-files", "-z", "-v", "--cached", "--others"]);
+        let listing = match rules {
+            Rules::Current => listing.arg("--exclude-standard"),
+            Rules::Sealed(file) => {
+                fs::metadata(file).map_err(|e| file_fault(act, file, &e))?;
+                let mut from = std::ffi::OsString::from("--exclude-from=");
+                from.push(file);
+                listing.arg("--exclude-per-directory=.gitignore").arg(from)
+            }
+        };
+        read_listing(&listing.ok()?, &mut facts);
+        facts.changed = changed.paths;
+        Ok(facts)
+    }
+
+    /// A read that no setting of the repository can blunt, as far as git lets us.
+    fn strict(act: &'static str, layout: &Layout, entry: &Entry, place: &Path) -> Call {
+        Self::inside(act, layout, entry, place)
+            .env("GIT_OPTIONAL_LOCKS", "0")
+            .config("core.fileMode", "true")
+            .config("core.symlinks", "true")
+            .config("core.ignoreCase", "false")
+            .config("core.trustctime", "true")
+            .config("core.checkStat", "default")
+            .config("core.ignoreStat", "false")
+            .config("core.sparseCheckout", "false")
+            .config("core.commitGraph", "false")
+            .config("diff.ignoreSubmodules", "none")
+            .config("submodule.recurse", "false")
+    }
+}
+
+/// A list without repetition, of at most [`LIST_MAX`] paths.
+#[derive(Default)]
+struct Bounded {
+    paths: Vec<String>,
+    seen: std::collections::BTreeSet<String>,
+}
+
+impl Bounded {
+    fn add(&mut self, path: String) {
+        if self.paths.len() < LIST_MAX && self.seen.insert(path.clone()) {
+            self.paths.push(path);
+        }
+    }
+}
+
+/// Reads `git status --porcelain=v2 -z --branch` without renames.
+fn read_status(out: &[u8], facts: &mut TreeFacts, changed: &mut Bounded) {
+    for field in fields(out) {
+        let text = || String::from_utf8_lossy(field).into_owned();
+        if let Some(rest) = text().strip_prefix("# branch.oid ") {
+            facts.head = CommitId::parse(rest);
+        } else if let Some(rest) = text().strip_prefix("# branch.head ") {
+            facts.branch = (rest != "(detached)").then(|| rest.to_owned());
+        } else {
+            // `1 XY sub mH mI mW hH hI path`; an unmerged `u` has two fields more.
+            let before = match field.first() {
+                Some(b'1') => 8,
+                Some(b'u') => 10,
+                _ => continue,
+            };
+            if let Some(path) = field.splitn(before + 1, |b| *b == b' ').nth(before) {
+                changed.add(path_text(path));
+            }
+        }
+    }
+}
+
+/// Reads `git ls-files -v -z`: a tag, a space, the path. A lower-case tag is `assume-unchanged`, `S` is
+/// `skip-worktree`, `?` is untracked.
+fn read_listing(out: &[u8], facts: &mut TreeFacts) {
+    for field in fields(out) {
+        let (Some(tag), Some(path)) = (field.first(), field.get(2..)) else { continue };
+        let list = match tag {
+            b'?' => &mut facts.untracked,
+            b'S' => &mut facts.hidden,
+            t if t.is_ascii_lowercase() => &mut facts.hidden,
+            _ => continue,
+        };
+        if list.len() < LIST_MAX {
+            list.push(path_text(path));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn status_and_listing_are_read_field_by_field() {
+        let oid = "1".repeat(40);
+        let status = format!(
+            "# branch.oid {oid}\0# branch.head feat/wo-1\0# branch.upstream x\0\
+             1 .M N... 100644 100644 100644 {oid} {oid} a file\nwith\0\
+             1 .D S.M. 160000 160000 000000 {oid} {oid} sub\0\
+             u UU N... 100644 100644 100644 100644 {oid} {oid} {oid} both\0"
+        );
+        let (mut facts, mut changed) = (TreeFacts::default(), Bounded::default());
+        read_status(status.as_bytes(), &mut facts, &mut changed);
+        assert_eq!(facts.head.as_ref().map(CommitId::as_str), Some(oid.as_str()));
+        assert_eq!(facts.branch.as_deref(), Some("feat/wo-1"));
+        assert_eq!(changed.paths, ["a file\nwith", "sub", "both"]);
+
+        read_listing(b"H a\0h b\0S c\0s d\0? e f\0M m\0\0", &mut facts);
+        assert_eq!(facts.hidden, ["b", "c", "d"]);
+        assert_eq!(facts.untracked, ["e f"]);
+    }
+
+    #[test]
+    fn detached_and_unborn_are_none() {
+        let (mut facts, mut changed) = (TreeFacts::default(), Bounded::default());
+        let text = b"# branch.oid (initial)\0# branch.head (detached)\0";
+        read_status(text, &mut facts, &mut changed);
+        assert_eq!((facts.head, facts.branch), (None, None));
+    }
+}
