@@ -11,3 +11,4 @@ pub mod order;
 pub mod protocol;
 pub mod time;
 pub mod tree;
+pub mod verdict;
