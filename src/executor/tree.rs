@@ -235,7 +235,8 @@ impl Tree {
         roots.extend(self.main.map(|main| main.pid));
         roots.extend(self.group.iter().flat_map(Group::processes));
         roots.extend(self.key.iter().flat_map(|key| family.strays_of(key)));
-        if reach == Reach::Everything {
+        let tells = family.token_is_own(self.key.as_ref(), &self.token);
+        if reach == Reach::Everything && tells {
             roots.extend(proc::survivors(&self.token));
             if self.key.is_none() {
                 roots.extend(relatives(&roots, &table));

@@ -89,7 +89,8 @@ impl Signals {
         let ignored = proc::ignored_signals();
         let noted = Arc::new(AtomicBool::new(false));
         for signal in ignored.into_iter().filter(|signal| *signal != SIGPIPE).chain([SIGHUP]) {
-            signal_hook::flag::register(signal, Arc::clone(&noted))?;
+            // The two that the C library keeps for itself cannot be caught, and mean nothing to commands.
+            let _ = signal_hook::flag::register(signal, Arc::clone(&noted));
         }
         let (children, child_end) = UnixStream::pair()?;
         let (term, term_end) = UnixStream::pair()?;
