@@ -102,8 +102,8 @@ impl Family {
     }
 
     /// Whether the token tells the processes of this command from those of every other one that runs.
-    pub(crate) fn token_is_own(&self, key: Option<&CommandKey>, token: &str) -> bool {
-        !self.marks.iter().any(|(other, mark)| Some(other) != key && mark.token == token)
+    pub(crate) fn token_is_own(&self, key: &CommandKey, token: &str) -> bool {
+        !self.marks.iter().any(|(other, mark)| other != key && mark.token == token)
     }
 
     fn belongs(&self, stray: &Stray, key: &CommandKey) -> bool {

@@ -130,6 +130,7 @@ fn live(mut executor: Executor, signals: Signals) {
         let now = Instant::now();
         let wait = if more_children { Some(now) } else { executor.due() };
         let woken = block(&executor, &signals, wait.map(|due| due.saturating_duration_since(now)));
+        executor.clients.reopen();
         let changed = (woken.children && drain(&signals.children)) || more_children;
         if changed {
             more_children = executor.reap();
@@ -155,10 +156,11 @@ fn live(mut executor: Executor, signals: Signals) {
 }
 
 fn block(executor: &Executor, signals: &Signals, wait: Option<Duration>) -> Woken {
+    let (door, wanted) = executor.clients.listener();
     let mut fds = vec![
         PollFd::new(&signals.children, PollFlags::IN),
         PollFd::new(&signals.term, PollFlags::IN),
-        PollFd::from_borrowed_fd(executor.clients.listener(), PollFlags::IN),
+        PollFd::from_borrowed_fd(door, wanted),
     ];
     let first_client = fds.len();
     let sockets = executor.clients.sockets();

@@ -140,7 +140,7 @@ fn nonsense_closes_only_the_client_that_said_it() {
 fn another_version_is_told_ours_and_left() {
     let mut yard = Yard::new();
     let mut stranger = executor::connect(yard.root()).unwrap();
-    stranger.write_all(b"{\"type\":\"hello\",\"version\":99}\n").unwrap();
+    stranger.write_all(b"{\"type\":\"hello\",\"version\":99}\n{\"type\":\"bye\"}\n").unwrap();
     stranger.set_nonblocking(false).unwrap();
     let mut answer = String::new();
     stranger.read_to_string(&mut answer).unwrap();

@@ -1,7 +1,7 @@
 //! Time, silence and output: each bound ends the whole tree and says which it was.
 
-use super::yard::{Yard, bash, pause};
-use jobyard::model::protocol::Cause;
+use super::yard::{Yard, bash, key, pause};
+use jobyard::model::protocol::{Cause, ToExecutor};
 use std::fs;
 use std::time::{Duration, Instant};
 
@@ -9,10 +9,10 @@ use std::time::{Duration, Instant};
 fn a_command_past_its_time_is_ended() {
     let mut yard = Yard::new();
     let mut start = bash(1, "echo begun; sleep 1000");
-    start.timeout_ms = Some(200);
+    start.timeout_ms = Some(1000);
     let end = yard.run(start);
     assert_eq!((end.cause, end.signal), (Cause::Timeout, Some(15)));
-    assert!(end.ended_ms - end.started_ms >= 200);
+    assert!(end.ended_ms - end.started_ms >= 1000);
     assert_eq!(yard.log(1), "begun\n");
 }
 
@@ -20,9 +20,11 @@ fn a_command_past_its_time_is_ended() {
 fn who_ignores_term_is_killed_after_the_grace() {
     let mut yard = Yard::new();
     let mut start = bash(1, "trap '' TERM; echo > ready; while :; do sleep 1000; done");
-    (start.timeout_ms, start.grace_ms) = (Some(200), 100);
-    let end = yard.run(start);
-    assert_eq!((end.cause, end.signal), (Cause::Timeout, Some(9)));
+    start.grace_ms = 100;
+    yard.start_until_ready(start);
+    yard.send(ToExecutor::Stop { key: key(1) });
+    let end = yard.ended(1);
+    assert_eq!((end.cause, end.signal), (Cause::Stopped, Some(9)));
 }
 
 #[test]

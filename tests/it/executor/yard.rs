@@ -234,10 +234,19 @@ impl Yard {
 
 impl Drop for Yard {
     fn drop(&mut self) {
-        let _ = self.executor.kill();
-        let _ = self.executor.wait();
         for pid in executor::survivors(&self.token) {
             let _ = kill_process(Pid::from_raw(pid as i32).unwrap(), Signal::KILL);
+        }
+        if self.executor.try_wait().is_ok_and(|status| status.is_some()) {
+            return;
+        }
+        self.signal_executor(Signal::TERM);
+        let deadline = Instant::now() + PATIENCE;
+        while self.executor.try_wait().is_ok_and(|status| status.is_none()) {
+            if Instant::now() > deadline {
+                let _ = self.executor.kill();
+            }
+            pause(Duration::from_millis(2));
         }
     }
 }
