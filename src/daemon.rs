@@ -267,9 +267,9 @@ fn take_hint(engine: &mut Engine<RealWorld>, hint: Hint) -> bool {
 fn timeout(engine: &Engine<RealWorld>, turn: &Turn, rescan_at: u64) -> u64 {
     let tick = engine.world.tick();
     let until = |at: Tick| at.0.saturating_sub(tick.0);
-    let wall = turn.wake_at.map(|at| {
-        u64::try_from(at.0.saturating_sub(engine.world.now().0)).unwrap_or(0)
-    });
+    let wall = turn
+        .wake_at
+        .map(|at| u64::try_from(at.0.saturating_sub(engine.world.now().0)).unwrap_or(0));
     let steady = turn.look_at.map(until);
     let rescan = rescan_at.saturating_sub(tick.0);
     wall.into_iter().chain(steady).fold(rescan, u64::min)

@@ -73,9 +73,8 @@ fn place<W: World>(
 ) -> Result<Option<Place>, Fault> {
     let path = paths::ticket(state, id);
     let Some(stat) = world.stat(&path)? else { return Ok(None) };
-    let same = |p: &&Place| {
-        p.inode == stat.inode && p.size == stat.size && p.mtime_ns == stat.mtime_ns
-    };
+    let same =
+        |p: &&Place| p.inode == stat.inode && p.size == stat.size && p.mtime_ns == stat.mtime_ns;
     let here = before.place(state).filter(same);
     let known = here.or_else(|| State::ALL.into_iter().find_map(|s| before.place(s).filter(same)));
     let reading = match known.map(|p| &p.reading) {
@@ -211,10 +210,7 @@ fn read<W: World>(
         Ok(parsed) => {
             let brief = brief(&parsed.order, look.config, !parsed.warnings.is_empty());
             if matches!(state, State::Done | State::Failed) && stamped_here(&brief, state) {
-                Reading::Settled {
-                    attempt: brief.attempt,
-                    unverified: unverified(&snapshot.bytes),
-                }
+                Reading::Settled { attempt: brief.attempt, unverified: unverified(&snapshot.bytes) }
             } else {
                 Reading::Order(Box::new(brief))
             }

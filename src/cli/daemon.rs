@@ -34,9 +34,8 @@ pub(super) fn run(given: Option<&Path>, arguments: Arguments) -> Outcome {
     let who = format!("pid {}", std::process::id());
     let begun = Instant::now();
     let _lock = loop {
-        let tried = try_lock(&root, Role::Daemon, &who).map_err(|e| {
-            Failure::new(code::AGAIN, format!("lock {}: {e}", root.display()))
-        })?;
+        let tried = try_lock(&root, Role::Daemon, &who)
+            .map_err(|e| Failure::new(code::AGAIN, format!("lock {}: {e}", root.display())))?;
         match tried {
             Tried::Held(lock) => break lock,
             Tried::Taken { role: Role::Daemon, text } => {

@@ -17,7 +17,8 @@ use std::path::{Path, PathBuf};
 
 /// The root: `--root`, else `JOBYARD_ROOT`, else the nearest ancestor with `_ctx/`.
 pub fn find(given: Option<&Path>) -> Result<PathBuf, Failure> {
-    let named = given.map(Path::to_owned).or_else(|| std::env::var_os("JOBYARD_ROOT").map(Into::into));
+    let named =
+        given.map(Path::to_owned).or_else(|| std::env::var_os("JOBYARD_ROOT").map(Into::into));
     if let Some(named) = named {
         return existing(&named);
     }
@@ -57,7 +58,8 @@ pub fn config(root: &Path) -> Result<Config, Failure> {
         }
     };
     parse_config(&text).map_err(|defects| {
-        let texts: Vec<String> = defects.iter().map(|d| format!("{}:{d}", path.display())).collect();
+        let texts: Vec<String> =
+            defects.iter().map(|d| format!("{}:{d}", path.display())).collect();
         Failure::new(code::USAGE, texts.join("\n"))
     })
 }
@@ -72,9 +74,8 @@ pub fn catalogue(root: &Path, talk: &mut dyn FnMut(&str)) -> BTreeMap<String, Do
     files.sort();
     for file in files {
         let parsed = std::fs::read(&file).map_err(|e| e.to_string()).and_then(|bytes| {
-            parse_dod(&bytes).map_err(|d| {
-                d.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
-            })
+            parse_dod(&bytes)
+                .map_err(|d| d.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))
         });
         match parsed {
             Ok(found) => entries.extend(found.into_iter().map(|e| (e.id.clone(), e))),

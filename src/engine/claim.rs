@@ -87,7 +87,8 @@ impl<W: World> Engine<W> {
         snapshot: &Snapshot<W::File>,
     ) -> Result<Order, Refusal> {
         let parsed = parse_order(&snapshot.bytes, id.as_str()).map_err(|_| Refusal::LookAgain)?;
-        let brief = observe::brief(&parsed.order, &self.options.config, !parsed.warnings.is_empty());
+        let brief =
+            observe::brief(&parsed.order, &self.options.config, !parsed.warnings.is_empty());
         let planned = self.ticket(id).and_then(|t| t.place(state)).map(|p| &p.reading);
         if planned != Some(&Reading::Order(Box::new(brief))) {
             return Err(Refusal::LookAgain);
@@ -242,8 +243,7 @@ impl<W: World> Engine<W> {
         let Some(attempt) = self.ticket(id).and_then(|t| t.attempt.clone()) else {
             return Ok(Ok(()));
         };
-        let (Place::Tree { path, branch, .. }, Some(base)) =
-            (&attempt.claim.place, attempt.base())
+        let (Place::Tree { path, branch, .. }, Some(base)) = (&attempt.claim.place, attempt.base())
         else {
             return Ok(Ok(()));
         };
@@ -257,7 +257,8 @@ impl<W: World> Engine<W> {
         Ok(match self.world.git_add(path, branch, &base) {
             Ok(made) => {
                 if let Some(aside) = made.moved_aside {
-                    self.notes.push(format!("{id}: what stood in the way of {path} is now {aside}"));
+                    self.notes
+                        .push(format!("{id}: what stood in the way of {path} is now {aside}"));
                 }
                 Ok(())
             }

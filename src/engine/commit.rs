@@ -113,7 +113,9 @@ impl<W: World> Engine<W> {
         let over = self.ticket(id).is_some_and(|t| {
             t.attempt.as_deref().is_some_and(settled)
                 && t.lease.is_none()
-                && t.attempt.as_deref().is_some_and(|a| a.settled.as_ref().map(|s| s.state()) == t.state())
+                && t.attempt
+                    .as_deref()
+                    .is_some_and(|a| a.settled.as_ref().map(|s| s.state()) == t.state())
         });
         if over {
             self.close(id);

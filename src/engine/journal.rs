@@ -21,7 +21,8 @@ impl<W: World> Engine<W> {
     ) {
         let Some((actor, name, text)) = words(attempt, event) else { return };
         let time = at.local(&self.options.policy.zone);
-        let line = format!("{time} | {:<9} | {name:<15} | {}\n", format!("[{actor}]"), escape(&text));
+        let line =
+            format!("{time} | {:<9} | {name:<15} | {}\n", format!("[{actor}]"), escape(&text));
         self.logs.entry(id.clone()).or_default().push_str(&line);
     }
 }
@@ -45,7 +46,9 @@ fn words(attempt: Option<u32>, event: &Event) -> Option<(&'static str, &'static 
     Some(match event {
         Event::Claiming(claim) => match &claim.mode {
             Mode::Process => ("SYSTEM", "CLAIMED", format!("attempt {n} by the daemon")),
-            Mode::Manual(h) => ("SYSTEM", "CLAIMED", format!("attempt {n} by {} (uid {})", h.name, h.uid)),
+            Mode::Manual(h) => {
+                ("SYSTEM", "CLAIMED", format!("attempt {n} by {} (uid {})", h.name, h.uid))
+            }
         },
         Event::Claimed => ("SYSTEM", "TAKEN", format!("attempt {n}")),
         Event::Released { reason } => ("SYSTEM", "ROLLED_BACK", format!("attempt {n}: {reason}")),
@@ -90,7 +93,8 @@ fn ended(n: u32, number: u32, end: &CommandEnd) -> (&'static str, &'static str, 
         let text = format!("attempt {n}, command {number}: nobody saw its end");
         return ("SYSTEM", "LOST", text);
     };
-    let name = if end.cause == Cause::Exited && end.exit == Some(0) { "COMPLETED" } else { "FAILED" };
+    let name =
+        if end.cause == Cause::Exited && end.exit == Some(0) { "COMPLETED" } else { "FAILED" };
     ("SYSTEM", name, format!("attempt {n}, command {number}: {}", end_text(end)))
 }
 

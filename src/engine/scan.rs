@@ -156,7 +156,8 @@ impl<W: World> Engine<W> {
             }
         }
         let pending = after.state() == Some(State::Pending);
-        for dependency in after.brief().filter(|_| pending).into_iter().flat_map(|b| b.dependencies.iter())
+        for dependency in
+            after.brief().filter(|_| pending).into_iter().flat_map(|b| b.dependencies.iter())
         {
             self.index.dependants.entry(dependency.id.clone()).or_default().insert(id.clone());
         }
@@ -172,8 +173,7 @@ impl<W: World> Engine<W> {
             .collect();
         for (file, arrival, mut waiting) in due {
             let context = look(&self.options.config, tick, now);
-            let found =
-                observe::request(&mut self.world, &context, &file, arrival, &mut waiting)?;
+            let found = observe::request(&mut self.world, &context, &file, arrival, &mut waiting)?;
             if waiting.is_some() {
                 self.requests.insert(file, (arrival, waiting));
                 continue;
@@ -231,7 +231,9 @@ impl<W: World> Engine<W> {
             t.attempt.as_deref().is_some_and(|a| {
                 a.asked.is_none()
                     && t.lease.is_none()
-                    && a.settled.as_ref().is_some_and(|s| t.state().is_none_or(|at| at == s.state()))
+                    && a.settled
+                        .as_ref()
+                        .is_some_and(|s| t.state().is_none_or(|at| at == s.state()))
             })
         };
         let ids: Vec<OrderId> = self.index.open.iter().cloned().collect();
@@ -267,7 +269,9 @@ impl<W: World> Engine<W> {
 
     fn has_unended(&self) -> bool {
         let unended = |id: &OrderId| {
-            self.ticket(id).and_then(|t| t.attempt.as_deref()).is_some_and(|a| a.unended().is_some())
+            self.ticket(id)
+                .and_then(|t| t.attempt.as_deref())
+                .is_some_and(|a| a.unended().is_some())
         };
         self.index.open.iter().any(unended)
     }
@@ -342,7 +346,8 @@ fn last_words<W: World>(
     for number in ledger::segments(world)?.into_iter().rev() {
         let text = ledger::read_segment(world, number)?;
         for line in text.split(|b| *b == b'\n').rev() {
-            let Some(link) = std::str::from_utf8(line).ok().and_then(|l| Link::parse(l).ok()) else {
+            let Some(link) = std::str::from_utf8(line).ok().and_then(|l| Link::parse(l).ok())
+            else {
                 continue;
             };
             let id = link.line.id.as_deref().and_then(|t| OrderId::parse(t).ok());

@@ -161,7 +161,9 @@ impl<W: World> Engine<W> {
             self.world.unlink(&lock)
         };
         match ended {
-            Err(fault) if fault.errno != errno::ENOENT && fault.errno != errno::EEXIST => Err(fault),
+            Err(fault) if fault.errno != errno::ENOENT && fault.errno != errno::EEXIST => {
+                Err(fault)
+            }
             _ => Ok(()),
         }
     }

@@ -19,7 +19,17 @@ use std::collections::BTreeMap;
 
 /// Variables every command gets from the executor's environment when they are set there.
 const PASSED: [&str; 12] = [
-    "PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR", "TERM",
+    "PATH",
+    "HOME",
+    "USER",
+    "LOGNAME",
+    "SHELL",
+    "LANG",
+    "LC_ALL",
+    "LC_CTYPE",
+    "TZ",
+    "TMPDIR",
+    "TERM",
     "SSH_AUTH_SOCK",
 ];
 
@@ -124,7 +134,9 @@ impl<W: World> Engine<W> {
         }
         let sealed = paths::run(id, attempt.number).join(paths::SEALED);
         for path in [sealed, paths::ticket(State::Running, id)] {
-            let Some(found) = read_whole(&mut self.world, &path, TICKET_BYTES_MAX)? else { continue };
+            let Some(found) = read_whole(&mut self.world, &path, TICKET_BYTES_MAX)? else {
+                continue;
+            };
             if sha256_hex(&found.bytes) == attempt.claim.sealed.digest
                 && let Ok(parsed) = parse_order(&found.bytes, id.as_str())
             {

@@ -132,7 +132,9 @@ impl<W: World> Engine<W> {
         let entries = self.world.list(&dir)?;
         let names: std::collections::BTreeSet<_> = entries.iter().map(|e| e.name.clone()).collect();
         for entry in entries.iter().filter(|e| e.kind == Kind::File) {
-            let Some(of) = entry.name.to_str().and_then(|n| n.strip_suffix(".why")) else { continue };
+            let Some(of) = entry.name.to_str().and_then(|n| n.strip_suffix(".why")) else {
+                continue;
+            };
             if !names.contains(std::ffi::OsStr::new(of)) {
                 let path = dir.join(&entry.name);
                 let ours = read_whole(&mut self.world, &path, 64)?

@@ -46,19 +46,28 @@ pub(crate) fn open_file(
     Ok(File::from(openat2(base, path, flags, mode, RESOLVE)?))
 }
 
-/// Makes the missing directories of `path` under `base`.
+/// Makes the missing directories of `path` under `base`, trying the innermost first: mostly only that one
+/// is missing.
 pub(crate) fn ensure_dir(base: impl AsFd, path: &Path) -> io::Result<()> {
-    let mut made = PathBuf::new();
     let base = base.as_fd();
-    for part in path.components() {
-        let parent = if made.as_os_str().is_empty() { Path::new(".") } else { &made };
-        let parent = open_dir(base, parent)?;
-        match mkdirat(&parent, Path::new(part.as_os_str()), Mode::from_raw_mode(0o755)) {
-            Ok(()) | Err(Errno::EXIST) => made.push(part),
-            Err(errno) => return Err(errno.into()),
+    let Some(name) = path.file_name() else { return open_dir(base, path).map(drop) };
+    let parent = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    let opened = match open_dir(base, parent) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            ensure_dir(base, parent)?;
+            open_dir(base, parent)
         }
+        other => other,
+    };
+    match mkdirat(&opened?, Path::new(name), Mode::from_raw_mode(0o755)) {
+        Ok(()) => Ok(()),
+        // What stands there may be anything.
+        Err(Errno::EXIST) => open_dir(base, path).map(drop),
+        Err(errno) => Err(errno.into()),
     }
-    open_dir(base, path).map(drop)
 }
 
 /// Opens the executor's directory of an existing root, without making it.
@@ -70,6 +79,12 @@ pub(crate) fn open_exec_dir(root: &Path) -> io::Result<OwnedFd> {
 pub(crate) fn through(dir: &OwnedFd, name: &str) -> PathBuf {
     use std::os::fd::AsRawFd;
     PathBuf::from(format!("/proc/self/fd/{}/{name}", dir.as_raw_fd()))
+}
+
+/// Where an open directory is now.
+pub(crate) fn path_of(dir: &OwnedFd) -> io::Result<PathBuf> {
+    use std::os::fd::AsRawFd;
+    std::fs::read_link(format!("/proc/self/fd/{}", dir.as_raw_fd()))
 }
 
 /// The null device.

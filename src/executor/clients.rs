@@ -33,6 +33,8 @@ pub(crate) struct Clients {
     listener: UnixListener,
     dir: OwnedFd,
     list: Vec<Client>,
+    /// Nobody can be let in now, for want of descriptors.
+    shut: bool,
 }
 
 impl Clients {
@@ -45,7 +47,7 @@ impl Clients {
         }
         let listener = UnixListener::bind(path)?;
         listener.set_nonblocking(true)?;
-        Ok(Self { listener, dir, list: Vec::new() })
+        Ok(Self { listener, dir, list: Vec::new(), shut: false })
     }
 
     /// Removes the socket; who is connected stays so until dropped.
@@ -53,9 +55,9 @@ impl Clients {
         let _ = rustix::fs::unlinkat(&self.dir, SOCKET, rustix::fs::AtFlags::empty());
     }
 
-    /// For the poll.
-    pub(crate) fn listener(&self) -> BorrowedFd<'_> {
-        self.listener.as_fd()
+    /// For the poll: the door, and what to wait for.
+    pub(crate) fn listener(&self) -> (BorrowedFd<'_>, PollFlags) {
+        (self.listener.as_fd(), if self.shut { PollFlags::empty() } else { PollFlags::IN })
     }
 
     /// For the poll: each client, and what to wait for.
@@ -78,6 +80,11 @@ impl Clients {
         self.list.get_mut(at)
     }
 
+    /// Something has happened since the door was shut.
+    pub(crate) fn reopen(&mut self) {
+        self.shut = false;
+    }
+
     /// Lets in who waits at the door.
     pub(crate) fn accept(&mut self) {
         loop {
@@ -86,7 +93,10 @@ impl Clients {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 Err(error) => {
+                    // The next wake-up of any kind may have freed what is wanting; until then the door would
+                    // wake the loop without end.
                     note(&format!("accept a client: {error}"));
+                    self.shut = true;
                     return;
                 }
             }
@@ -132,6 +142,11 @@ impl Clients {
 }
 
 impl Client {
+    /// Nothing more it says counts.
+    pub(crate) fn is_closing(&self) -> bool {
+        self.closing
+    }
+
     /// What it has said.
     pub(crate) fn hear(&mut self) -> Vec<ToExecutor> {
         let mut messages = Vec::new();

@@ -15,6 +15,14 @@ use std::time::{Duration, Instant, SystemTime};
 /// killed.
 const OVERRUN_BYTES_MAX: u64 = 16 << 20;
 
+/// A century: longer times are this, so that no sum with a clock overflows.
+const MILLISECONDS_MAX: u64 = 100 * 366 * 86_400_000;
+
+/// A time of the protocol.
+pub(crate) fn duration(milliseconds: u64) -> Duration {
+    Duration::from_millis(milliseconds.min(MILLISECONDS_MAX))
+}
+
 /// How the main process ended.
 #[derive(Clone, Copy)]
 struct Exit {
@@ -50,14 +58,13 @@ impl Running {
     pub(crate) fn new(start: StartCommand, started_ms: i64, tree: Tree, output: Output) -> Self {
         let (pid, start_time) =
             tree.main.map(|main| (main.pid, main.start_time)).unwrap_or_default();
-        let timeout = start.timeout_ms.map(Duration::from_millis);
         Self {
             key: start.key,
             pid,
             start_time,
             started_ms,
-            grace: Duration::from_millis(start.grace_ms),
-            timeout_at: timeout.and_then(|timeout| Instant::now().checked_add(timeout)),
+            grace: duration(start.grace_ms),
+            timeout_at: start.timeout_ms.map(|timeout| Instant::now() + duration(timeout)),
             tree,
             output,
             exit: None,

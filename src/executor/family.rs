@@ -101,6 +101,11 @@ impl Family {
         strays.filter(|(_, stray)| self.belongs(stray, key)).map(|(pid, _)| *pid).collect()
     }
 
+    /// Whether the token tells the processes of this command from those of every other one that runs.
+    pub(crate) fn token_is_own(&self, key: &CommandKey, token: &str) -> bool {
+        !self.marks.iter().any(|(other, mark)| other != key && mark.token == token)
+    }
+
     fn belongs(&self, stray: &Stray, key: &CommandKey) -> bool {
         match &stray.owner {
             // The owner may have been given up on; then whoever ends next takes it along.

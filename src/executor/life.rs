@@ -4,8 +4,9 @@
 //! of a client ends no command; when nothing runs and nobody is connected, the executor has no reason to
 //! stay. It decides nothing about work orders.
 
+use super::beneath;
 use super::clients::Clients;
-use super::command::{Running, now_ms};
+use super::command::{Running, duration, now_ms};
 use super::family::{Family, Mark};
 use super::groups::Groups;
 use super::journal::Journal;
@@ -106,6 +107,9 @@ impl Executor {
     pub(crate) fn hear(&mut self, at: usize) {
         let messages = self.clients.get(at).map(super::clients::Client::hear).unwrap_or_default();
         for message in messages {
+            if self.clients.get(at).is_some_and(|client| client.is_closing()) {
+                return;
+            }
             let greeted = self.clients.get(at).is_some_and(|client| client.greeted);
             match message {
                 ToExecutor::Hello { version } => self.greet(at, version),
@@ -169,7 +173,7 @@ impl Executor {
                 return self.finish(key, 0, 0, not_started(started_ms, detail, 0));
             }
         };
-        let idle = start.idle_timeout_ms.map(Duration::from_millis);
+        let idle = start.idle_timeout_ms.map(duration);
         let output = match Output::open(&self.root, &start.log, start.log_bytes_max, idle) {
             Ok(output) => output,
             Err(error) => {
@@ -230,8 +234,11 @@ impl Executor {
         for running in self.running.values_mut().filter(|running| running.carries(&token)) {
             running.stop(Cause::Stopped, &mut self.family, now);
         }
-        let mut tree = Tree::of_token(token);
-        tree.ask(&mut self.family, now, Duration::from_millis(grace_ms));
+        // A process that shed its environment may still write to a log of the attempt.
+        let mut logs = beneath::path_of(&self.root).unwrap_or_default();
+        logs.push(format!("_ctx/runs/{}/{}", key.id, key.attempt));
+        let mut tree = Tree::of_attempt(token, logs);
+        tree.ask(&mut self.family, now, duration(grace_ms));
         self.sweeps.insert(key, tree);
         self.step_sweeps(now, true);
     }

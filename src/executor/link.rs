@@ -6,7 +6,7 @@
 use super::beneath::{self, SOCKET};
 use super::lines::{Inbox, Outbox, Peer, UNSENT_BYTES_MAX};
 use crate::model::protocol::{FromExecutor, MESSAGE_BYTES_MAX, ToExecutor, VERSION};
-use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
+use rustix::net::{self, AddressFamily, SocketAddrUnix, SocketFlags, SocketType, socket_with};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
@@ -28,12 +28,12 @@ pub enum LinkError {
 
 /// Connects to the executor's socket, nonblocking in both senses: the call does not wait for a frozen
 /// executor (`WouldBlock`), and the socket is nonblocking. `NotFound` and `ConnectionRefused`: nobody listens.
-pub fn connect_socket(root: &Path) -> io::Result<UnixStream> {
+pub fn connect(root: &Path) -> io::Result<UnixStream> {
     let dir = beneath::open_exec_dir(root)?;
     let address = SocketAddrUnix::new(beneath::through(&dir, SOCKET))?;
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
-    connect(&socket, &address)?;
+    net::connect(&socket, &address)?;
     Ok(UnixStream::from(socket))
 }
 
@@ -48,10 +48,10 @@ pub struct Link {
 
 impl Link {
     /// Connects and says `Hello`; the executor's own `Hello` is the first message received.
-    /// Errors are those of [`connect_socket`].
+    /// Errors are those of [`connect`](super::connect).
     pub fn connect(root: &Path) -> io::Result<Self> {
         let mut link = Self {
-            socket: connect_socket(root)?,
+            socket: connect(root)?,
             inbox: Inbox::default(),
             outbox: Outbox::default(),
             closed: false,

@@ -24,7 +24,7 @@ mod tree;
 mod wait;
 
 pub use journal::read_journal;
-pub use link::{Link, LinkError, connect_socket as connect};
+pub use link::{Link, LinkError, connect};
 pub use proc::{process_start_time, survivors};
 pub use wait::run;
 

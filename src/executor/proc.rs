@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::Read;
 use std::os::unix::fs::FileExt;
+use std::path::Path;
 
 /// Longest environment that is searched for a token, in bytes; the kernel's own bound for one
 /// argument list is smaller by default.
@@ -78,6 +79,12 @@ pub(crate) fn carries(pid: u32, token: &str) -> bool {
     let _ = file.take(ENVIRON_BYTES_MAX).read_to_end(&mut environ);
     let wanted = format!("JOBYARD_TOKEN={token}");
     environ.split(|byte| *byte == 0).any(|entry| entry == wanted.as_bytes())
+}
+
+/// Whether standard output or error of a process is a file below the directory.
+pub(crate) fn writes_below(pid: u32, dir: &Path) -> bool {
+    let target = |fd| fs::read_link(format!("/proc/{pid}/fd/{fd}"));
+    [1, 2].into_iter().filter_map(|fd| target(fd).ok()).any(|path| path.starts_with(dir))
 }
 
 /// The state of one process.

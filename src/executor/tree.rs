@@ -12,6 +12,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{PidfdFlags, Signal, pidfd_open};
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 /// Rounds in which a tree without control group is stopped before it is killed, so that what forks
@@ -55,6 +56,8 @@ pub(crate) struct Tree {
     /// Main process while it was not waited for.
     pub(crate) main: Option<Process>,
     token: String,
+    /// Directory of an attempt's logs, when that is all that is known of it.
+    logs: Option<PathBuf>,
     pub(crate) group: Option<Group>,
     members: BTreeMap<u32, u64>,
     handles: Vec<OwnedFd>,
@@ -74,12 +77,17 @@ impl Tree {
         Self { key: Some(key), main: Some(main), group, ..Self::of_token(token) }
     }
 
-    /// Whatever carries a token.
-    pub(crate) fn of_token(token: String) -> Self {
+    /// Whatever carries a token, or writes to a file below `logs`.
+    pub(crate) fn of_attempt(token: String, logs: PathBuf) -> Self {
+        Self { logs: Some(logs), ..Self::of_token(token) }
+    }
+
+    fn of_token(token: String) -> Self {
         Self {
             key: None,
             main: None,
             token,
+            logs: None,
             group: None,
             members: BTreeMap::new(),
             handles: Vec::new(),
@@ -235,9 +243,11 @@ impl Tree {
         roots.extend(self.main.map(|main| main.pid));
         roots.extend(self.group.iter().flat_map(Group::processes));
         roots.extend(self.key.iter().flat_map(|key| family.strays_of(key)));
-        if reach == Reach::Everything {
+        let tells = self.key.as_ref().is_none_or(|key| family.token_is_own(key, &self.token));
+        if reach == Reach::Everything && tells {
             roots.extend(proc::survivors(&self.token));
-            if self.key.is_none() {
+            if let Some(logs) = &self.logs {
+                roots.extend(table.keys().filter(|pid| proc::writes_below(**pid, logs)));
                 roots.extend(relatives(&roots, &table));
             }
         }

@@ -89,7 +89,8 @@ impl Signals {
         let ignored = proc::ignored_signals();
         let noted = Arc::new(AtomicBool::new(false));
         for signal in ignored.into_iter().filter(|signal| *signal != SIGPIPE).chain([SIGHUP]) {
-            signal_hook::flag::register(signal, Arc::clone(&noted))?;
+            // The two that the C library keeps for itself cannot be caught, and mean nothing to commands.
+            let _ = signal_hook::flag::register(signal, Arc::clone(&noted));
         }
         let (children, child_end) = UnixStream::pair()?;
         let (term, term_end) = UnixStream::pair()?;
@@ -129,6 +130,7 @@ fn live(mut executor: Executor, signals: Signals) {
         let now = Instant::now();
         let wait = if more_children { Some(now) } else { executor.due() };
         let woken = block(&executor, &signals, wait.map(|due| due.saturating_duration_since(now)));
+        executor.clients.reopen();
         let changed = (woken.children && drain(&signals.children)) || more_children;
         if changed {
             more_children = executor.reap();
@@ -154,10 +156,11 @@ fn live(mut executor: Executor, signals: Signals) {
 }
 
 fn block(executor: &Executor, signals: &Signals, wait: Option<Duration>) -> Woken {
+    let (door, wanted) = executor.clients.listener();
     let mut fds = vec![
         PollFd::new(&signals.children, PollFlags::IN),
         PollFd::new(&signals.term, PollFlags::IN),
-        PollFd::from_borrowed_fd(executor.clients.listener(), PollFlags::IN),
+        PollFd::from_borrowed_fd(door, wanted),
     ];
     let first_client = fds.len();
     let sockets = executor.clients.sockets();

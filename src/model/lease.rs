@@ -134,7 +134,8 @@ mod tests {
 
     #[test]
     fn other_bodies_are_foreign() {
-        for body in ["WO-1\n", "", "Locked by ctx_wo_take.py at x\nPID: 1\nUser: u\nHostname: h\n"] {
+        for body in ["WO-1\n", "", "Locked by ctx_wo_take.py at x\nPID: 1\nUser: u\nHostname: h\n"]
+        {
             assert!(matches!(LeaseBody::parse(body.as_bytes()), LeaseBody::Foreign(_)), "{body}");
         }
     }

@@ -105,8 +105,9 @@ pub fn busy(index: &Index) -> bool {
         || !index.ready.is_empty()
         || index.wakes.iter().any(|(_, id)| retrying(id))
         || index.tickets.values().any(|t| {
-            State::ALL.into_iter().filter_map(|s| t.place(s)).any(|p| {
-                matches!(p.reading, crate::model::index::Reading::Settling(_))
-            })
+            State::ALL
+                .into_iter()
+                .filter_map(|s| t.place(s))
+                .any(|p| matches!(p.reading, crate::model::index::Reading::Settling(_)))
         })
 }

@@ -34,7 +34,9 @@ pub fn next(facts: &Facts<'_>, attempt: &Attempt) -> Step {
         }
         Some(_) => gate(attempt, facts.now),
         None if attempt.is_process() => own_course(facts, attempt),
-        None => Step { waits: vec![Wait::Running("taken by a person".to_owned())], ..Step::default() },
+        None => {
+            Step { waits: vec![Wait::Running("taken by a person".to_owned())], ..Step::default() }
+        }
     }
 }
 

@@ -12,7 +12,13 @@ use crate::model::order::{DependsOn, State};
 use crate::model::time::Moment;
 
 /// Every unmet condition of a pending order, slots left out. `force` skips the dependencies only.
-pub fn unmet(index: &Index, ticket: &Ticket, brief: &Brief, now: Moment, policy: &Policy) -> Vec<Wait> {
+pub fn unmet(
+    index: &Index,
+    ticket: &Ticket,
+    brief: &Brief,
+    now: Moment,
+    policy: &Policy,
+) -> Vec<Wait> {
     let mut waits = Vec::new();
     if let Some(reason) = &brief.hold {
         waits.push(Wait::Held(reason.to_string()));

@@ -82,8 +82,7 @@ fn take(facts: &Facts<'_>, brief: &Brief, request: &Request, body: &RequestBody)
 /// A takeover of a ticket in `running/` whose lock jobyard does not know.
 pub fn takeover(facts: &Facts<'_>) -> Option<Action> {
     let (request, body) = first(facts)?;
-    (body.takeover && body.reason.is_some())
-        .then(|| Action::Takeover { request: request.clone() })
+    (body.takeover && body.reason.is_some()).then(|| Action::Takeover { request: request.clone() })
 }
 
 /// What a request does to a running order.
@@ -93,7 +92,9 @@ pub fn running(facts: &Facts<'_>, attempt: &Attempt) -> Option<Action> {
     }
     let (request, body) = first(facts)?;
     Some(match request.verb {
-        Verb::Take | Verb::Requeue if body.takeover => stale_takeover(facts, attempt, request, body),
+        Verb::Take | Verb::Requeue if body.takeover => {
+            stale_takeover(facts, attempt, request, body)
+        }
         Verb::Take => refuse(request, 5, &held_by(attempt)),
         Verb::Finish => finish(attempt, request, body),
         Verb::Cancel => accept(request, body, Wish::Cancel),
@@ -102,7 +103,9 @@ pub fn running(facts: &Facts<'_>, attempt: &Attempt) -> Option<Action> {
                         a stale one over";
             refuse(request, 4, text)
         }
-        Verb::Hold | Verb::Unhold => refuse(request, 4, "it is running; only pending orders are held"),
+        Verb::Hold | Verb::Unhold => {
+            refuse(request, 4, "it is running; only pending orders are held")
+        }
     })
 }
 
@@ -110,7 +113,9 @@ pub fn running(facts: &Facts<'_>, attempt: &Attempt) -> Option<Action> {
 pub fn held_by(attempt: &Attempt) -> String {
     match &attempt.claim.mode {
         Mode::Process => format!("the daemon runs it (attempt {})", attempt.number),
-        Mode::Manual(h) => format!("{} (uid {}) holds it (attempt {})", h.name, h.uid, attempt.number),
+        Mode::Manual(h) => {
+            format!("{} (uid {}) holds it (attempt {})", h.name, h.uid, attempt.number)
+        }
     }
 }
 
@@ -180,7 +185,8 @@ pub fn settled(facts: &Facts<'_>, state: State) -> Option<Action> {
         }
         (Verb::Requeue, _) => refuse(request, 4, "it is done; drop a new order instead"),
         (verb, _) => {
-            let hint = if state == State::Failed { "; `requeue` makes it pending again" } else { "" };
+            let hint =
+                if state == State::Failed { "; `requeue` makes it pending again" } else { "" };
             refuse(request, 4, &format!("it is {}: nothing to {}{hint}", state.name(), verb.name()))
         }
     })

@@ -45,9 +45,16 @@ impl Rule {
 
     /// The reverse of [`Rule::name`].
     pub fn parse(word: &str) -> Option<Self> {
-        [Self::Denied, Self::NotAllowed, Self::LeavesTree, Self::TooManyFiles, Self::TooManyLines, Self::InvalidGlob]
-            .into_iter()
-            .find(|r| r.name() == word)
+        [
+            Self::Denied,
+            Self::NotAllowed,
+            Self::LeavesTree,
+            Self::TooManyFiles,
+            Self::TooManyLines,
+            Self::InvalidGlob,
+        ]
+        .into_iter()
+        .find(|r| r.name() == word)
     }
 
     /// The rule is about how much was changed, not about where.
@@ -106,15 +113,66 @@ fn glob_defect(glob: &str) -> Option<String> {
     } else if glob.split('/').any(|part| part == "." || part == "..") {
         "holds '.' or '..', which no repository path has".to_owned()
     } else if let Err(e) = build(glob) {
-        format!("is no glob: {}", e.kind())
+        e
     } else {
         return None;
     };
     Some(format!("{glob:?} {why}"))
 }
 
-fn build(glob: &str) -> Result<globset::Glob, globset::Error> {
-    GlobBuilder::new(glob).literal_separator(true).backslash_escape(true).build()
+fn build(glob: &str) -> Result<globset::Glob, String> {
+    let glob = classes_without_slash(glob)?;
+    let built = GlobBuilder::new(&glob).literal_separator(true).backslash_escape(true).build();
+    built.map_err(|e| format!("is no glob: {}", e.kind()))
+}
+
+/// The glob with classes that never match `/`: a negated one gets it as a member, a range over it is an
+/// error. (The matcher itself lets a class cross a directory.)
+fn classes_without_slash(glob: &str) -> Result<String, String> {
+    let mut out = String::with_capacity(glob.len() + 1);
+    let mut rest = glob;
+    while let Some(at) = rest.find(['[', '\\']) {
+        out.push_str(&rest[..at]);
+        rest = &rest[at..];
+        let length = if rest.starts_with('[') { class_length(rest) } else { None };
+        let Some(length) = length else {
+            // An escaped character, or a bracket that the matcher will complain about.
+            let taken: usize = rest.chars().take(2).map(char::len_utf8).sum();
+            out.push_str(&rest[..taken]);
+            rest = &rest[taken..];
+            continue;
+        };
+        let (class, after) = rest.split_at(length);
+        let inner = &class[1..length - 1];
+        let (negated, members) = match inner.strip_prefix(['!', '^']) {
+            Some(members) => (true, members),
+            None => (false, inner),
+        };
+        if negated && members.starts_with(']') {
+            return Err(format!("has the class {class}, which may match '/': write it otherwise"));
+        }
+        if !negated && spans_slash(members) {
+            return Err(format!("has the class {class}, which matches '/', as none does"));
+        }
+        out.push_str(if negated { "[!/" } else { "[" });
+        out.push_str(members);
+        out.push(']');
+        rest = after;
+    }
+    out.push_str(rest);
+    Ok(out)
+}
+
+/// Bytes from `[` to the `]` that closes it; a `]` that comes first is a member.
+fn class_length(text: &str) -> Option<usize> {
+    let negation = usize::from(text[1..].starts_with(['!', '^']));
+    let first = 1 + negation + usize::from(text[1 + negation..].starts_with(']'));
+    text[first..].find(']').map(|n| first + n + 1)
+}
+
+fn spans_slash(members: &str) -> bool {
+    let all: Vec<char> = members.chars().collect();
+    all.contains(&'/') || all.windows(3).any(|w| w[1] == '-' && w[0] <= '/' && '/' <= w[2])
 }
 
 /// The globs of a list, matched together. A glob without wildcards names a file, or a directory with all
@@ -141,7 +199,7 @@ impl<'a> Globs<'a> {
                 forms.push(format!("{stem}/**"));
             }
             for form in forms {
-                set.add(build(&form).map_err(|e| format!("{glob:?} is no glob: {}", e.kind()))?);
+                set.add(build(&form).map_err(|e| format!("{glob:?} {e}"))?);
                 source.push(glob.as_str());
             }
         }
@@ -265,7 +323,7 @@ mod tests {
 
     #[test]
     fn globs_decide_path_by_path() {
-        let cases: [(&[&str], &[&str], &str, &[&str]); 22] = [
+        let cases: [(&[&str], &[&str], &str, &[&str]); 28] = [
             (&["src/*"], &[], "src/a.rs", &[]),
             (&["src/*"], &[], "src/a/b.rs", &["not-allowed"]),
             (&["src/**"], &[], "src/a/b.rs", &[]),
@@ -288,6 +346,12 @@ mod tests {
             (&["*.RS"], &[], "a.rs", &["not-allowed"]),
             (&["a?c"], &[], "a/c", &["not-allowed"]),
             (&["a[!x]c"], &[], "a/c", &["not-allowed"]),
+            (&["a[!x]c"], &[], "abc", &[]),
+            (&["a[^x]c"], &[], "a/c", &["not-allowed"]),
+            (&["a[!x-]c"], &[], "a-c", &["not-allowed"]),
+            (&["a\\[b"], &[], "a[b", &[]),
+            (&["a[]b]c"], &[], "a]c", &[]),
+            (&["a[0-9]"], &[], "a5", &[]),
         ];
         for (allow, deny, path, want) in cases {
             assert_eq!(rules(&scope(allow, deny), path), want, "{allow:?} {deny:?} {path}");
@@ -367,7 +431,10 @@ mod tests {
 
     #[test]
     fn bad_globs_are_named_and_fail_closed() {
-        for bad in ["", " ", "/src/**", "../x", "a/./b", "a[", "a{b", "[z-a]"] {
+        for bad in [
+            "", " ", "/src/**", "../x", "a/./b", "a[", "a{b", "[z-a]", "a[+-9]b", "a[/]b",
+            "a[!]x]b",
+        ] {
             let with = scope(&["**"], &[bad]);
             let said = check_globs(&with);
             assert_eq!(said.len(), 1, "{bad:?}");

@@ -58,8 +58,7 @@ pub struct Facts<'a> {
 pub fn step(index: &Index, id: &OrderId, now: Moment, tick: Tick, policy: &Policy) -> Step {
     let Some(ticket) = index.tickets.get(id) else { return Step::default() };
     let facts = Facts { index, id, ticket, now, tick, policy };
-    let there: Vec<State> =
-        State::ALL.into_iter().filter(|s| ticket.place(*s).is_some()).collect();
+    let there: Vec<State> = State::ALL.into_iter().filter(|s| ticket.place(*s).is_some()).collect();
     match there[..] {
         [] => absent(&facts),
         [state] => match ticket.place(state) {
@@ -126,9 +125,7 @@ fn pending(facts: &Facts<'_>, place: &Place) -> Step {
         return Step::act(Action::DropLease);
     }
     match &place.reading {
-        Reading::Settling(at) => {
-            Step { look_at: Some(*at), ..Step::wait(Wait::Settling(*at)) }
-        }
+        Reading::Settling(at) => Step { look_at: Some(*at), ..Step::wait(Wait::Settling(*at)) },
         Reading::Refused(defects) => {
             let text = defects.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
             let mut step = Step::wait(Wait::Refused(text.clone()));

@@ -48,11 +48,8 @@ pub struct RealWorld {
 impl RealWorld {
     /// Opens a root. `program`: the binary to start as executor.
     pub fn open(root: &Path, program: PathBuf, workers: Option<u32>) -> std::io::Result<Self> {
-        let root_dir = fs::open(
-            root,
-            OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,
-            Mode::empty(),
-        )?;
+        let root_dir =
+            fs::open(root, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
         let identity = super::identity::of_this_process()?;
         Ok(Self {
             root: root.to_owned(),
@@ -106,7 +103,8 @@ impl RealWorld {
     }
 
     fn open_at(&self, path: &Path, flags: OFlags, mode: Mode) -> Result<OwnedFd, Errno> {
-        let beneath = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+        let beneath =
+            ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
         let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
         loop {
             match fs::openat2(&self.root_dir, path, flags | OFlags::CLOEXEC, mode, beneath) {
@@ -228,9 +226,8 @@ impl World for RealWorld {
     }
 
     fn stat(&mut self, path: &Path) -> Result<Option<Stat>, Fault> {
-        let found = self.at("look at", path, |dir, name| {
-            fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW)
-        });
+        let found =
+            self.at("look at", path, |dir, name| fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW));
         match found {
             Ok(s) => Ok(Some(Stat {
                 inode: s.st_ino,
@@ -417,7 +414,12 @@ impl World for RealWorld {
         self.git.worktree(path, branch)
     }
 
-    fn git_add(&mut self, path: &str, branch: &str, base: &CommitId) -> Result<WorktreeMade, GitFault> {
+    fn git_add(
+        &mut self,
+        path: &str,
+        branch: &str,
+        base: &CommitId,
+    ) -> Result<WorktreeMade, GitFault> {
         self.git.add(path, branch, base)
     }
 

@@ -87,12 +87,7 @@ pub fn write_beside<W: World>(
 }
 
 /// Publishes `bytes` as `path`, which must not exist (`EEXIST`). The file is synced, its directory not.
-pub fn publish<W: World>(
-    world: &mut W,
-    path: &Path,
-    bytes: &[u8],
-    mode: u32,
-) -> Result<(), Fault> {
+pub fn publish<W: World>(world: &mut W, path: &Path, bytes: &[u8], mode: u32) -> Result<(), Fault> {
     let temp = write_beside(world, path, bytes, mode)?;
     let inode = world.stat(&temp)?.map(|s| s.inode);
     match world.rename(&temp, path) {

@@ -64,7 +64,8 @@ impl Watch {
             | WatchFlags::DONT_FOLLOW;
         let replaced = WatchFlags::CREATE | WatchFlags::MOVED_TO | WatchFlags::DELETE_SELF;
         let control = (PathBuf::from(paths::CONTROL), Place::Control, names);
-        let own = (PathBuf::from(paths::OWN), Place::Own, WatchFlags::CREATE | WatchFlags::MOVED_TO);
+        let own =
+            (PathBuf::from(paths::OWN), Place::Own, WatchFlags::CREATE | WatchFlags::MOVED_TO);
         let jobs = (PathBuf::from("_ctx/jobs"), Place::Jobs, replaced | WatchFlags::ONLYDIR);
         let states = State::ALL.map(|s| (paths::dir(s), Place::State(s), names));
         for (dir, place, mask) in states.into_iter().chain([control, own, jobs]) {
