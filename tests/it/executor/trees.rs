@@ -163,7 +163,9 @@ fn survivors_of_a_killed_executor_are_swept_without_groups() {
 fn a_sweep_of_nothing_is_answered() {
     let mut yard = Yard::new();
     yard.send(ToExecutor::Sweep { key: key(1), token: "nobody".into(), grace_ms: 300_000 });
-    let said = yard
-        .wait(|said| matches!(said, FromExecutor::Swept { killed: 0, left: 0, .. }).then_some(()));
-    assert_eq!(said, ());
+    let (killed, left) = yard.wait(|said| match said {
+        FromExecutor::Swept { killed, left, .. } => Some((*killed, *left)),
+        _ => None,
+    });
+    assert_eq!((killed, left), (0, 0));
 }
