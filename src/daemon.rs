@@ -230,6 +230,9 @@ fn wait(
             let want = if full { PollFlags::IN | PollFlags::OUT } else { PollFlags::IN };
             fds.push(PollFd::from_borrowed_fd(fd, want));
         }
+        if let Some(starting) = engine.world.executor_starting() {
+            fds.push(PollFd::from_borrowed_fd(starting, PollFlags::IN));
+        }
         match poll(&mut fds, Some(&timespec(timeout))) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(error) => return Err(error.into()),

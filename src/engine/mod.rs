@@ -122,6 +122,7 @@ pub struct Engine<W: World> {
     notes: Vec<String>,
     wake_at: Option<Moment>,
     look_for_strays: bool,
+    executor_retry_at: Tick,
 }
 
 impl<W: World> Engine<W> {
@@ -235,7 +236,10 @@ impl<W: World> Engine<W> {
     fn next_look(&self) -> Option<Tick> {
         let requests = self.requests.values().filter_map(|(_, at)| *at).min();
         let tickets = self.look_at.first().map(|(at, _)| *at);
-        requests.into_iter().chain(tickets).min()
+        let executor = (self.index.executor_state == ExecutorState::Dead
+            && self.executor_retry_at > self.world.tick())
+        .then_some(self.executor_retry_at);
+        requests.into_iter().chain(tickets).chain(executor).min()
     }
 
     /// Lines for the daemon's own log since the last call.

@@ -9,14 +9,20 @@ use crate::model::id::OrderId;
 use crate::model::index::{ExecutorFact, ExecutorState, Index, Reading, Seen, Ticket};
 use crate::model::order::State;
 use crate::model::paths;
-use crate::model::protocol::FromExecutor;
-use crate::model::time::Tick;
+use crate::model::protocol::{FromExecutor, JournalLine};
+use crate::model::time::{Millis, Tick};
 use crate::observe::{self, Arrival};
 use crate::world::ledger::{self, Ledger};
-use crate::world::store::errno;
+use crate::world::store::{self, errno};
 use crate::world::{ExecutorLink, Fault, World};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+
+/// Most of an executor's journal that is read; it is rotated long before.
+const JOURNAL_BYTES_MAX: usize = 64 << 20;
+
+/// Between two starts of an executor that does not stay.
+const EXECUTOR_PAUSE: Millis = Millis(1000);
 
 impl<W: World> Engine<W> {
     /// Opens a root: makes the directories, reads the ledger's tail, looks at everything.
@@ -53,6 +59,7 @@ impl<W: World> Engine<W> {
             notes: Vec::new(),
             wake_at: None,
             look_for_strays: false,
+            executor_retry_at: Tick(0),
         };
         match engine.begin() {
             Ok(()) => Ok(engine),
@@ -262,8 +269,11 @@ impl<W: World> Engine<W> {
             self.take_message(message);
         }
         let needed = self.options.policy.runs || self.has_unended();
-        if link == ExecutorLink::Dead && needed && self.world.start_executor().is_err() {
-            self.notes.push("the executor cannot be started".to_owned());
+        if link == ExecutorLink::Dead && needed && self.world.tick() >= self.executor_retry_at {
+            self.executor_retry_at = self.world.tick().after(EXECUTOR_PAUSE);
+            if let Err(fault) = self.world.start_executor() {
+                self.notes.push(fault.to_string());
+            }
         }
     }
 
@@ -319,7 +329,32 @@ impl<W: World> Engine<W> {
             };
             self.take_message(message);
         }
+        self.read_journal();
         self.replan.extend(self.index.open.iter().cloned());
+    }
+
+    /// Ends that an earlier executor saw and nobody recorded.
+    fn read_journal(&mut self) {
+        let missing = |id: &OrderId| {
+            let attempt = self.ticket(id)?.attempt.as_deref()?;
+            let key = attempt.key(attempt.unended()?.number);
+            (!self.index.executor.contains_key(&key)).then_some(key)
+        };
+        let wanted: BTreeSet<_> = self.index.open.iter().filter_map(missing).collect();
+        for name in ["exec.journal.1", "exec.journal"] {
+            if wanted.is_empty() {
+                return;
+            }
+            let path = Path::new(paths::OWN).join(name);
+            let read = store::read_whole(&mut self.world, &path, JOURNAL_BYTES_MAX);
+            let text = read.ok().flatten().map(|s| s.bytes).unwrap_or_default();
+            for line in text.split(|b| *b == b'\n') {
+                let Ok(line) = serde_json::from_slice::<JournalLine>(line) else { continue };
+                if wanted.contains(&line.key) {
+                    self.index.executor.insert(line.key, ExecutorFact::Ended(Box::new(line.end)));
+                }
+            }
+        }
     }
 }
 

@@ -7,9 +7,10 @@ use super::git::Git;
 use super::store::errno;
 use super::{Entry, ExecutorLink, Fault, GitFault, Identity, Kind, Stat, World, writers};
 use crate::executor;
-use crate::model::protocol::{FromExecutor, ToExecutor, VERSION};
+use crate::model::protocol::{FromExecutor, ToExecutor};
 use crate::model::time::{Moment, Tick};
 use crate::model::tree::{Change, CommitId, TreeFacts, WorktreeMade};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{self, AtFlags, Dir, FileType, Mode, OFlags, RenameFlags, ResolveFlags};
 use rustix::io::Errno;
 use rustix::time::{ClockId, clock_gettime};
@@ -82,6 +83,13 @@ impl RealWorld {
     /// The executor's socket, for waiting, and whether it has to be written to.
     pub fn executor_socket(&self) -> Option<(BorrowedFd<'_>, bool)> {
         self.link.as_ref().map(|l| (l.fd(), l.wants_write()))
+    }
+
+    /// The output of an executor that was started and is not connected yet: it closes when it can be
+    /// connected to, or has ended.
+    pub fn executor_starting(&self) -> Option<BorrowedFd<'_>> {
+        let waiting = self.link.is_none();
+        self.starting.as_ref().filter(|_| waiting)?.stdout.as_ref().map(AsFd::as_fd)
     }
 
     /// Writes what the executor's socket did not take yet.
@@ -367,17 +375,16 @@ impl World for RealWorld {
             return ExecutorLink::Up;
         }
         self.link = None;
-        if let Ok(mut link) = executor::Link::connect(&self.root)
-            && link.send(&ToExecutor::Hello { version: VERSION }).is_ok()
-        {
+        if let Ok(link) = executor::Link::connect(&self.root) {
             self.link = Some(link);
             return ExecutorLink::Up;
         }
         if executor::is_locked(&self.root).unwrap_or(true) {
             return ExecutorLink::Unreachable;
         }
-        match self.starting.as_mut().map(Child::try_wait) {
-            Some(Ok(None)) => ExecutorLink::Unreachable,
+        let opened = self.starting.as_mut().map(|c| (c.try_wait(), announced(c)));
+        match opened {
+            Some((Ok(None), _)) => ExecutorLink::Unreachable,
             _ => {
                 self.starting = None;
                 ExecutorLink::Dead
@@ -452,6 +459,16 @@ impl World for RealWorld {
 
     fn git_sync(&mut self, branch: &str, commit: &CommitId) -> Result<(), GitFault> {
         self.git.sync(branch, commit)
+    }
+}
+
+/// Takes the end of a starting executor's output, so that it wakes nobody again.
+fn announced(child: &mut Child) {
+    let Some(out) = &child.stdout else { return };
+    let mut fds = [PollFd::new(out, PollFlags::IN)];
+    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+    if poll(&mut fds, Some(&now)).is_ok_and(|n| n > 0) {
+        child.stdout = None;
     }
 }
 
