@@ -21,7 +21,7 @@ use crate::model::event::Event;
 use crate::model::id::OrderId;
 use crate::model::index::{ExecutorState, Index, Ticket};
 use crate::model::protocol::ToExecutor;
-use crate::model::time::{Moment, Tick};
+use crate::model::time::{Millis, Moment, Tick};
 use crate::observe::{Arrival, Look};
 use crate::plan::action::Action;
 use crate::plan::{self, Policy};
@@ -236,9 +236,9 @@ impl<W: World> Engine<W> {
     fn next_look(&self) -> Option<Tick> {
         let requests = self.requests.values().filter_map(|(_, at)| *at).min();
         let tickets = self.look_at.first().map(|(at, _)| *at);
-        let executor = (self.index.executor_state == ExecutorState::Dead
-            && self.executor_retry_at > self.world.tick())
-        .then_some(self.executor_retry_at);
+        let missing = self.index.executor_state != ExecutorState::Up && self.needs_executor();
+        let soon = self.world.tick().after(Millis(100));
+        let executor = missing.then(|| self.executor_retry_at.max(soon));
         requests.into_iter().chain(tickets).chain(executor).min()
     }
 

@@ -268,8 +268,10 @@ impl<W: World> Engine<W> {
         for message in messages {
             self.take_message(message);
         }
-        let needed = self.options.policy.runs || self.has_unended();
-        if link == ExecutorLink::Dead && needed && self.world.tick() >= self.executor_retry_at {
+        if link == ExecutorLink::Dead
+            && self.needs_executor()
+            && self.world.tick() >= self.executor_retry_at
+        {
             self.executor_retry_at = self.world.tick().after(EXECUTOR_PAUSE);
             if let Err(fault) = self.world.start_executor() {
                 self.notes.push(fault.to_string());
@@ -277,13 +279,13 @@ impl<W: World> Engine<W> {
         }
     }
 
-    fn has_unended(&self) -> bool {
+    pub(super) fn needs_executor(&self) -> bool {
         let unended = |id: &OrderId| {
             self.ticket(id)
                 .and_then(|t| t.attempt.as_deref())
                 .is_some_and(|a| a.unended().is_some())
         };
-        self.index.open.iter().any(unended)
+        self.options.policy.runs || self.index.open.iter().any(unended)
     }
 
     fn take_message(&mut self, message: FromExecutor) {
