@@ -135,6 +135,7 @@ pub struct Engine<W: World> {
     executor_retry_at: Tick,
     refusals: BTreeSet<(State, OrderId)>,
     dirs_due: Option<Tick>,
+    spare: bool,
 }
 
 impl<W: World> Engine<W> {
