@@ -8,7 +8,7 @@
 pub(super) mod drive;
 mod tail;
 
-use super::{Failure, code};
+use super::{Failure, code, dirs};
 use crate::executor::Link;
 use crate::model::attempt::Claim;
 use crate::model::id::OrderId;
@@ -16,10 +16,9 @@ use crate::model::paths;
 use crate::model::protocol::FromExecutor;
 use crate::model::request::{RequestBody, Verb};
 use crate::world::World;
-use crate::world::real::RealWorld;
+use crate::world::identity;
 use crate::world::root_lock::{Role, Tried, try_lock};
 use crate::world::store::{errno, publish};
-use crate::world::{Fault, identity};
 use drive::{UnderWay, granted, world};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use std::io;
@@ -164,8 +163,8 @@ impl Asking<'_> {
         let body = request_text(&self.ask.body);
         // Whatever fails from here on, the request may have its name already.
         self.filed = true;
-        prepare(&mut world)
-            .and_then(|()| publish(&mut world, &path, body.as_bytes(), 0o644))
+        dirs::make(&mut world, &dirs::needed())
+            .and_then(|_| publish(&mut world, &path, body.as_bytes(), 0o644))
             .and_then(|()| world.sync_dir(Path::new(paths::CONTROL)))
             .map_err(|f| {
                 let text = format!("file the request in {}: {f}", self.root.display());
@@ -341,25 +340,13 @@ fn is_end(message: &FromExecutor, under_way: &UnderWay) -> bool {
     }
 }
 
-/// Makes the directories of requests on a root that was never used.
-pub(super) fn prepare(world: &mut RealWorld) -> Result<(), Fault> {
-    for dir in ["_ctx", "_ctx/jobs", paths::CONTROL, paths::ANSWERED] {
-        match world.mkdir(Path::new(dir)) {
-            Ok(()) => {}
-            Err(fault) if fault.errno == errno::EEXIST => {}
-            Err(fault) => return Err(fault),
-        }
-    }
-    Ok(())
-}
-
 /// A request as its file says it: a map of what differs from nothing.
 fn request_text(body: &RequestBody) -> String {
     let mut text = String::new();
     let texts = [("reason", &body.reason), ("as", &body.as_)];
     for (key, value) in texts {
         if let Some(value) = value {
-            text.push_str(&format!("{key}: {}\n", serde_json::Value::from(value.as_str())));
+            text.push_str(&format!("{key}: {}\n", quoted(value)));
         }
     }
     let flags = [
@@ -374,6 +361,16 @@ fn request_text(body: &RequestBody) -> String {
     text
 }
 
+/// Text between double quotes, control characters escaped as JSON and YAML both read them.
+fn quoted(text: &str) -> String {
+    let json = serde_json::Value::from(text).to_string();
+    let escaped = |c: char| match c.is_control() || c == '\u{feff}' {
+        true => format!("\\u{:04x}", u32::from(c)),
+        false => c.to_string(),
+    };
+    json.chars().map(escaped).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -381,9 +378,16 @@ mod tests {
 
     #[test]
     fn a_request_reads_back_as_it_was_meant() {
-        for reason in
-            ["plain", "a: b # c", "it's \"so\"\nand \\ so", "{x}", "- a", "ü ✓ \u{7f}", "yes", "12"]
-        {
+        for reason in [
+            "plain",
+            "a: b # c",
+            "it's \"so\"\nand \\ so",
+            "{x}",
+            "- a",
+            "ü ✓ \u{7f}\u{85}\u{1}\u{feff}",
+            "yes",
+            "12",
+        ] {
             let body = RequestBody {
                 reason: Some(reason.to_owned()),
                 as_: Some("ann: x".to_owned()),

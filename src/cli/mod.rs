@@ -5,10 +5,15 @@
 
 mod ask;
 mod daemon;
+mod demo;
+mod dirs;
 mod finish;
+mod heartbeat;
+mod init;
 mod request;
 pub mod root;
 mod say;
+mod submit;
 mod take;
 
 use clap::{Parser, Subcommand};
@@ -85,8 +90,12 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Verb {
+    /// Make a directory a root
+    Init(init::Arguments),
     /// Run the scheduler
     Daemon(daemon::Arguments),
+    /// Publish work orders
+    Submit(submit::Arguments),
     /// Take a work order: lease, branch and worktree for a person or an agent
     Take(take::Arguments),
     /// Run the checks of a taken order and settle it
@@ -99,18 +108,26 @@ enum Verb {
     Hold(request::Holding),
     /// Let a held order go
     Unhold(request::Holding),
+    /// Give a sign of life for an order you hold
+    Heartbeat(heartbeat::Arguments),
+    /// Show the whole way of five orders in a scratch repository
+    Demo(demo::Arguments),
 }
 
 impl Verb {
     fn run(self, globals: &Globals) -> Outcome {
         match self {
+            Self::Init(given) => init::run(globals, given),
             Self::Daemon(given) => daemon::run(globals.root.as_deref(), given),
+            Self::Submit(given) => submit::run(globals, given),
             Self::Take(given) => take::run(globals, given),
             Self::Finish(given) => finish::run(globals, given),
             Self::Cancel(given) => request::cancel(globals, given),
             Self::Requeue(given) => request::requeue(globals, given),
             Self::Hold(given) => request::hold(globals, given),
             Self::Unhold(given) => request::unhold(globals, given),
+            Self::Heartbeat(given) => heartbeat::run(globals, given),
+            Self::Demo(given) => demo::run(globals, given),
         }
     }
 }
