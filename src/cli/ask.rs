@@ -72,6 +72,8 @@ struct Asking<'a> {
     /// Name of the request in `control/`.
     file: String,
     filed: bool,
+    /// It is not ours that was filed, but the same asked before.
+    joined: bool,
     tail: Tail,
     deadline: Instant,
     ended: Arc<AtomicBool>,
@@ -89,6 +91,7 @@ pub(super) fn ask(root: &Path, ask: &Ask) -> Result<Done, Failure> {
         ask,
         file,
         filed: false,
+        joined: false,
         tail,
         deadline: Instant::now() + ask.wait.unwrap_or(WAIT),
         ended: signals()?,
@@ -129,7 +132,6 @@ impl Asking<'_> {
             let step = match tried {
                 Tried::Held(_lock) => {
                     self.holder.clear();
-                    self.file()?;
                     self.drive()?
                 }
                 Tried::Taken { role: Role::Daemon, text } => {

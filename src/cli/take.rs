@@ -71,7 +71,9 @@ pub(super) fn run(globals: &Globals, given: Arguments) -> Outcome {
         ..RequestBody::default()
     };
     let asked = given.asking.ask(id, Verb::Take, body);
-    if let Err(error) = Git::new(root.clone(), None).ensure_excludes() {
+    if let Err(error) = Git::new(root.clone(), None).ensure_excludes()
+        && error.kind() != std::io::ErrorKind::NotFound
+    {
         say::talk(&format!("jobyard: keep state out of git: {error}; `jobyard init` tries again"));
     }
     let Done { answer, claim } = ask::ask(&root, &asked)?;

@@ -7,7 +7,7 @@
 use super::{Asking, Step};
 use crate::cli::{Failure, code, root};
 use crate::engine::{Engine, Turn};
-use crate::model::attempt::CommandKind;
+use crate::model::attempt::{CommandKind, Options};
 use crate::model::id::OrderId;
 use crate::model::index::ExecutorFact;
 use crate::model::paths;
@@ -39,8 +39,10 @@ pub(in crate::cli) fn world(place: &Path) -> Result<RealWorld, Failure> {
     let program = std::env::current_exe()
         .map_err(|e| Failure::new(code::FAILED, format!("find this program: {e}")))?;
     let workers = root::config(place)?.checkout_workers;
-    RealWorld::open(place, program, Some(workers).filter(|n| *n > 0))
-        .map_err(|e| Failure::new(code::FAILED, format!("open {}: {e}", place.display())))
+    let mut world = RealWorld::open(place, program, Some(workers).filter(|n| *n > 0))
+        .map_err(|e| Failure::new(code::FAILED, format!("open {}: {e}", place.display())))?;
+    world.stay_aloof();
+    Ok(world)
 }
 
 /// An engine that runs nothing; for one order, or for all.
@@ -90,7 +92,10 @@ impl Asking<'_> {
     }
 
     fn turns(&mut self, mut engine: Engine<RealWorld>) -> Result<Step, Failure> {
-        engine.hint_request(self.file.clone(), Arrival::Renamed);
+        if !self.joins(&engine) {
+            self.file()?;
+            engine.hint_request(self.file.clone(), Arrival::Renamed);
+        }
         loop {
             let turn = engine.turn().map_err(|fault| refused_by_disk(&fault))?;
             engine.world.flush_executor();
@@ -110,6 +115,32 @@ impl Asking<'_> {
             wait(&mut engine, &turn, self.deadline);
             engine.hint(self.ask.id.clone(), Arrival::Unsure);
         }
+    }
+}
+
+impl Asking<'_> {
+    /// The same was asked before and is still being carried out, such as a `finish` that was interrupted:
+    /// its answer is ours.
+    fn joins(&mut self, engine: &Engine<RealWorld>) -> bool {
+        if self.filed {
+            return self.joined;
+        }
+        let attempt = engine.index.tickets.get(&self.ask.id).and_then(|t| t.attempt.as_deref());
+        let Some(asked) = attempt.and_then(|a| a.asked.as_ref()) else { return false };
+        let body = &self.ask.body;
+        let options = Options {
+            reason: body.reason.clone(),
+            skip_verification: body.skip_verification,
+            stop: body.stop,
+        };
+        let same = asked.wish.name() == self.ask.verb.name()
+            && asked.options == options
+            && asked.by.uid == engine.world.identity().uid;
+        if same {
+            self.tail.follow(&asked.request);
+            (self.filed, self.joined) = (true, true);
+        }
+        same
     }
 }
 
