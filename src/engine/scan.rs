@@ -62,6 +62,7 @@ impl<W: World> Engine<W> {
             executor_retry_at: Tick(0),
             refusals: BTreeSet::new(),
             dirs_due: None,
+            watcher: None,
         };
         match engine.begin() {
             Ok(()) => Ok(engine),
