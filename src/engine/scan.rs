@@ -64,6 +64,7 @@ impl<W: World> Engine<W> {
             refusals: BTreeSet::new(),
             dirs_due: None,
             spare: false,
+            watcher: None,
         };
         match engine.begin() {
             Ok(()) => Ok(engine),
