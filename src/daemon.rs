@@ -169,6 +169,9 @@ fn session(
         }
         lived = true;
         if signals.ended() || (start.drain && engine.is_drained()) {
+            if let Err(fault) = engine.finish() {
+                return Err((engine.world, fault, lived));
+            }
             let idle = engine.is_idle();
             say_goodbye(&mut engine.world, idle);
             return Ok(Ended::Done);

@@ -16,6 +16,7 @@ use crate::model::request::{RequestBody, parse_request, parse_request_name};
 use crate::model::time::{Moment, Tick};
 use crate::world::store::{TICKET_BYTES_MAX, errno, read_whole};
 use crate::world::{Fault, Kind, Stat, World};
+use std::collections::BTreeSet;
 use std::path::Path;
 
 /// Largest request in bytes.
@@ -38,6 +39,10 @@ pub struct Look<'a> {
     pub tick: Tick,
     /// Wall clock, for ages that somebody asked for.
     pub now: Moment,
+    /// Tickets beside which a `.why` explains a refusal.
+    pub refusals: &'a BTreeSet<(State, OrderId)>,
+    /// A lock file that is known by its inode: that of this instance.
+    pub own_lease: Option<(u64, &'a LeaseBody)>,
 }
 
 /// Everything the disk says of one id. `before` saves reading what has not changed.
@@ -97,7 +102,7 @@ fn place<W: World>(
         _ => settling(world, look, id, state, &path, stat, None)?,
     };
     let intake_ns = known.map_or(stat.ctime_ns, |p| p.intake_ns);
-    let why = explains_refusal(world, id, state, &reading, here)?;
+    let why = look.refusals.contains(&(state, id.clone()));
     Ok(Some(Place {
         inode: stat.inode,
         size: stat.size,
@@ -116,26 +121,20 @@ fn stamped_here(brief: &Brief, state: State) -> bool {
 /// First word of a `.why` that goes when the ticket is mended.
 pub const REFUSAL_MARK: &str = "refused";
 
-/// Whether a `.why` that explained a refusal lies beside a ticket. It is looked for only where it can
-/// matter: when the ticket is first seen here, or was refused before.
-fn explains_refusal<W: World>(
-    world: &mut W,
-    id: &OrderId,
-    state: State,
-    reading: &Reading,
-    here: Option<&Place>,
-) -> Result<bool, Fault> {
-    if let Some(before) = here
-        && !before.why
-        && std::mem::discriminant(&before.reading) == std::mem::discriminant(reading)
-    {
-        return Ok(false);
+/// The tickets beside which a `.why` explains a refusal.
+pub fn refusals<W: World>(world: &mut W) -> Result<BTreeSet<(State, OrderId)>, Fault> {
+    let mut found = BTreeSet::new();
+    for state in [State::Pending, State::Running] {
+        for entry in world.list(&paths::dir(state))? {
+            let stem = entry.name.to_str().and_then(|n| n.strip_suffix(".yaml.why"));
+            let Some(id) = stem.and_then(|s| OrderId::parse(s).ok()) else { continue };
+            let text = read_whole(world, &paths::why(state, &id), REQUEST_BYTES_MAX);
+            if matches!(text, Ok(Some(t)) if t.bytes.starts_with(REFUSAL_MARK.as_bytes())) {
+                found.insert((state, id));
+            }
+        }
     }
-    if state != State::Pending && state != State::Running {
-        return Ok(false);
-    }
-    let text = read_whole(world, &paths::why(state, id), REQUEST_BYTES_MAX)?;
-    Ok(text.is_some_and(|t| t.bytes.starts_with(REFUSAL_MARK.as_bytes())))
+    Ok(found)
 }
 
 /// A file that may still be being written: two looks `settle` apart must find it unchanged, and no
@@ -253,9 +252,10 @@ fn lease<W: World>(
 ) -> Result<Option<LeaseFact>, Fault> {
     let path = paths::lock(id);
     let Some(stat) = world.stat(&path)? else { return Ok(None) };
-    let known = before.lease.as_deref().filter(|l| l.inode == stat.inode);
-    let body = match known {
-        Some(lease) => lease.body.clone(),
+    let known = before.lease.as_deref().filter(|l| l.inode == stat.inode).map(|l| &l.body);
+    let own = look.own_lease.filter(|(inode, _)| *inode == stat.inode).map(|(_, body)| body);
+    let body = match known.or(own) {
+        Some(body) => body.clone(),
         None if stat.kind != Kind::File => LeaseBody::Foreign("not a regular file".to_owned()),
         None => match read_whole(world, &path, 4096)? {
             Some(snapshot) => LeaseBody::parse(&snapshot.bytes),

@@ -4,14 +4,14 @@
 //! claim is always recognised; undo removes only what this attempt created, never unmerged commits or
 //! dirty files; one order has one lease, made by `link`.
 
-use super::{Engine, Planted, look};
+use super::{Engine, OwnLease, Planted};
 use crate::model::attempt::{Attempt, Claim, Mode, Place};
 use crate::model::defect::Defect;
 use crate::model::edit;
 use crate::model::event::{Event, sha256_hex};
 use crate::model::id::OrderId;
 use crate::model::index::{Reading, Request};
-use crate::model::lease::{Lease, LeaseMode};
+use crate::model::lease::{Lease, LeaseBody, LeaseMode};
 use crate::model::order::{Order, State, Workspace};
 use crate::model::parse::parse_order;
 use crate::model::paths;
@@ -310,8 +310,8 @@ impl<W: World> Engine<W> {
     /// The synced file that the process leases of this instance are links to.
     fn instance_file(&mut self, renew: bool) -> Result<std::path::PathBuf, Fault> {
         let generation = match &self.lease_file {
-            Some((path, _)) if !renew => return Ok(path.clone()),
-            Some((_, generation)) => generation + 1,
+            Some(own) if !renew => return Ok(own.path.clone()),
+            Some(own) => own.generation + 1,
             None => 0,
         };
         let path = paths::instance_lease(&self.world.identity().instance, generation);
@@ -322,7 +322,9 @@ impl<W: World> Engine<W> {
             Err(fault) => return Err(fault),
         }
         self.changed(&path);
-        self.lease_file = Some((path.clone(), generation));
+        let inode = self.world.stat(&path)?.map_or(0, |s| s.inode);
+        let body = LeaseBody::parse(text.as_bytes());
+        self.lease_file = Some(OwnLease { path: path.clone(), generation, inode, body });
         Ok(path)
     }
 
@@ -428,7 +430,6 @@ impl<W: World> Engine<W> {
             place.reading = Reading::Refused(Box::new([defect.clone()]));
         }
         self.replan.insert(id.clone());
-        let _ = look(&self.options.config, self.world.tick(), self.world.now());
         Ok(())
     }
 }

@@ -11,9 +11,15 @@ use crate::model::index::{ExecutorFact, ExecutorState, Seen};
 use crate::model::order::State;
 use crate::model::paths;
 use crate::model::protocol::ToExecutor;
+use crate::model::time::Millis;
 use crate::world::store::{errno, write_all};
 use crate::world::{Fault, World};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+
+/// Directory changes that nobody waits for are synced together after this long. Until then a power cut
+/// finds the ledger's synced line, which tells the next start to carry them out again.
+const GROUP_PAUSE: Millis = Millis(25);
 
 impl<W: World> Engine<W> {
     /// Makes everything durable; whether that gave anything new to plan.
@@ -29,18 +35,22 @@ impl<W: World> Engine<W> {
             self.index.durable_seq = self.ledger.head().0;
             self.replan_settled();
         }
-        self.write_logs()?;
+        self.write_logs(false)?;
         if !self.replan.is_empty() {
             return Ok(true);
         }
-        self.sync_dirs()?;
-        let answered = !self.answers.is_empty();
+        let waited_for = !self.answers.is_empty();
+        if waited_for || self.dirs_due.is_some_and(|due| self.world.tick() >= due) {
+            self.sync_dirs()?;
+        }
+        let answered = waited_for;
         for ((id, request), answer) in std::mem::take(&mut self.answers) {
             self.record_answer(&id, request, answer);
         }
         if self.ledger.wants_segment() {
             self.begin_segment()?;
         }
+        self.prepare_spare()?;
         Ok(answered)
     }
 
@@ -82,13 +92,23 @@ impl<W: World> Engine<W> {
             }
             self.dirs.remove(&dir);
         }
+        self.dirs_due = None;
         Ok(())
+    }
+
+    /// Makes everything durable that only waits for company: before the process ends.
+    pub fn finish(&mut self) -> Result<(), Fault> {
+        self.write_logs(true)?;
+        self.sync_dirs()
     }
 
     /// Notes that the directory of a path has changed.
     pub(super) fn changed(&mut self, path: &Path) {
-        if let Some(dir) = path.parent() {
-            self.dirs.insert(dir.to_owned());
+        if let Some(dir) = path.parent()
+            && self.dirs.insert(dir.to_owned())
+        {
+            let due = self.world.tick().after(GROUP_PAUSE);
+            self.dirs_due = Some(self.dirs_due.map_or(due, |known| known.min(due)));
         }
     }
 
@@ -150,8 +170,20 @@ impl<W: World> Engine<W> {
     }
 
     /// Appends the gathered lines to the execution logs: derived, unsynced.
-    fn write_logs(&mut self) -> Result<(), Fault> {
-        for (id, text) in std::mem::take(&mut self.logs) {
+    ///
+    /// Those of an attempt that has just begun wait for its running stamp, unless it ends before.
+    fn write_logs(&mut self, all: bool) -> Result<(), Fault> {
+        let tick = self.world.tick();
+        let young = |id: &OrderId| {
+            let ticket = self.index.tickets.get(id);
+            ticket.is_some_and(|t| {
+                t.stamp_at > tick && t.attempt.as_deref().is_some_and(Attempt::is_process)
+            })
+        };
+        let (later, now): (BTreeMap<_, _>, BTreeMap<_, _>) =
+            std::mem::take(&mut self.logs).into_iter().partition(|(id, _)| !all && young(id));
+        self.logs = later;
+        for (id, text) in now {
             let path = paths::execution_log(&id);
             let file = match self.world.append(&path, 0o644) {
                 Ok(file) => file,
@@ -169,12 +201,26 @@ impl<W: World> Engine<W> {
     /// Makes a directory unless it is there.
     pub(super) fn ensure_dir(&mut self, dir: &Path) -> Result<(), Fault> {
         match self.world.mkdir(dir) {
-            Ok(()) => {
-                self.changed(dir);
-                Ok(())
-            }
+            Ok(()) => Ok(()),
             Err(fault) if fault.errno == errno::EEXIST => Ok(()),
             Err(fault) => Err(fault),
+        }
+    }
+
+    /// Makes the next run directory ahead, while nothing waits for it.
+    fn prepare_spare(&mut self) -> Result<(), Fault> {
+        if self.options.policy.runs && !self.spare {
+            self.ensure_dir(Path::new(paths::SPARE))?;
+            self.ensure_dir(&Path::new(paths::SPARE).join("1"))?;
+            self.spare = true;
+        }
+        Ok(())
+    }
+
+    /// Gives the directory made ahead to an order that begins its first attempt.
+    pub(super) fn use_spare(&mut self, id: &OrderId, attempt: u32, command: u32) {
+        if self.spare && attempt == 1 && command == 1 {
+            self.spare = self.world.rename(Path::new(paths::SPARE), &paths::runs(id)).is_err();
         }
     }
 
@@ -182,7 +228,7 @@ impl<W: World> Engine<W> {
     pub(super) fn ensure_run_dir(&mut self, id: &OrderId, attempt: u32) -> Result<PathBuf, Fault> {
         let dir = paths::run(id, attempt);
         match self.world.mkdir(&dir) {
-            Ok(()) => self.changed(&dir),
+            Ok(()) => {}
             Err(fault) if fault.errno == errno::EEXIST => {}
             Err(fault) if fault.errno == errno::ENOENT => {
                 self.ensure_dir(&paths::runs(id))?;

@@ -117,7 +117,6 @@ impl<W: World> Engine<W> {
         let path = dir.join("verdict.json");
         let mut text = serde_json::to_string_pretty(file).unwrap_or_default();
         text.push('\n');
-        self.changed(&path);
         put_derived(&mut self.world, &path, text.as_bytes())
     }
 

@@ -20,9 +20,11 @@ use crate::model::dod::DodEntry;
 use crate::model::event::Event;
 use crate::model::id::OrderId;
 use crate::model::index::{ExecutorState, Index, Ticket};
+use crate::model::lease::LeaseBody;
+use crate::model::order::State;
 use crate::model::protocol::ToExecutor;
 use crate::model::time::{Millis, Moment, Tick};
-use crate::observe::{Arrival, Look};
+use crate::observe::Arrival;
 use crate::plan::action::Action;
 use crate::plan::{self, Policy};
 use crate::world::ledger::Ledger;
@@ -92,6 +94,14 @@ pub(crate) struct Answer {
     text: String,
 }
 
+/// The synced file that the process leases of this instance are links to.
+pub(crate) struct OwnLease {
+    path: PathBuf,
+    generation: u32,
+    inode: u64,
+    body: LeaseBody,
+}
+
 /// What a turn leaves for later.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Turn {
@@ -118,11 +128,14 @@ pub struct Engine<W: World> {
     answers: BTreeMap<(OrderId, String), Answer>,
     dirs: BTreeSet<PathBuf>,
     logs: BTreeMap<OrderId, String>,
-    lease_file: Option<(PathBuf, u32)>,
+    lease_file: Option<OwnLease>,
     notes: Vec<String>,
     wake_at: Option<Moment>,
     look_for_strays: bool,
     executor_retry_at: Tick,
+    refusals: BTreeSet<(State, OrderId)>,
+    dirs_due: Option<Tick>,
+    spare: bool,
 }
 
 impl<W: World> Engine<W> {
@@ -140,8 +153,8 @@ impl<W: World> Engine<W> {
 
     /// One turn: works until nothing is left to do now.
     pub fn turn(&mut self) -> Result<Turn, Fault> {
+        self.take_messages();
         for _ in 0..ROUNDS_MAX {
-            self.take_messages();
             self.look()?;
             let acted = self.round()?;
             if !acted && self.dirty.is_empty() && self.replan.is_empty() && !self.commit()? {
@@ -239,7 +252,7 @@ impl<W: World> Engine<W> {
         let missing = self.index.executor_state != ExecutorState::Up && self.needs_executor();
         let soon = self.world.tick().after(Millis(100));
         let executor = missing.then(|| self.executor_retry_at.max(soon));
-        requests.into_iter().chain(tickets).chain(executor).min()
+        requests.into_iter().chain(tickets).chain(executor).chain(self.dirs_due).min()
     }
 
     /// Lines for the daemon's own log since the last call.
@@ -252,6 +265,7 @@ impl<W: World> Engine<W> {
         self.requests.is_empty()
             && self.dirty.is_empty()
             && self.answers.is_empty()
+            && self.dirs.is_empty()
             && !plan::busy(&self.index)
     }
 
@@ -284,8 +298,4 @@ impl<W: World> Engine<W> {
     pub fn executor_up(&self) -> bool {
         self.index.executor_state == ExecutorState::Up
     }
-}
-
-pub(crate) fn look<'a>(config: &'a Config, tick: Tick, now: Moment) -> Look<'a> {
-    Look { config, tick, now }
 }

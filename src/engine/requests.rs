@@ -27,7 +27,9 @@ impl<W: World> Engine<W> {
     fn consume(&mut self, id: &OrderId, file: &str, to: &Path) -> Result<bool, Fault> {
         let from = control(file);
         self.changed(&from);
-        self.changed(to);
+        to.ancestors()
+            .take_while(|dir| *dir != Path::new(paths::RUNS))
+            .for_each(|p| self.changed(p));
         let renamed = self.world.rename(&from, to);
         let here = self.world.stat(to)?.is_some();
         self.index.ticket_mut(id).requests.retain(|r| r.file != file);

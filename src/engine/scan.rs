@@ -3,7 +3,7 @@
 //! Invariants: opening reads the last ledger segment and the directories, never history, except to
 //! learn where a ticket was that lies where nothing explains it; a lost hint costs time, not work.
 
-use super::{Engine, LOOKS_MAX, Options, look};
+use super::{Engine, LOOKS_MAX, Options};
 use crate::model::event::{Event, Link};
 use crate::model::id::OrderId;
 use crate::model::index::{ExecutorFact, ExecutorState, Index, Reading, Seen, Ticket};
@@ -11,7 +11,7 @@ use crate::model::order::State;
 use crate::model::paths;
 use crate::model::protocol::{FromExecutor, JournalLine};
 use crate::model::time::{Millis, Tick};
-use crate::observe::{self, Arrival};
+use crate::observe::{self, Arrival, Look};
 use crate::world::ledger::{self, Ledger};
 use crate::world::store::{self, errno};
 use crate::world::{ExecutorLink, Fault, World};
@@ -60,6 +60,9 @@ impl<W: World> Engine<W> {
             wake_at: None,
             look_for_strays: false,
             executor_retry_at: Tick(0),
+            refusals: BTreeSet::new(),
+            dirs_due: None,
+            spare: false,
         };
         match engine.begin() {
             Ok(()) => Ok(engine),
@@ -86,6 +89,7 @@ impl<W: World> Engine<W> {
 
     /// Marks everything there is to be looked at: at start, after lost events, and now and then.
     pub fn rescan(&mut self) -> Result<(), Fault> {
+        self.refusals = observe::refusals(&mut self.world)?;
         for state in State::ALL {
             for entry in self.world.list(&paths::dir(state))? {
                 let Some(name) = entry.name.to_str() else { continue };
@@ -131,7 +135,13 @@ impl<W: World> Engine<W> {
     pub(super) fn look_at_ticket(&mut self, id: &OrderId, arrival: Arrival) -> Result<(), Fault> {
         let (tick, now) = self.look_context();
         let mut before = self.index.tickets.remove(id).unwrap_or_default();
-        let context = look(&self.options.config, tick, now);
+        let context = Look {
+            config: &self.options.config,
+            tick,
+            now,
+            refusals: &self.refusals,
+            own_lease: self.lease_file.as_ref().map(|l| (l.inode, &l.body)),
+        };
         let seen = observe::ticket(&mut self.world, &context, id, &before, arrival);
         let mut after = match seen {
             Ok(after) => after,
@@ -179,7 +189,13 @@ impl<W: World> Engine<W> {
             .map(|(file, (arrival, at))| (file.clone(), *arrival, *at))
             .collect();
         for (file, arrival, mut waiting) in due {
-            let context = look(&self.options.config, tick, now);
+            let context = Look {
+                config: &self.options.config,
+                tick,
+                now,
+                refusals: &self.refusals,
+                own_lease: None,
+            };
             let found = observe::request(&mut self.world, &context, &file, arrival, &mut waiting)?;
             if waiting.is_some() {
                 self.requests.insert(file, (arrival, waiting));

@@ -50,6 +50,11 @@ impl<W: World> Engine<W> {
         put_derived(&mut self.world, &path, body.as_bytes())?;
         let first = text.lines().next().unwrap_or_default();
         self.notes.push(format!("{id}.yaml in {}/: {first}", state.name()));
+        if refusal {
+            self.refusals.insert((state, id.clone()));
+        } else {
+            self.refusals.remove(&(state, id.clone()));
+        }
         if let Some(place) = self.index.ticket_mut(id).places[state as usize].as_deref_mut() {
             place.why = refusal;
         }
@@ -60,6 +65,7 @@ impl<W: World> Engine<W> {
         if let Some(place) = self.index.ticket_mut(id).places[state as usize].as_deref_mut() {
             place.why = false;
         }
+        self.refusals.remove(&(state, id.clone()));
         match self.world.unlink(&paths::why(state, id)) {
             Err(fault) if fault.errno != errno::ENOENT => Err(fault),
             _ => Ok(()),

@@ -1,16 +1,14 @@
 //! Control groups: one per running command where the kernel and the permissions allow.
 //!
-//! Invariants: the executor itself stands in a command's group only while it spawns (single-threaded,
-//! so nothing else happens meanwhile), and a group it could not leave is never used again; a group is
-//! given to the next command only when it is empty; groups are named after a living executor
-//! (`jobyard-<pid>-<start time>`), so those of a dead one can be told and removed when empty.
-//!
-//! Spawning from inside the group instead of moving the child afterwards leaves no instant at which
-//! the child could fork outside of it, and keeps the cheap `vfork`-like spawn.
+//! Invariants: a command begins inside its group, so that there is no instant at which it could fork
+//! outside of it; a group is given to the next command only when it is empty; groups are named after a
+//! living executor (`jobyard-<pid>-<start time>`), so those of a dead one can be told and removed when
+//! empty.
 
 use super::proc;
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::fs::{self, File};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
@@ -25,8 +23,6 @@ pub(crate) const SWITCH: &str = "JOBYARD_EXEC_GROUPS";
 
 /// The groups of this executor.
 pub(crate) struct Groups {
-    /// `cgroup.procs` of the group the executor lives in.
-    home: File,
     /// Directory of this executor's groups.
     dir: PathBuf,
     /// The same as `/proc/<pid>/cgroup` shows it.
@@ -40,7 +36,7 @@ pub(crate) struct Groups {
 pub(crate) struct Group {
     path: PathBuf,
     name: String,
-    procs: File,
+    dir: File,
     events: File,
 }
 
@@ -54,23 +50,13 @@ impl Groups {
         let mountinfo = fs::read_to_string("/proc/self/mountinfo").ok()?;
         let own_name = proc::cgroup(std::process::id())?;
         let own = own_directory(&mountinfo, &own_name)?;
-        let home = OpenOptions::new().write(true).open(own.join("cgroup.procs")).ok()?;
         remove_leftovers(&own);
         let pid = std::process::id();
         let leaf = format!("jobyard-{pid}-{}", proc::process_start_time(pid)?);
         let dir = own.join(&leaf);
         fs::create_dir(&dir).ok()?;
         let name = format!("{}/{leaf}", own_name.trim_end_matches('/'));
-        let mut groups = Self { home, dir, name, idle: Vec::new(), made: 0, usable: true };
-        let first = groups.obtain()?;
-        // The permission to move is known only by moving.
-        if groups.within(&first, || ()).is_none() {
-            drop(first);
-            groups.remove_all();
-            return None;
-        }
-        groups.release(first);
-        Some(groups)
+        Some(Self { dir, name, idle: Vec::new(), made: 0, usable: true })
     }
 
     /// An empty group for one command.
@@ -88,20 +74,9 @@ impl Groups {
         Group::open(path, name).ok()
     }
 
-    /// Runs `spawn` inside the group, so that what it spawns begins there; `None` when the group could not
-    /// be entered and `spawn` did not run.
-    pub(crate) fn within<T>(&mut self, group: &Group, spawn: impl FnOnce() -> T) -> Option<T> {
-        enter(&group.procs).ok()?;
-        let outcome = spawn();
-        if enter(&self.home).is_err() {
-            self.usable = false;
-        }
-        Some(outcome)
-    }
-
-    /// Whether groups can still be used: the executor stands in its own.
-    pub(crate) fn usable(&self) -> bool {
-        self.usable
+    /// The kernel does not let processes begin in groups here: do without from now on.
+    pub(crate) fn give_up(&mut self) {
+        self.usable = false;
     }
 
     /// Takes back a group whose command has ended. Groups that the command made inside are removed.
@@ -125,9 +100,14 @@ impl Groups {
 
 impl Group {
     fn open(path: PathBuf, name: String) -> io::Result<Self> {
-        let procs = OpenOptions::new().write(true).open(path.join("cgroup.procs"))?;
+        let dir = File::open(&path)?;
         let events = File::open(path.join("cgroup.events"))?;
-        Ok(Self { path, name, procs, events })
+        Ok(Self { path, name, dir, events })
+    }
+
+    /// The directory, for a process to begin in.
+    pub(crate) fn dir(&self) -> BorrowedFd<'_> {
+        self.dir.as_fd()
     }
 
     /// Path of the group as `/proc/<pid>/cgroup` shows it.
@@ -181,10 +161,6 @@ pub(crate) fn processes_in(path: &Path) -> Vec<u32> {
     let mut found = Vec::new();
     list_processes(path, DEPTH_MAX, &mut found);
     found
-}
-
-fn enter(mut procs: &File) -> io::Result<()> {
-    procs.write_all(b"0")
 }
 
 fn list_processes(path: &Path, depth: usize, found: &mut Vec<u32>) {

@@ -182,8 +182,7 @@ impl Executor {
             }
         };
         match start::spawn(&self.root, &start, log, self.groups.as_mut()) {
-            Ok((child, group)) => {
-                let pid = child.id();
+            Ok((pid, group)) => {
                 let start_time = proc::process_start_time(pid).unwrap_or_default();
                 let main = Process { pid, start_time };
                 let token = start.token.clone();

@@ -10,6 +10,7 @@
 
 mod beneath;
 mod clients;
+mod clone;
 mod command;
 mod family;
 mod groups;

@@ -3,19 +3,21 @@
 //! Invariants: every path is opened under the root without following links; the command gets exactly the
 //! listed variables, its own process group, `/dev/null` as input and its log as output and error; the
 //! executor keeps no descriptor of the log that the command writes through. The program is looked up
-//! here, in the command's own `PATH`, so that the spawn needs no `fork` of the executor.
+//! here, in the command's own `PATH`, whichever way it is spawned.
 
 use super::beneath;
+use super::clone::{self, CloneError, Image};
 use super::groups::{Group, Groups};
 use crate::model::protocol::StartCommand;
 use rustix::fs::{Access, AtFlags, FileType};
-use std::ffi::OsString;
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 
 /// Where a command without a `PATH` is looked for; the system's own default.
 const PATH_DEFAULT: &str = "/bin:/usr/bin";
@@ -33,7 +35,7 @@ pub(crate) fn spawn(
     start: &StartCommand,
     log: File,
     mut groups: Option<&mut Groups>,
-) -> Result<(Child, Option<Group>), String> {
+) -> Result<(u32, Option<Group>), String> {
     let Some(name) = start.argv.first() else {
         return Err("start a command: it has no words".to_owned());
     };
@@ -42,11 +44,9 @@ pub(crate) fn spawn(
         .map_err(|error| format!("open the working directory {}: {error}", start.cwd))?;
     let plan = Plan { start, env: environment(start), cwd, log };
     let program = plan.find(name).map_err(failed)?;
-    let direct = plan.command(&program, &[]).map_err(failed)?;
-    match spawn_within(direct, groups.as_deref_mut()) {
+    match plan.spawn(&program, &[], groups.as_deref_mut()) {
         Err(error) if error.raw_os_error() == Some(ENOEXEC) => {
-            let by_shell = plan.command(Path::new(SHELL), &[program]).map_err(failed)?;
-            spawn_within(by_shell, groups).map_err(failed)
+            plan.spawn(Path::new(SHELL), &[program], groups).map_err(failed)
         }
         other => other.map_err(failed),
     }
@@ -61,6 +61,48 @@ struct Plan<'a> {
 }
 
 impl Plan<'_> {
+    /// Starts `program` with `before` put in front of the arguments, in a group where there is one.
+    fn spawn(
+        &self,
+        program: &Path,
+        before: &[PathBuf],
+        groups: Option<&mut Groups>,
+    ) -> io::Result<(u32, Option<Group>)> {
+        if let Some(groups) = groups
+            && let Some(group) = groups.obtain()
+        {
+            match self.spawn_into(&group, program, before) {
+                Ok(pid) => return Ok((pid, Some(group))),
+                Err(CloneError::Exec(error)) => {
+                    groups.release(group);
+                    return Err(error);
+                }
+                Err(CloneError::Clone) => {
+                    groups.release(group);
+                    groups.give_up();
+                }
+            }
+        }
+        Ok((self.command(program, before)?.spawn()?.id(), None))
+    }
+
+    fn spawn_into(
+        &self,
+        group: &Group,
+        program: &Path,
+        before: &[PathBuf],
+    ) -> Result<u32, CloneError> {
+        let first =
+            if before.is_empty() { OsStr::new(&self.start.argv[0]) } else { program.as_os_str() };
+        let words = std::iter::once(first)
+            .chain(before.iter().map(|path| path.as_os_str()))
+            .chain(self.start.argv[1..].iter().map(OsStr::new));
+        let env = self.env.iter().map(|(key, value)| (key.as_os_str(), value.as_os_str()));
+        let image = Image::new(program.as_os_str(), words, env).map_err(CloneError::Exec)?;
+        let null = beneath::null().map_err(CloneError::Exec)?;
+        clone::spawn_into(group.dir(), &image, self.cwd.as_fd(), null.as_fd(), self.log.as_fd())
+    }
+
     /// The command that runs `program` with `before` put in front of the arguments.
     fn command(&self, program: &Path, before: &[PathBuf]) -> io::Result<Command> {
         let mut command = Command::new(program);
@@ -110,24 +152,6 @@ fn environment(start: &StartCommand) -> Vec<(OsString, OsString)> {
     let passed = start.pass.iter().filter_map(|name| Some((name.into(), std::env::var_os(name)?)));
     let set = start.env.iter().map(|(key, value)| (key.into(), value.into()));
     let token = ("JOBYARD_TOKEN".into(), OsString::from(&start.token));
-    passed.chain(set).chain([token]).collect()
-}
-
-fn spawn_within(
-    mut command: Command,
-    groups: Option<&mut Groups>,
-) -> io::Result<(Child, Option<Group>)> {
-    let Some(groups) = groups else { return Ok((command.spawn()?, None)) };
-    let Some(group) = groups.obtain() else { return Ok((command.spawn()?, None)) };
-    match groups.within(&group, || command.spawn()) {
-        // The executor itself may stand in a group it could not leave: never to be killed as one.
-        Some(outcome) if !groups.usable() => Ok((outcome?, None)),
-        Some(Ok(child)) => Ok((child, Some(group))),
-        Some(Err(error)) => {
-            groups.release(group);
-            Err(error)
-        }
-        // Somebody removed the group; this command does without.
-        None => Ok((command.spawn()?, None)),
-    }
+    let all: BTreeMap<OsString, OsString> = passed.chain(set).chain([token]).collect();
+    all.into_iter().collect()
 }

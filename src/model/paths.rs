@@ -12,6 +12,8 @@ pub const ANSWERED: &str = "_ctx/jobs/control/.answered";
 pub const RUNS: &str = "_ctx/runs";
 /// What the daemon and the executor keep for themselves.
 pub const OWN: &str = "_ctx/runs/.jobyard";
+/// A run directory made ahead, with its first attempt's directory in it.
+pub const SPARE: &str = "_ctx/runs/.jobyard/spare";
 /// The ledger.
 pub const AUDIT: &str = "_ctx/audit";
 /// The configuration.

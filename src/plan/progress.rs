@@ -7,7 +7,7 @@
 use super::action::{Action, Wait};
 use super::retry;
 use super::step::{Facts, Step};
-use crate::model::attempt::{Attempt, Command, CommandEnd, CommandKind, Wish};
+use crate::model::attempt::{Attempt, Command, CommandEnd, CommandKind, Place, Wish};
 use crate::model::index::{ExecutorFact, ExecutorState};
 use crate::model::order::{RetryOn, State};
 use crate::model::protocol::Cause;
@@ -125,6 +125,10 @@ fn gate(attempt: &Attempt, now: Moment) -> Step {
         };
         return Step::act(action);
     }
+    let sealed = &attempt.claim.sealed;
+    if attempt.claim.place == Place::Root && sealed.checks.is_empty() {
+        return Step::act(Action::Judge);
+    }
     let Some(seen) = &attempt.gate else { return Step::act(Action::OpenGate) };
     if !seen.unmet.is_empty() && attempt.asked.is_some() {
         let texts: Vec<&str> = seen.unmet.iter().map(|o| o.text.as_str()).collect();
@@ -139,7 +143,7 @@ fn gate(attempt: &Attempt, now: Moment) -> Step {
     if checks.iter().any(unseen) && rounds(attempt) < CHECK_ROUNDS_MAX {
         return Step::act(Action::OpenGate);
     }
-    if checks.len() < attempt.claim.sealed.checks.len() {
+    if checks.len() < sealed.checks.len() {
         let index = u32::try_from(checks.len()).unwrap_or(u32::MAX);
         return Step::act(Action::Start { kind: CommandKind::Check(index) });
     }

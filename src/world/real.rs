@@ -159,12 +159,26 @@ impl RealWorld {
     ) -> Result<(), Fault> {
         let parent = to.parent().unwrap_or(Path::new(""));
         let name = to.file_name().unwrap_or(OsStr::new("."));
-        let target = self.keep(parent).and_then(|()| match self.kept.get(parent) {
-            Some(fd) => Ok(rustix::io::fcntl_dupfd_cloexec(fd, 0)?),
-            None => self.open_at(parent, OFlags::PATH | OFlags::DIRECTORY, Mode::empty()),
+        let source = from.parent().unwrap_or(Path::new(""));
+        let old = from.file_name().unwrap_or(OsStr::new("."));
+        let opened = self.keep(source).and_then(|()| self.keep(parent)).and_then(|()| {
+            let open = |dir: &Path| match self.kept.get(dir) {
+                Some(_) => Ok::<_, Errno>(None),
+                None => {
+                    self.open_at(dir, OFlags::PATH | OFlags::DIRECTORY, Mode::empty()).map(Some)
+                }
+            };
+            Ok((open(source)?, open(parent)?))
         });
-        let target = target.map_err(|e| fault(act, to, e))?;
-        self.at(act, from, |dir, old| f(dir, old, target.as_fd(), name))
+        let (a, b) = opened.map_err(|e| fault(act, to, e))?;
+        let a = a.as_ref().or_else(|| self.kept.get(source));
+        let b = b.as_ref().or_else(|| self.kept.get(parent));
+        match (a, b) {
+            (Some(a), Some(b)) => {
+                f(a.as_fd(), old, b.as_fd(), name).map_err(|e| fault(act, from, e))
+            }
+            _ => Err(fault(act, from, Errno::NOENT)),
+        }
     }
 }
 
@@ -284,19 +298,18 @@ impl World for RealWorld {
     }
 
     fn read(&mut self, file: &File, offset: u64, bytes_max: usize) -> Result<Vec<u8>, Fault> {
-        let size = file.metadata().map_err(|e| io_fault("read", &e))?.size();
-        let left = usize::try_from(size.saturating_sub(offset)).unwrap_or(usize::MAX);
-        let mut bytes = vec![0; left.saturating_add(1).min(bytes_max).min(1 << 20)];
-        loop {
-            match file.read_at(&mut bytes, offset) {
-                Ok(n) => {
-                    bytes.truncate(n);
-                    return Ok(bytes);
-                }
+        let mut bytes = vec![0; bytes_max];
+        let mut filled = 0;
+        while filled < bytes_max {
+            match file.read_at(&mut bytes[filled..], offset + filled as u64) {
+                Ok(0) => break,
+                Ok(n) => filled += n,
                 Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
                 Err(e) => return Err(io_fault("read", &e)),
             }
         }
+        bytes.truncate(filled);
+        Ok(bytes)
     }
 
     fn has_writer(&mut self, file: &File) -> Result<Option<bool>, Fault> {

@@ -11,6 +11,12 @@ use std::path::{Path, PathBuf};
 /// Largest ticket in bytes.
 pub const TICKET_BYTES_MAX: usize = 1 << 20;
 
+/// Most files are shorter than this and are read by one call.
+const FIRST_READ_BYTES: usize = 8 << 10;
+
+/// The rest of longer ones.
+const LATER_READ_BYTES: usize = 1 << 20;
+
 /// A file as it was read, still open: proof of what a stamp is based on.
 pub struct Snapshot<F> {
     /// Where it was.
@@ -41,12 +47,15 @@ pub fn read_whole<W: World>(
 ) -> Result<Option<Snapshot<W::File>>, Fault> {
     let Some(file) = world.open(path)? else { return Ok(None) };
     let mut bytes = Vec::new();
+    let mut part_max = FIRST_READ_BYTES;
     while bytes.len() <= bytes_max {
-        let part = world.read(&file, bytes.len() as u64, bytes_max + 1 - bytes.len())?;
-        if part.is_empty() {
+        let wanted = part_max.min(bytes_max + 1 - bytes.len());
+        let part = world.read(&file, bytes.len() as u64, wanted)?;
+        bytes.extend_from_slice(&part);
+        if part.len() < wanted {
             break;
         }
-        bytes.extend_from_slice(&part);
+        part_max = LATER_READ_BYTES;
     }
     let stat = world.stat_file(&file)?;
     Ok(Some(Snapshot { path: path.to_owned(), file, stat, bytes }))
