@@ -13,10 +13,11 @@ use crate::model::protocol::{FromExecutor, JournalLine};
 use crate::model::time::{Millis, Tick};
 use crate::observe::{self, Arrival, Look};
 use crate::world::ledger::{self, Ledger};
+use crate::world::leftovers;
 use crate::world::store::{self, errno};
 use crate::world::{ExecutorLink, Fault, World};
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Most of an executor's journal that is read; it is rotated long before.
 const JOURNAL_BYTES_MAX: usize = 64 << 20;
@@ -385,6 +386,30 @@ fn prepare<W: World>(world: &mut W) -> Result<(), Fault> {
             Ok(()) => {}
             Err(fault) if fault.errno == errno::EEXIST => {}
             Err(fault) => return Err(fault),
+        }
+    }
+    tidy(world)
+}
+
+/// Removes what interrupted primitives and ended instances left behind.
+fn tidy<W: World>(world: &mut W) -> Result<(), Fault> {
+    let tickets = |name: &str| -> Vec<PathBuf> {
+        let id = name.strip_suffix(".yaml").and_then(|s| OrderId::parse(s).ok());
+        id.map(|id| State::ALL.map(|s| paths::ticket(s, &id)).to_vec()).unwrap_or_default()
+    };
+    for state in State::ALL {
+        leftovers::tidy(world, &paths::dir(state), &tickets)?;
+    }
+    let backlog = |_: &str| vec![PathBuf::from(paths::BACKLOG)];
+    let dir = Path::new(paths::BACKLOG).parent().unwrap_or(Path::new(""));
+    leftovers::tidy(world, dir, &backlog)?;
+    let nothing = |_: &str| Vec::new();
+    leftovers::tidy(world, Path::new(paths::OWN), &nothing)?;
+    let own = format!("lease-{}-", world.identity().instance);
+    for entry in world.list(Path::new(paths::OWN))? {
+        let lease = entry.name.to_str().filter(|n| n.starts_with("lease-") && !n.starts_with(&own));
+        if let Some(name) = lease {
+            world.unlink(&Path::new(paths::OWN).join(name))?;
         }
     }
     Ok(())

@@ -15,7 +15,7 @@ use crate::model::parse::parse_order;
 use crate::model::paths;
 use crate::model::time::Moment;
 use crate::world::store::{
-    Outcome, Snapshot, TICKET_BYTES_MAX, errno, exchange_in, read_whole, relocate, write_beside,
+    Outcome, Snapshot, TICKET_BYTES_MAX, errno, exchange_in, read_whole, relocate, write_stamp,
 };
 use crate::world::{Fault, World};
 use std::path::{Path, PathBuf};
@@ -87,8 +87,8 @@ impl<W: World> Engine<W> {
                 return Ok(Outcome::LookAgain);
             }
         };
-        let temp = write_beside(&mut self.world, &path, text.as_bytes(), snapshot.stat.mode)?;
-        let inode = self.world.stat(&temp)?.map_or(0, |s| s.inode);
+        let mode = snapshot.stat.mode;
+        let (temp, inode) = write_stamp(&mut self.world, &path, text.as_bytes(), mode)?;
         let keep = sealed.filter(|(a, _)| sha256_hex(&snapshot.bytes) == a.claim.sealed.digest);
         let stamped = self.put_in_place(id, &snapshot, &temp, keep.map(|(_, to)| to))?;
         self.changed(&path);

@@ -49,7 +49,7 @@ pub fn lock(id: &OrderId) -> PathBuf {
 
 /// The synced file that process leases of one instance are links to.
 pub fn instance_lease(instance: &str, generation: u32) -> PathBuf {
-    PathBuf::from(format!("_ctx/jobs/running/.lease-{instance}-{generation}"))
+    PathBuf::from(format!("{OWN}/lease-{instance}-{generation}"))
 }
 
 /// The attempts of an order.
