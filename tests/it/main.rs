@@ -2,3 +2,6 @@
 
 mod executor;
 mod git;
+mod hand_moves;
+mod tidy;
+mod yard;
