@@ -126,6 +126,11 @@ impl<W: World> Engine<W> {
         self.answers.insert((id.clone(), request.to_owned()), answer);
     }
 
+    /// The answer to this request waits for what it promises; nothing is to be done about it again.
+    pub(super) fn is_answering(&self, id: &OrderId, request: &str) -> bool {
+        self.answers.contains_key(&(id.clone(), request.to_owned()))
+    }
+
     fn record_answer(&mut self, id: &OrderId, request: String, answer: Answer) {
         let Answer { attempt, verb, code, text } = answer;
         self.record(id, attempt, Event::Answer { verb, request, code, text });

@@ -258,9 +258,11 @@ impl<W: World> Engine<W> {
             t.attempt.as_deref().is_some_and(|a| {
                 a.asked.is_none()
                     && t.lease.is_none()
-                    && a.settled
-                        .as_ref()
-                        .is_some_and(|s| t.state().is_none_or(|at| at == s.state()))
+                    && a.settled.as_ref().is_some_and(|s| {
+                        let stamp = t.brief().and_then(|b| b.stamp.as_deref());
+                        t.state().is_none_or(|at| at == s.state())
+                            || stamp.is_some_and(|stamp| stamp.seq == s.seq)
+                    })
             })
         };
         let ids: Vec<OrderId> = self.index.open.iter().cloned().collect();
