@@ -71,6 +71,14 @@ pub fn step(index: &Index, id: &OrderId, now: Moment, tick: Tick, policy: &Polic
 
 fn placed(facts: &Facts<'_>, state: State, place: &Place) -> Step {
     let attempt = facts.ticket.attempt.as_deref();
+    if let Some(settled) = attempt.and_then(|a| a.settled.as_ref())
+        && state != State::Running
+        && let Reading::Order(brief) = &place.reading
+        && brief.stamp.as_ref().is_some_and(|stamp| stamp.seq == settled.seq)
+    {
+        // Carried out, and moved on by a person before the lease was ended.
+        return release(facts, settled.seq);
+    }
     match (state, attempt) {
         (State::Pending, None) => pending(facts, place),
         (State::Pending, Some(attempt)) => pending_with_attempt(facts, place, attempt),
