@@ -92,10 +92,8 @@ fn place<W: World>(
             }
             _ => reading.clone(),
         },
-        Some(Reading::Settled { .. }) if here.is_some() => match known {
-            Some(p) => p.reading.clone(),
-            None => read(world, look, id, state, &path, stat)?,
-        },
+        Some(reading @ Reading::Settled { .. }) if here.is_some() => reading.clone(),
+        Some(Reading::Settled { .. }) => read(world, look, id, state, &path, stat)?,
         _ if arrival == Arrival::Renamed || state != State::Pending => {
             read(world, look, id, state, &path, stat)?
         }

@@ -203,10 +203,12 @@ fn pending_order(facts: &Facts<'_>, place: &Place, brief: &Brief) -> Step {
 fn pending_with_attempt(facts: &Facts<'_>, place: &Place, attempt: &Attempt) -> Step {
     match &attempt.settled {
         Some(s) if s.state() == State::Pending => release(facts, s.seq),
-        Some(_) => Step::act(put_back(State::Pending, State::Running, "")),
+        Some(_) => match place.reading {
+            Reading::Settling(at) => Step { look_at: Some(at), ..Step::default() },
+            _ => Step::act(put_back(State::Pending, State::Running, "")),
+        },
         None if untouched(attempt) => Step::act(undo("interrupted")),
         None => {
-            let _ = place;
             let restarted = attempt.last().is_some_and(|c| c.boot != facts.index.boot);
             let why = if restarted {
                 ""
