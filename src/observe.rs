@@ -333,12 +333,13 @@ pub fn request<W: World>(
     }
     *waiting = None;
     let body = request_body(world, &path, stat)?;
-    let why = world.stat(&Path::new(paths::CONTROL).join(format!("{file}.why")))?.is_some();
+    let why = world.stat(&Path::new(paths::CONTROL).join(format!("{file}.why")))?;
+    let refused = why.is_some_and(|why| why.ctime_ns >= stat.ctime_ns);
     let hex = hex.unwrap_or_default();
     let user = world.user(stat.uid);
     let (uid, inode) = (stat.uid, stat.inode);
     let file = file.to_owned();
-    Ok(Some((id, Request { file, verb, hex, uid, user, inode, body, refused: why })))
+    Ok(Some((id, Request { file, verb, hex, uid, user, inode, body, refused })))
 }
 
 fn request_body<W: World>(

@@ -4,7 +4,7 @@
 //! learn where a ticket was that lies where nothing explains it; a lost hint costs time, not work.
 
 use super::{Engine, LOOKS_MAX, Options};
-use crate::model::event::{Event, Link};
+use crate::model::event::Link;
 use crate::model::id::OrderId;
 use crate::model::index::{ExecutorFact, ExecutorState, Index, Reading, Seen, Ticket};
 use crate::model::order::State;
@@ -42,6 +42,9 @@ impl<W: World> Engine<W> {
             ticket.last_attempt = attempt.number;
             ticket.attempt = Some(Box::new(attempt));
             index.open.insert(id);
+        }
+        for id in tail.pending {
+            index.ticket_mut(&id).seen = Seen::Pending;
         }
         let mut engine = Self {
             world,
@@ -203,9 +206,24 @@ impl<W: World> Engine<W> {
                 continue;
             }
             self.requests.remove(&file);
+            if found.is_none() {
+                self.forget_refusal(&file)?;
+            }
             self.take_request(&file, found);
         }
         Ok(())
+    }
+
+    /// A request that is gone leaves no explanation behind.
+    fn forget_refusal(&mut self, file: &str) -> Result<(), Fault> {
+        let named = crate::model::request::parse_request_name(file);
+        if named.is_none_or(|(_, _, hex)| hex.is_some()) {
+            return Ok(());
+        }
+        match self.world.unlink(&Path::new(paths::CONTROL).join(format!("{file}.why"))) {
+            Err(fault) if fault.errno != errno::ENOENT => Err(fault),
+            _ => Ok(()),
+        }
     }
 
     fn take_request(&mut self, file: &str, found: Option<(OrderId, crate::model::index::Request)>) {
@@ -249,7 +267,8 @@ impl<W: World> Engine<W> {
         Ok(())
     }
 
-    /// Attempts whose settlement the disk already shows in whole are closed.
+    /// Attempts whose settlement the disk already shows in whole are closed. A lease ends only when its
+    /// stamped ticket has left `running/`; where the ticket is now, a person may have put it since.
     fn close_carried_out(&mut self) {
         let done = |t: &Ticket| {
             t.attempt.as_deref().is_some_and(|a| {
@@ -257,8 +276,7 @@ impl<W: World> Engine<W> {
                     && t.lease.is_none()
                     && a.settled.as_ref().is_some_and(|s| {
                         let stamp = t.brief().and_then(|b| b.stamp.as_deref());
-                        t.state().is_none_or(|at| at == s.state())
-                            || stamp.is_some_and(|stamp| stamp.seq == s.seq)
+                        t.state() != Some(State::Running) || stamp.is_some_and(|p| p.seq == s.seq)
                     })
             })
         };
@@ -432,7 +450,7 @@ fn last_words<W: World>(
             };
             let id = link.line.id.as_deref().and_then(|t| OrderId::parse(t).ok());
             let Some(id) = id.filter(|id| wanted.contains(id)) else { continue };
-            if let Some(seen) = said(&link.line.event) {
+            if let Some(seen) = ledger::said(&link.line.event) {
                 wanted.remove(&id);
                 found.insert(id, seen);
             }
@@ -442,21 +460,4 @@ fn last_words<W: World>(
         }
     }
     Ok(found)
-}
-
-fn said(event: &Event) -> Option<Seen> {
-    let settled = |s: &str| match State::parse(s) {
-        Some(State::Pending) | None => Seen::Pending,
-        Some(state) => Seen::Settled(state),
-    };
-    match event {
-        Event::Intake | Event::Released { .. } | Event::Held { .. } | Event::Unheld => {
-            Some(Seen::Pending)
-        }
-        Event::Settled { state, .. } | Event::Adopted { state } => Some(settled(state)),
-        Event::PutBack { to, .. } => Some(settled(to)),
-        Event::Requeued { .. } => Some(Seen::Requeued),
-        Event::Withdrawn => Some(Seen::Never),
-        _ => None,
-    }
 }

@@ -10,8 +10,10 @@ use super::{Fault, World};
 use crate::model::attempt::Attempt;
 use crate::model::event::{Event, GENESIS, Line, Link};
 use crate::model::id::OrderId;
+use crate::model::index::Seen;
+use crate::model::order::State;
 use crate::model::time::Moment;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// Directory of the segments.
@@ -40,6 +42,9 @@ pub struct Ledger<F> {
 pub struct Tail {
     /// Attempts that have neither been released nor, as far as the lines say, carried out.
     pub attempts: BTreeMap<OrderId, Attempt>,
+    /// Orders that were pending when the last of these lines about them was written: one that is
+    /// nowhere now was deleted while nobody looked.
+    pub pending: BTreeSet<OrderId>,
     /// There was no ledger at all.
     pub fresh: bool,
 }
@@ -59,7 +64,8 @@ impl<F> Ledger<F> {
             new_segment: true,
             opened_at: Moment(i64::MIN),
         };
-        let mut tail = Tail { attempts: BTreeMap::new(), fresh: numbers.is_empty() };
+        let mut tail =
+            Tail { attempts: BTreeMap::new(), pending: BTreeSet::new(), fresh: numbers.is_empty() };
         let mut first = numbers.len().saturating_sub(1);
         let mut texts = Vec::new();
         while let Some(number) = numbers.get(first) {
@@ -72,7 +78,7 @@ impl<F> Ledger<F> {
             first -= 1;
         }
         for (_, text) in texts.iter().rev() {
-            ledger.fold(text, &mut tail.attempts);
+            ledger.fold(text, &mut tail);
         }
         if let Some((number, text)) = texts.first() {
             ledger.reopen(world, *number, text)?;
@@ -80,7 +86,7 @@ impl<F> Ledger<F> {
         Ok((ledger, tail))
     }
 
-    fn fold(&mut self, text: &[u8], attempts: &mut BTreeMap<OrderId, Attempt>) {
+    fn fold(&mut self, text: &[u8], tail: &mut Tail) {
         let whole = text.iter().rposition(|b| *b == b'\n').map_or(0, |end| end + 1);
         for line in text[..whole].split(|b| *b == b'\n') {
             let Ok(line) = std::str::from_utf8(line) else { continue };
@@ -88,7 +94,8 @@ impl<F> Ledger<F> {
             self.seq = link.line.seq;
             self.head.clone_from(&link.hash);
             self.opened_at = link.line.time;
-            apply(attempts, &link.line, &link.hash);
+            apply(&mut tail.attempts, &link.line, &link.hash);
+            note_pending(&mut tail.pending, &link.line);
         }
     }
 
@@ -220,6 +227,40 @@ pub fn apply(attempts: &mut BTreeMap<OrderId, Attempt>, line: &Line, hash: &str)
                 attempt.apply(line.time, event, line.seq, hash);
             }
         }
+    }
+}
+
+fn note_pending(pending: &mut BTreeSet<OrderId>, line: &Line) {
+    let Some(id) = line.id.as_deref().and_then(|t| OrderId::parse(t).ok()) else { return };
+    match said(&line.event) {
+        Some(Seen::Pending) => {
+            pending.insert(id);
+        }
+        Some(_) => {
+            pending.remove(&id);
+        }
+        None if matches!(line.event, Event::Claiming(_)) => {
+            pending.remove(&id);
+        }
+        None => {}
+    }
+}
+
+/// Where an order is after this event, if the event says so.
+pub fn said(event: &Event) -> Option<Seen> {
+    let settled = |s: &str| match State::parse(s) {
+        Some(State::Pending) | None => Seen::Pending,
+        Some(state) => Seen::Settled(state),
+    };
+    match event {
+        Event::Intake | Event::Released { .. } | Event::Held { .. } | Event::Unheld => {
+            Some(Seen::Pending)
+        }
+        Event::Settled { state, .. } | Event::Adopted { state } => Some(settled(state)),
+        Event::PutBack { to, .. } => Some(settled(to)),
+        Event::Requeued { .. } => Some(Seen::Requeued),
+        Event::Withdrawn => Some(Seen::Never),
+        _ => None,
     }
 }
 
