@@ -101,6 +101,9 @@ pub(crate) struct OwnLease {
     body: LeaseBody,
 }
 
+/// Told of each action before it is carried out: for tests that count.
+pub type Watcher = fn(&Index, &OrderId, &Action);
+
 /// What a turn leaves for later.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Turn {
@@ -135,6 +138,8 @@ pub struct Engine<W: World> {
     refusals: BTreeSet<(State, OrderId)>,
     dirs_due: Option<Tick>,
     spare: bool,
+    /// Told of each action.
+    pub watcher: Option<Watcher>,
 }
 
 impl<W: World> Engine<W> {
@@ -179,6 +184,9 @@ impl<W: World> Engine<W> {
     }
 
     fn perform(&mut self, id: &OrderId, action: Action) -> Result<(), Fault> {
+        if let Some(watcher) = self.watcher {
+            watcher(&self.index, id, &action);
+        }
         match action {
             Action::Intake => self.note_intake(id),
             Action::Withdraw => self.withdraw(id),

@@ -9,7 +9,7 @@ use crate::model::id::OrderId;
 use crate::model::index::{ExecutorFact, ExecutorState, Index, Reading, Seen, Ticket};
 use crate::model::order::State;
 use crate::model::paths;
-use crate::model::protocol::{FromExecutor, JournalLine};
+use crate::model::protocol::{FromExecutor, JournalLine, ToExecutor, VERSION};
 use crate::model::time::{Millis, Tick};
 use crate::observe::{self, Arrival, Look};
 use crate::world::ledger::{self, Ledger};
@@ -67,6 +67,7 @@ impl<W: World> Engine<W> {
             refusals: BTreeSet::new(),
             dirs_due: None,
             spare: false,
+            watcher: None,
         };
         match engine.begin() {
             Ok(()) => Ok(engine),
@@ -75,6 +76,8 @@ impl<W: World> Engine<W> {
     }
 
     fn begin(&mut self) -> Result<(), Fault> {
+        // An executor that is connected already has said `Hello` to an earlier engine.
+        let _ = self.world.send(&ToExecutor::Hello { version: VERSION });
         if self.ledger.wants_segment() {
             self.begin_segment()?;
         }
@@ -349,14 +352,14 @@ impl<W: World> Engine<W> {
             self.index.executor.insert(key, fact);
             self.replan.insert(id);
         } else if matches!(fact, ExecutorFact::Ended(_)) {
-            self.outbox.push(crate::model::protocol::ToExecutor::Ack { key });
+            self.outbox.push(ToExecutor::Ack { key });
         }
     }
 
     fn take_hello(&mut self, commands: Vec<crate::model::protocol::KnownCommand>) {
         self.index.executor.clear();
         self.index.executor_state = ExecutorState::Up;
-        self.outbox.retain(|m| !matches!(m, crate::model::protocol::ToExecutor::Start(_)));
+        self.outbox.retain(|m| !matches!(m, ToExecutor::Start(_)));
         for command in commands {
             let message = match command.end {
                 Some(end) => FromExecutor::Ended { key: command.key, end },

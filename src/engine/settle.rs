@@ -119,6 +119,11 @@ impl<W: World> Engine<W> {
     pub(super) fn release(&mut self, id: &OrderId) -> Result<(), Fault> {
         let Some(attempt) = self.ticket(id).and_then(|t| t.attempt.clone()) else { return Ok(()) };
         let Some(settled) = attempt.settled.clone() else { return Ok(()) };
+        let asked = attempt.asked.as_ref().map(|a| (id.clone(), a.request.clone()));
+        if asked.is_some_and(|key| self.answers.contains_key(&key)) {
+            // All is done but the answer, which waits for the directories.
+            return Ok(());
+        }
         self.end_lease(id, &attempt, &settled.result)?;
         let state = settled.state();
         if state == State::Pending && settled.result == "withdrawn" {

@@ -4,4 +4,5 @@ mod executor;
 mod git;
 mod hand_moves;
 mod tidy;
+mod verbs;
 mod yard;

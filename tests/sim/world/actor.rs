@@ -190,6 +190,10 @@ impl SimWorld {
 impl World for SimWorld {
     type File = SimFile;
 
+    fn root(&self) -> &str {
+        "/sim"
+    }
+
     fn now(&self) -> Moment {
         Moment(self.machine.borrow().clock.wall_ms)
     }
@@ -200,6 +204,10 @@ impl World for SimWorld {
 
     fn identity(&self) -> &Identity {
         &self.identity
+    }
+
+    fn user(&self, uid: u32) -> String {
+        format!("user{uid}")
     }
 
     fn random(&mut self) -> u64 {
@@ -289,6 +297,13 @@ impl World for SimWorld {
         let me = self.me();
         let state = self.look("executor", |m| Some(m.link_state(me)));
         state.unwrap_or(ExecutorLink::Unreachable)
+    }
+
+    fn start_executor(&mut self) -> Result<(), Fault> {
+        self.disk("start", Path::new("executor"), true, |m, _| {
+            m.start_executor();
+            Ok(())
+        })
     }
 
     fn send(&mut self, message: &ToExecutor) -> Result<(), Fault> {
