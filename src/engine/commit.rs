@@ -44,8 +44,8 @@ impl<W: World> Engine<W> {
             self.sync_dirs()?;
         }
         let answered = waited_for;
-        for ((id, request), answer) in std::mem::take(&mut self.answers) {
-            self.record_answer(&id, request, answer);
+        for ((id, verb, request), answer) in std::mem::take(&mut self.answers) {
+            self.record_answer(&id, verb, request, answer);
         }
         if self.ledger.wants_segment() {
             self.begin_segment()?;
@@ -122,17 +122,17 @@ impl<W: World> Engine<W> {
         code: u8,
         text: String,
     ) {
-        let answer = Answer { attempt, verb: verb.to_owned(), code, text };
-        self.answers.insert((id.clone(), request.to_owned()), answer);
+        let answer = Answer { attempt, code, text };
+        self.answers.insert((id.clone(), verb.to_owned(), request.to_owned()), answer);
     }
 
     /// The answer to this request waits for what it promises; nothing is to be done about it again.
-    pub(super) fn is_answering(&self, id: &OrderId, request: &str) -> bool {
-        self.answers.contains_key(&(id.clone(), request.to_owned()))
+    pub(super) fn is_answering(&self, id: &OrderId, verb: &str, request: &str) -> bool {
+        self.answers.contains_key(&(id.clone(), verb.to_owned(), request.to_owned()))
     }
 
-    fn record_answer(&mut self, id: &OrderId, request: String, answer: Answer) {
-        let Answer { attempt, verb, code, text } = answer;
+    fn record_answer(&mut self, id: &OrderId, verb: String, request: String, answer: Answer) {
+        let Answer { attempt, code, text } = answer;
         self.record(id, attempt, Event::Answer { verb, request, code, text });
         let settled = |a: &Attempt| a.settled.is_some();
         let over = self.ticket(id).is_some_and(|t| {

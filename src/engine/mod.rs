@@ -89,7 +89,6 @@ pub enum Planted {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Answer {
     attempt: Option<u32>,
-    verb: String,
     code: u8,
     text: String,
 }
@@ -128,7 +127,7 @@ pub struct Engine<W: World> {
     requests: BTreeMap<String, (Arrival, Option<Tick>)>,
     look_at: BTreeSet<(Tick, OrderId)>,
     outbox: Vec<ToExecutor>,
-    answers: BTreeMap<(OrderId, String), Answer>,
+    answers: BTreeMap<(OrderId, String, String), Answer>,
     dirs: BTreeSet<PathBuf>,
     logs: BTreeMap<OrderId, String>,
     lease_file: Option<OwnLease>,

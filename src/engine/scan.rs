@@ -209,9 +209,24 @@ impl<W: World> Engine<W> {
                 continue;
             }
             self.requests.remove(&file);
+            if found.is_none() {
+                self.forget_refusal(&file)?;
+            }
             self.take_request(&file, found);
         }
         Ok(())
+    }
+
+    /// A request that is gone leaves no explanation behind.
+    fn forget_refusal(&mut self, file: &str) -> Result<(), Fault> {
+        let named = crate::model::request::parse_request_name(file);
+        if named.is_none_or(|(_, _, hex)| hex.is_some()) {
+            return Ok(());
+        }
+        match self.world.unlink(&Path::new(paths::CONTROL).join(format!("{file}.why"))) {
+            Err(fault) if fault.errno != errno::ENOENT => Err(fault),
+            _ => Ok(()),
+        }
     }
 
     fn take_request(&mut self, file: &str, found: Option<(OrderId, crate::model::index::Request)>) {
@@ -254,7 +269,7 @@ impl<W: World> Engine<W> {
                     && t.lease.is_none()
                     && a.settled.as_ref().is_some_and(|s| {
                         let stamp = t.brief().and_then(|b| b.stamp.as_deref());
-                        t.state().is_none_or(|at| at == s.state())
+                        t.state() != Some(State::Running)
                             || stamp.is_some_and(|stamp| stamp.seq == s.seq)
                     })
             })
