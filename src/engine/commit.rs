@@ -126,6 +126,11 @@ impl<W: World> Engine<W> {
         self.answers.insert((id.clone(), request.to_owned()), answer);
     }
 
+    /// The answer to this request waits for what it promises; nothing is to be done about it again.
+    pub(super) fn is_answering(&self, id: &OrderId, request: &str) -> bool {
+        self.answers.contains_key(&(id.clone(), request.to_owned()))
+    }
+
     fn record_answer(&mut self, id: &OrderId, request: String, answer: Answer) {
         let Answer { attempt, verb, code, text } = answer;
         self.record(id, attempt, Event::Answer { verb, request, code, text });
@@ -163,8 +168,11 @@ impl<W: World> Engine<W> {
             self.index.tickets.get(id).and_then(|t| t.attempt.as_deref()).cloned()
         });
         let open: Vec<Attempt> = open.collect();
+        let waiting = self.index.tickets.iter().filter(|(_, t)| t.seen == Seen::Pending);
+        let waiting = waiting.filter(|(_, t)| t.attempt.is_none());
+        let pending = waiting.map(|(id, _)| id.to_string()).collect();
         let at = self.world.now();
-        self.ledger.begin_segment(&mut self.world, at, open)?;
+        self.ledger.begin_segment(&mut self.world, at, open, pending)?;
         self.index.durable_seq = self.ledger.head().0;
         Ok(())
     }

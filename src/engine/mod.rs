@@ -166,6 +166,7 @@ impl<W: World> Engine<W> {
                 break;
             }
         }
+        self.options.policy.fresh = false;
         Ok(Turn { wake_at: self.wake_at, look_at: self.next_look() })
     }
 

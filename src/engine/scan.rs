@@ -37,6 +37,9 @@ impl<W: World> Engine<W> {
         options.policy.instance.clone_from(&world.identity().instance);
         let mut index = Index { boot: world.identity().boot.clone(), ..Index::default() };
         index.durable_seq = 0;
+        for id in tail.pending {
+            index.ticket_mut(&id).seen = Seen::Pending;
+        }
         for (id, attempt) in tail.attempts {
             let ticket = index.ticket_mut(&id);
             ticket.last_attempt = attempt.number;
@@ -226,22 +229,13 @@ impl<W: World> Engine<W> {
 
     /// Learns from the ledger's history where tickets were that lie where nothing explains it.
     fn explain(&mut self) -> Result<(), Fault> {
-        let since = self.ledger.opened_at();
         let mut puzzling = BTreeSet::new();
-        for (id, ticket) in &mut self.index.tickets {
+        for (id, ticket) in &self.index.tickets {
             let Some(state) = ticket.state() else { continue };
-            if ticket.attempt.is_some() {
-                continue;
-            }
-            let Some(place) = ticket.place(state) else { continue };
-            match (state, &place.reading) {
-                (State::Pending, _) if place.intake_ns / 1_000_000 < since.0 => {
-                    ticket.seen = Seen::Pending;
-                }
-                (State::Pending, _) | (_, Reading::Settled { .. }) => {}
-                _ => {
-                    puzzling.insert(id.clone());
-                }
+            let known = ticket.attempt.is_some() || ticket.seen == Seen::Pending;
+            let place = ticket.place(state).filter(|_| !known && state != State::Pending);
+            if place.is_some_and(|p| !matches!(p.reading, Reading::Settled { .. })) {
+                puzzling.insert(id.clone());
             }
         }
         if puzzling.is_empty() || self.options.policy.fresh {
@@ -259,9 +253,11 @@ impl<W: World> Engine<W> {
             t.attempt.as_deref().is_some_and(|a| {
                 a.asked.is_none()
                     && t.lease.is_none()
-                    && a.settled
-                        .as_ref()
-                        .is_some_and(|s| t.state().is_none_or(|at| at == s.state()))
+                    && a.settled.as_ref().is_some_and(|s| {
+                        let stamp = t.brief().and_then(|b| b.stamp.as_deref());
+                        t.state().is_none_or(|at| at == s.state())
+                            || stamp.is_some_and(|stamp| stamp.seq == s.seq)
+                    })
             })
         };
         let ids: Vec<OrderId> = self.index.open.iter().cloned().collect();

@@ -135,6 +135,7 @@ impl<W: World> Engine<W> {
         self.index.ticket_mut(id).lease = None;
         self.follow_epic(id, &attempt)?;
         match &attempt.asked {
+            Some(asked) if self.is_answering(id, &asked.request) => return Ok(()),
             Some(asked) => {
                 let (code, text) = verdict_answer(asked, &settled.result, &settled.reason, state);
                 let verb = asked.wish.name();
