@@ -139,7 +139,8 @@ impl<W: World> Engine<W> {
         Ok(())
     }
 
-    pub(super) fn look_at_ticket(&mut self, id: &OrderId, arrival: Arrival) -> Result<(), Fault> {
+    /// Brings the facts of one ticket up to date.
+    pub fn look_at_ticket(&mut self, id: &OrderId, arrival: Arrival) -> Result<(), Fault> {
         let (tick, now) = self.look_context();
         let mut before = self.index.tickets.remove(id).unwrap_or_default();
         let context = Look {
