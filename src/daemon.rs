@@ -286,20 +286,40 @@ fn timespec(ms: u64) -> Timespec {
     Timespec { tv_sec: seconds, tv_nsec: i64::try_from(ms % 1000 * 1_000_000).unwrap_or(0) }
 }
 
-/// Tells the executor that this daemon ends; an idle one ends too, and that is waited for.
+/// Tells the executor that this daemon ends; an idle one ends too, and that is waited for, also when it
+/// was only just started.
 fn say_goodbye(world: &mut RealWorld, idle: bool) {
-    if world.executor() != ExecutorLink::Up || world.send(&ToExecutor::Bye).is_err() {
-        return;
-    }
     let until = world.tick().0 + GOODBYE_MS;
-    while idle && world.tick().0 < until {
-        world.flush_executor();
-        let Some((fd, _)) = world.executor_socket() else { break };
-        let mut fds = [PollFd::from_borrowed_fd(fd, PollFlags::IN)];
-        let _ = poll(&mut fds, Some(&timespec(until.saturating_sub(world.tick().0))));
+    let mut told = false;
+    while world.tick().0 < until {
+        match world.executor() {
+            ExecutorLink::Dead => break,
+            ExecutorLink::Up if !told => {
+                told = world.send(&ToExecutor::Bye).is_ok();
+                world.flush_executor();
+                if !idle {
+                    break;
+                }
+            }
+            _ => {}
+        }
+        wait_for_executor(world, until.saturating_sub(world.tick().0));
         world.receive();
-        if world.executor_has_gone() {
+        if told && world.executor_has_gone() {
             break;
+        }
+    }
+}
+
+fn wait_for_executor(world: &RealWorld, ms: u64) {
+    let socket = world.executor_socket().map(|(fd, _)| fd);
+    match socket.or_else(|| world.executor_starting()) {
+        Some(fd) => {
+            let mut fds = [PollFd::from_borrowed_fd(fd, PollFlags::IN)];
+            let _ = poll(&mut fds, Some(&timespec(ms)));
+        }
+        None => {
+            let _ = poll(&mut [], Some(&timespec(ms.min(10))));
         }
     }
 }

@@ -227,7 +227,8 @@ fn unverified(bytes: &[u8]) -> bool {
 /// What of an order decides when it runs.
 pub fn brief(order: &Order, config: &Config, warned: bool) -> Brief {
     let engine = order.engine.as_ref().is_some_and(|e| config.engines.contains_key(e));
-    let hold = order.own.hold.as_ref().or(order.hold.as_ref());
+    // An empty own key: a person let go what the order itself holds.
+    let hold = order.own.hold.as_ref().or(order.hold.as_ref()).filter(|why| !why.is_empty());
     Brief {
         priority: order.priority,
         deadline: order.deadline,

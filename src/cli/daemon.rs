@@ -31,10 +31,9 @@ pub(super) fn run(given: Option<&Path>, arguments: Arguments) -> Outcome {
         Some(dir) if dir.is_dir() => root::existing(dir),
         _ => Err(missing),
     })?;
-    let who = format!("pid {}", std::process::id());
     let begun = Instant::now();
     let _lock = loop {
-        let tried = try_lock(&root, Role::Daemon, &who)
+        let tried = try_lock(&root, Role::Daemon, "")
             .map_err(|e| Failure::new(code::AGAIN, format!("lock {}: {e}", root.display())))?;
         match tried {
             Tried::Held(lock) => break lock,

@@ -3,8 +3,18 @@
 //! Invariants: stdout is data, stderr is talk; every failure says what was attempted, on which path,
 //! why it failed and what to do next; exit codes are those of [`code`]; no verb waits without bound.
 
+mod ask;
 mod daemon;
+mod demo;
+mod dirs;
+mod finish;
+mod heartbeat;
+mod init;
+mod request;
 pub mod root;
+mod say;
+mod submit;
+mod take;
 
 use clap::{Parser, Subcommand};
 use std::path::PathBuf;
@@ -51,24 +61,75 @@ impl Failure {
 /// What every verb gives: an exit code, or a failure to print.
 pub type Outcome = Result<u8, Failure>;
 
-/// A directory is the queue: drop a YAML work order, get a verified branch.
-#[derive(Parser)]
-#[command(name = "jobyard", version, about)]
-struct Arguments {
+/// What holds for every verb.
+#[derive(clap::Args)]
+struct Globals {
     /// Root of the job system (default: JOBYARD_ROOT, else the nearest directory with _ctx/)
     #[arg(long, global = true, value_name = "DIR")]
     root: Option<PathBuf>,
     /// Print one JSON object with a schema field
     #[arg(long, global = true)]
     json: bool,
+}
+
+impl Globals {
+    fn find_root(&self) -> Result<PathBuf, Failure> {
+        root::find(self.root.as_deref())
+    }
+}
+
+/// A directory is the queue: drop a YAML work order, get a verified branch.
+#[derive(Parser)]
+#[command(name = "jobyard", version, about)]
+struct Arguments {
+    #[command(flatten)]
+    globals: Globals,
     #[command(subcommand)]
     verb: Verb,
 }
 
 #[derive(Subcommand)]
 enum Verb {
+    /// Make a directory a root
+    Init(init::Arguments),
     /// Run the scheduler
     Daemon(daemon::Arguments),
+    /// Publish work orders
+    Submit(submit::Arguments),
+    /// Take a work order: lease, branch and worktree for a person or an agent
+    Take(take::Arguments),
+    /// Run the checks of a taken order and settle it
+    Finish(finish::Arguments),
+    /// End an order: running ones are stopped, pending ones never start
+    Cancel(request::Ending),
+    /// Make a failed order pending again
+    Requeue(request::Ending),
+    /// Keep a pending order from starting
+    Hold(request::Holding),
+    /// Let a held order go
+    Unhold(request::Holding),
+    /// Give a sign of life for an order you hold
+    Heartbeat(heartbeat::Arguments),
+    /// Show the whole way of five orders in a scratch repository
+    Demo(demo::Arguments),
+}
+
+impl Verb {
+    fn run(self, globals: &Globals) -> Outcome {
+        match self {
+            Self::Init(given) => init::run(globals, given),
+            Self::Daemon(given) => daemon::run(globals.root.as_deref(), given),
+            Self::Submit(given) => submit::run(globals, given),
+            Self::Take(given) => take::run(globals, given),
+            Self::Finish(given) => finish::run(globals, given),
+            Self::Cancel(given) => request::cancel(globals, given),
+            Self::Requeue(given) => request::requeue(globals, given),
+            Self::Hold(given) => request::hold(globals, given),
+            Self::Unhold(given) => request::unhold(globals, given),
+            Self::Heartbeat(given) => heartbeat::run(globals, given),
+            Self::Demo(given) => demo::run(globals, given),
+        }
+    }
 }
 
 /// Runs the command line of this process.
@@ -80,13 +141,15 @@ pub fn main() -> ExitCode {
             return ExitCode::from(if error.use_stderr() { code::USAGE } else { code::DONE });
         }
     };
-    let outcome = match arguments.verb {
-        Verb::Daemon(daemon) => daemon::run(arguments.root.as_deref(), daemon),
-    };
-    match outcome {
+    let Arguments { globals, verb } = arguments;
+    match verb.run(&globals) {
         Ok(code) => ExitCode::from(code),
         Err(failure) => {
-            eprintln!("jobyard: {}", failure.text);
+            say::talk(&format!("jobyard: {}", failure.text));
+            if globals.json {
+                let fields = [("code", failure.code.into()), ("error", failure.text.into())];
+                let _ = say::object("error", fields);
+            }
             ExitCode::from(failure.code)
         }
     }

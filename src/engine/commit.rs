@@ -50,6 +50,7 @@ impl<W: World> Engine<W> {
         if self.ledger.wants_segment() {
             self.begin_segment()?;
         }
+        self.prepare_spare()?;
         Ok(answered)
     }
 
@@ -123,6 +124,11 @@ impl<W: World> Engine<W> {
     ) {
         let answer = Answer { attempt, verb: verb.to_owned(), code, text };
         self.answers.insert((id.clone(), request.to_owned()), answer);
+    }
+
+    /// The answer to this request waits for what it promises; nothing is to be done about it again.
+    pub(super) fn is_answering(&self, id: &OrderId, request: &str) -> bool {
+        self.answers.contains_key(&(id.clone(), request.to_owned()))
     }
 
     fn record_answer(&mut self, id: &OrderId, request: String, answer: Answer) {
@@ -203,6 +209,23 @@ impl<W: World> Engine<W> {
             Ok(()) => Ok(()),
             Err(fault) if fault.errno == errno::EEXIST => Ok(()),
             Err(fault) => Err(fault),
+        }
+    }
+
+    /// Makes the next run directory ahead, while nothing waits for it.
+    fn prepare_spare(&mut self) -> Result<(), Fault> {
+        if self.options.policy.runs && !self.spare {
+            self.ensure_dir(Path::new(paths::SPARE))?;
+            self.ensure_dir(&Path::new(paths::SPARE).join("1"))?;
+            self.spare = true;
+        }
+        Ok(())
+    }
+
+    /// Gives the directory made ahead to an order that begins its first attempt.
+    pub(super) fn use_spare(&mut self, id: &OrderId, attempt: u32, command: u32) {
+        if self.spare && attempt == 1 && command == 1 {
+            self.spare = self.world.rename(Path::new(paths::SPARE), &paths::runs(id)).is_err();
         }
     }
 

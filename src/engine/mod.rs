@@ -138,6 +138,7 @@ pub struct Engine<W: World> {
     executor_retry_at: Tick,
     refusals: BTreeSet<(State, OrderId)>,
     dirs_due: Option<Tick>,
+    spare: bool,
     /// Told of each action.
     pub watcher: Option<Watcher>,
 }
@@ -165,6 +166,7 @@ impl<W: World> Engine<W> {
                 break;
             }
         }
+        self.options.policy.fresh = false;
         Ok(Turn { wake_at: self.wake_at, look_at: self.next_look() })
     }
 

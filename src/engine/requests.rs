@@ -12,9 +12,10 @@ use crate::model::event::Event;
 use crate::model::id::OrderId;
 use crate::model::index::{Request, Seen};
 use crate::model::order::{OwnKeys, State};
+use crate::model::parse::parse_order;
 use crate::model::paths;
 use crate::model::request::parse_request_name;
-use crate::world::store::{Outcome, errno, put_derived, relocate};
+use crate::world::store::{Outcome, TICKET_BYTES_MAX, errno, put_derived, read_whole, relocate};
 use crate::world::{Fault, World};
 use std::path::{Path, PathBuf};
 
@@ -141,9 +142,12 @@ impl<W: World> Engine<W> {
         reason: Option<String>,
         request: &Request,
     ) -> Result<(), Fault> {
+        // What the order itself says of `hold` is the person's to change: an empty own key overrules it.
+        let overrules = reason.is_none() && self.holds_itself(id)?;
+        let wanted = if overrules { Some(String::new()) } else { reason.clone() };
         let changes = |own: &OwnKeys| {
             let mut new = own.clone();
-            new.hold.clone_from(&reason);
+            new.hold.clone_from(&wanted);
             own_changes(own, &new)
         };
         if self.rewrite(id, State::Pending, None, &changes, None)? == Outcome::LookAgain {
@@ -160,6 +164,14 @@ impl<W: World> Engine<W> {
         self.consume_unbound(id, request)?;
         self.answer(id, None, request.verb.name(), &request.hex, 0, text);
         Ok(())
+    }
+
+    /// The order's own `hold` is set.
+    fn holds_itself(&mut self, id: &OrderId) -> Result<bool, Fault> {
+        let path = paths::ticket(State::Pending, id);
+        let found = read_whole(&mut self.world, &path, TICKET_BYTES_MAX)?;
+        let parsed = found.and_then(|s| parse_order(&s.bytes, id.as_str()).ok());
+        Ok(parsed.is_some_and(|p| p.order.hold.is_some()))
     }
 
     /// Makes a failed order pending again: said, stamped, moved.

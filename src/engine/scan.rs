@@ -9,14 +9,15 @@ use crate::model::id::OrderId;
 use crate::model::index::{ExecutorFact, ExecutorState, Index, Reading, Seen, Ticket};
 use crate::model::order::State;
 use crate::model::paths;
-use crate::model::protocol::{FromExecutor, JournalLine};
+use crate::model::protocol::{FromExecutor, JournalLine, ToExecutor, VERSION};
 use crate::model::time::{Millis, Tick};
 use crate::observe::{self, Arrival, Look};
 use crate::world::ledger::{self, Ledger};
+use crate::world::leftovers;
 use crate::world::store::{self, errno};
 use crate::world::{ExecutorLink, Fault, World};
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Most of an executor's journal that is read; it is rotated long before.
 const JOURNAL_BYTES_MAX: usize = 64 << 20;
@@ -62,6 +63,7 @@ impl<W: World> Engine<W> {
             executor_retry_at: Tick(0),
             refusals: BTreeSet::new(),
             dirs_due: None,
+            spare: false,
             watcher: None,
         };
         match engine.begin() {
@@ -71,6 +73,8 @@ impl<W: World> Engine<W> {
     }
 
     fn begin(&mut self) -> Result<(), Fault> {
+        // An executor that is connected already has said `Hello` to an earlier engine.
+        let _ = self.world.send(&ToExecutor::Hello { version: VERSION });
         if self.ledger.wants_segment() {
             self.begin_segment()?;
         }
@@ -254,9 +258,11 @@ impl<W: World> Engine<W> {
             t.attempt.as_deref().is_some_and(|a| {
                 a.asked.is_none()
                     && t.lease.is_none()
-                    && a.settled
-                        .as_ref()
-                        .is_some_and(|s| t.state().is_none_or(|at| at == s.state()))
+                    && a.settled.as_ref().is_some_and(|s| {
+                        let stamp = t.brief().and_then(|b| b.stamp.as_deref());
+                        t.state().is_none_or(|at| at == s.state())
+                            || stamp.is_some_and(|stamp| stamp.seq == s.seq)
+                    })
             })
         };
         let ids: Vec<OrderId> = self.index.open.iter().cloned().collect();
@@ -328,14 +334,14 @@ impl<W: World> Engine<W> {
             self.index.executor.insert(key, fact);
             self.replan.insert(id);
         } else if matches!(fact, ExecutorFact::Ended(_)) {
-            self.outbox.push(crate::model::protocol::ToExecutor::Ack { key });
+            self.outbox.push(ToExecutor::Ack { key });
         }
     }
 
     fn take_hello(&mut self, commands: Vec<crate::model::protocol::KnownCommand>) {
         self.index.executor.clear();
         self.index.executor_state = ExecutorState::Up;
-        self.outbox.retain(|m| !matches!(m, crate::model::protocol::ToExecutor::Start(_)));
+        self.outbox.retain(|m| !matches!(m, ToExecutor::Start(_)));
         for command in commands {
             let message = match command.end {
                 Some(end) => FromExecutor::Ended { key: command.key, end },
@@ -385,6 +391,30 @@ fn prepare<W: World>(world: &mut W) -> Result<(), Fault> {
             Ok(()) => {}
             Err(fault) if fault.errno == errno::EEXIST => {}
             Err(fault) => return Err(fault),
+        }
+    }
+    tidy(world)
+}
+
+/// Removes what interrupted primitives and ended instances left behind.
+fn tidy<W: World>(world: &mut W) -> Result<(), Fault> {
+    let tickets = |name: &str| -> Vec<PathBuf> {
+        let id = name.strip_suffix(".yaml").and_then(|s| OrderId::parse(s).ok());
+        id.map(|id| State::ALL.map(|s| paths::ticket(s, &id)).to_vec()).unwrap_or_default()
+    };
+    for state in State::ALL {
+        leftovers::tidy(world, &paths::dir(state), &tickets)?;
+    }
+    let backlog = |_: &str| vec![PathBuf::from(paths::BACKLOG)];
+    let dir = Path::new(paths::BACKLOG).parent().unwrap_or(Path::new(""));
+    leftovers::tidy(world, dir, &backlog)?;
+    let nothing = |_: &str| Vec::new();
+    leftovers::tidy(world, Path::new(paths::OWN), &nothing)?;
+    let own = format!("lease-{}-", world.identity().instance);
+    for entry in world.list(Path::new(paths::OWN))? {
+        let lease = entry.name.to_str().filter(|n| n.starts_with("lease-") && !n.starts_with(&own));
+        if let Some(name) = lease {
+            world.unlink(&Path::new(paths::OWN).join(name))?;
         }
     }
     Ok(())

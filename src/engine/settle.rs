@@ -15,7 +15,7 @@ use crate::model::parse::parse_order;
 use crate::model::paths;
 use crate::model::time::Moment;
 use crate::world::store::{
-    Outcome, Snapshot, TICKET_BYTES_MAX, errno, exchange_in, read_whole, relocate, write_beside,
+    Outcome, Snapshot, TICKET_BYTES_MAX, errno, exchange_in, read_whole, relocate, write_stamp,
 };
 use crate::world::{Fault, World};
 use std::path::{Path, PathBuf};
@@ -87,8 +87,8 @@ impl<W: World> Engine<W> {
                 return Ok(Outcome::LookAgain);
             }
         };
-        let temp = write_beside(&mut self.world, &path, text.as_bytes(), snapshot.stat.mode)?;
-        let inode = self.world.stat(&temp)?.map_or(0, |s| s.inode);
+        let mode = snapshot.stat.mode;
+        let (temp, inode) = write_stamp(&mut self.world, &path, text.as_bytes(), mode)?;
         let keep = sealed.filter(|(a, _)| sha256_hex(&snapshot.bytes) == a.claim.sealed.digest);
         let stamped = self.put_in_place(id, &snapshot, &temp, keep.map(|(_, to)| to))?;
         self.changed(&path);
@@ -119,6 +119,11 @@ impl<W: World> Engine<W> {
     pub(super) fn release(&mut self, id: &OrderId) -> Result<(), Fault> {
         let Some(attempt) = self.ticket(id).and_then(|t| t.attempt.clone()) else { return Ok(()) };
         let Some(settled) = attempt.settled.clone() else { return Ok(()) };
+        let asked = attempt.asked.as_ref().map(|a| (id.clone(), a.request.clone()));
+        if asked.is_some_and(|key| self.answers.contains_key(&key)) {
+            // All is done but the answer, which waits for the directories.
+            return Ok(());
+        }
         self.end_lease(id, &attempt, &settled.result)?;
         let state = settled.state();
         if state == State::Pending && settled.result == "withdrawn" {
@@ -130,6 +135,7 @@ impl<W: World> Engine<W> {
         self.index.ticket_mut(id).lease = None;
         self.follow_epic(id, &attempt)?;
         match &attempt.asked {
+            Some(asked) if self.is_answering(id, &asked.request) => return Ok(()),
             Some(asked) => {
                 let (code, text) = verdict_answer(asked, &settled.result, &settled.reason, state);
                 let verb = asked.wish.name();

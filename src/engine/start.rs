@@ -40,6 +40,7 @@ impl<W: World> Engine<W> {
         let name = command_name(&attempt, kind);
         let boot = self.world.identity().boot.clone();
         self.record(id, Some(attempt.number), Event::Started { number, kind, name, boot });
+        self.use_spare(id, attempt.number, number);
         self.queue_start(id)
     }
 

@@ -13,7 +13,7 @@ use crate::model::order::State;
 use crate::model::paths;
 use crate::observe::REFUSAL_MARK;
 use crate::world::store::{
-    Outcome, TICKET_BYTES_MAX, errno, exchange_in, put_derived, read_whole, relocate, write_beside,
+    Outcome, TICKET_BYTES_MAX, errno, exchange_in, put_derived, read_whole, relocate, write_stamp,
 };
 use crate::world::{Fault, Kind, World};
 use std::path::Path;
@@ -168,7 +168,8 @@ impl<W: World> Engine<W> {
         let Some(status) = self.epic_status(epic) else { return Ok(()) };
         let text = String::from_utf8_lossy(&snapshot.bytes).into_owned();
         let Ok(text) = backlog::set_epic_status(&text, &epic_id, status) else { return Ok(()) };
-        let temp = write_beside(&mut self.world, path, text.as_bytes(), snapshot.stat.mode)?;
+        let mode = snapshot.stat.mode;
+        let (temp, _) = write_stamp(&mut self.world, path, text.as_bytes(), mode)?;
         self.changed(path);
         if exchange_in(&mut self.world, &snapshot, &temp, None, &[])? == Outcome::Done {
             let status = status.to_owned();

@@ -21,7 +21,7 @@ pub(crate) struct Image {
 /// Why no process came of it.
 pub(crate) enum CloneError {
     /// The kernel refused the group or the process; nothing was started.
-    Clone(io::Error),
+    Clone,
     /// The program could not be executed.
     Exec(io::Error),
 }
@@ -84,7 +84,7 @@ pub(crate) fn spawn_into(
     argv.push(std::ptr::null());
     let mut env: Vec<*const libc::c_char> = image.env.iter().map(|e| e.as_ptr()).collect();
     env.push(std::ptr::null());
-    let (mut reading, writing) = pipe().map_err(CloneError::Clone)?;
+    let (mut reading, writing) = pipe().map_err(|_| CloneError::Clone)?;
     let args = CloneArgs {
         flags: CLONE_INTO_CGROUP,
         exit_signal: u64::from(libc::SIGCHLD.unsigned_abs()),
@@ -106,9 +106,8 @@ pub(crate) fn spawn_into(
         }
         pid
     };
-    let cause = io::Error::last_os_error();
     drop(writing);
-    let Ok(pid) = u32::try_from(pid) else { return Err(CloneError::Clone(cause)) };
+    let Ok(pid) = u32::try_from(pid) else { return Err(CloneError::Clone) };
     let mut said = [0_u8; 4];
     match reading.read_exact(&mut said) {
         Err(_) => Ok(pid),

@@ -77,7 +77,7 @@ impl Plan<'_> {
                     groups.release(group);
                     return Err(error);
                 }
-                Err(CloneError::Clone(_)) => {
+                Err(CloneError::Clone) => {
                     groups.release(group);
                     groups.give_up();
                 }

@@ -12,6 +12,8 @@ pub const ANSWERED: &str = "_ctx/jobs/control/.answered";
 pub const RUNS: &str = "_ctx/runs";
 /// What the daemon and the executor keep for themselves.
 pub const OWN: &str = "_ctx/runs/.jobyard";
+/// A run directory made ahead, with its first attempt's directory in it.
+pub const SPARE: &str = "_ctx/runs/.jobyard/spare";
 /// The ledger.
 pub const AUDIT: &str = "_ctx/audit";
 /// The configuration.
@@ -47,7 +49,7 @@ pub fn lock(id: &OrderId) -> PathBuf {
 
 /// The synced file that process leases of one instance are links to.
 pub fn instance_lease(instance: &str, generation: u32) -> PathBuf {
-    PathBuf::from(format!("_ctx/jobs/running/.lease-{instance}-{generation}"))
+    PathBuf::from(format!("{OWN}/lease-{instance}-{generation}"))
 }
 
 /// The attempts of an order.

@@ -323,7 +323,13 @@ mod tests {
 
     #[test]
     fn globs_decide_path_by_path() {
-        let cases: [(&[&str], &[&str], &str, &[&str]); 28] = [
+        type Case = (
+            &'static [&'static str],
+            &'static [&'static str],
+            &'static str,
+            &'static [&'static str],
+        );
+        let cases: [Case; 28] = [
             (&["src/*"], &[], "src/a.rs", &[]),
             (&["src/*"], &[], "src/a/b.rs", &["not-allowed"]),
             (&["src/**"], &[], "src/a/b.rs", &[]),

@@ -177,7 +177,8 @@ pub fn preconditions(branch: &str, before: &TreeFacts) -> Vec<Precondition> {
     if before.head.is_none() {
         missing.push(Precondition::NoCommit);
     }
-    let lists: [(&Vec<String>, fn(Vec<String>) -> Precondition); 3] = [
+    type Made = fn(Vec<String>) -> Precondition;
+    let lists: [(&Vec<String>, Made); 3] = [
         (&before.changed, Precondition::Changed),
         (&before.untracked, Precondition::Untracked),
         (&before.hidden, Precondition::Hidden),

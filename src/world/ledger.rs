@@ -210,7 +210,8 @@ pub fn apply(attempts: &mut BTreeMap<OrderId, Attempt>, line: &Line, hash: &str)
             let attempt = Attempt::begin(&id, number, line.time, (**claim).clone());
             attempts.insert(id, attempt);
         }
-        Event::Released { .. } => {
+        // A requeued order was settled whole before; its next attempt begins with its next claim.
+        Event::Released { .. } | Event::Requeued { .. } => {
             attempts.remove(&id);
         }
         event => {

@@ -7,6 +7,7 @@
 pub mod git;
 pub mod identity;
 pub mod ledger;
+pub mod leftovers;
 pub mod real;
 pub mod root_lock;
 pub mod store;

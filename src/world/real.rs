@@ -21,7 +21,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
-use std::process::Child;
+use std::process::{Child, Stdio};
 
 /// Directories whose descriptors are kept open: those of the hot path.
 const KEPT: [&str; 6] = [
@@ -44,6 +44,7 @@ pub struct RealWorld {
     program: PathBuf,
     link: Option<executor::Link>,
     starting: Option<Child>,
+    aloof: bool,
 }
 
 impl RealWorld {
@@ -62,7 +63,14 @@ impl RealWorld {
             program,
             link: None,
             starting: None,
+            aloof: false,
         })
+    }
+
+    /// Executors that are started from here get nothing of ours to write to: they may outlive a verb, and
+    /// whoever reads the verb's stderr to its end would wait for them.
+    pub fn stay_aloof(&mut self) {
+        self.aloof = true;
     }
 
     /// Git at this root.
@@ -406,7 +414,8 @@ impl World for RealWorld {
     }
 
     fn start_executor(&mut self) -> Result<(), Fault> {
-        let child = executor::spawn(&self.program, &self.root)
+        let notes = if self.aloof { Stdio::null() } else { Stdio::inherit() };
+        let child = executor::spawn(&self.program, &self.root, notes)
             .map_err(|e| io_fault("start the executor", &e))?;
         self.starting = Some(child);
         Ok(())

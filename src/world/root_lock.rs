@@ -3,6 +3,7 @@
 //! Invariants: held by `flock`, so that the kernel ends it with its holder; its text only tells people and
 //! waiting verbs whether a daemon or a verb holds it, and is never trusted for more.
 
+use crate::executor::process_start_time;
 use crate::model::paths;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
@@ -38,7 +39,16 @@ pub enum Tried {
     },
 }
 
-/// Tries to take the lock of a root; never waits.
+/// Whether the process named in the text lives. A dead holder's lock lives on for an instant in a child
+/// that it was just starting: that is no daemon.
+fn holder_lives(text: &str) -> Option<bool> {
+    let mut words = text.split_whitespace().skip(2);
+    let pid = words.next()?.parse().ok()?;
+    let start_time: u64 = words.nth(1)?.parse().ok()?;
+    Some(process_start_time(pid) == Some(start_time))
+}
+
+/// Tries to take the lock of a root; never waits. `who`: more for people, such as the verb.
 pub fn try_lock(root: &Path, role: Role, who: &str) -> io::Result<Tried> {
     let own = root.join(paths::OWN);
     std::fs::create_dir_all(&own)?;
@@ -55,6 +65,8 @@ pub fn try_lock(root: &Path, role: Role, who: &str) -> io::Result<Tried> {
         Err(TryLockError::Error(error)) => return Err(error),
     }
     let word = if role == Role::Daemon { "daemon" } else { "verb" };
+    let pid = std::process::id();
+    let who = format!("pid {pid} started {}{who}", process_start_time(pid).unwrap_or(0));
     // The text is for waiting processes only; a full disk must not keep a verb from working.
     let _ = file.set_len(0).and_then(|()| file.write_all(format!("{word} {who}\n").as_bytes()));
     Ok(Tried::Held(RootLock { _file: file }))
@@ -64,6 +76,7 @@ fn taken(file: &mut File) -> io::Result<Tried> {
     let mut text = String::new();
     file.rewind()?;
     file.take(512).read_to_string(&mut text)?;
-    let role = if text.starts_with("daemon") { Role::Daemon } else { Role::Verb };
+    let daemon = text.starts_with("daemon") && holder_lives(&text) != Some(false);
+    let role = if daemon { Role::Daemon } else { Role::Verb };
     Ok(Tried::Taken { role, text: text.trim().to_owned() })
 }

@@ -76,6 +76,32 @@ pub fn write_all<W: World>(world: &mut W, file: &W::File, mut bytes: &[u8]) -> R
     Ok(())
 }
 
+/// Writes a new, synced file under a hidden unique name beside `path`; the name ends in the file's own
+/// inode, so that what is found under it after a crash tells whether it was exchanged
+/// ([`super::leftovers`]). Returns the name and the inode.
+pub fn write_stamp<W: World>(
+    world: &mut W,
+    path: &Path,
+    bytes: &[u8],
+    mode: u32,
+) -> Result<(PathBuf, u64), Fault> {
+    let written = write_beside(world, path, bytes, mode)?;
+    let inode = world.stat(&written)?.map_or(0, |s| s.inode);
+    let mut name = written.file_name().unwrap_or_default().to_owned();
+    name.push(format!("-{inode}"));
+    let named = path.with_file_name(name);
+    match world.rename(&written, &named) {
+        Ok(()) => Ok((named, inode)),
+        Err(fault) => {
+            if world.stat(&written)?.is_none() && world.stat(&named)?.is_some() {
+                return Ok((named, inode));
+            }
+            let _ = world.unlink(&written);
+            Err(fault)
+        }
+    }
+}
+
 /// Writes a new, synced file under a hidden unique name beside `path` and returns that name.
 pub fn write_beside<W: World>(
     world: &mut W,

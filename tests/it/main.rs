@@ -2,3 +2,7 @@
 
 mod executor;
 mod git;
+mod hand_moves;
+mod tidy;
+mod verbs;
+mod yard;

@@ -221,7 +221,8 @@ impl Reading<'_> {
             }
             _ => None,
         };
-        let read = read.filter(|span| *span > Millis(0));
+        let zero_is_legal = matches!(name, "settle" | "grace");
+        let read = read.filter(|span| zero_is_legal || *span > Millis(0));
         if read.is_none() {
             self.fail_type(value, name, SPAN_EXPECTED);
         }
@@ -419,7 +420,7 @@ mod tests {
         check("slots = \"4\"\n", "1:9: `slots`: expected a whole number");
         check("slots = -1\n", "a whole number");
         check("settle = \"soon\"\n", "1:10: `settle`: expected a duration");
-        check("settle = 0\n", "above 0");
+        check("timeout = 0\n", "above 0");
         check("timeout = 1.5\n", "a duration");
         check("shell = []\n", "`shell` is empty");
         check("shell = \"bash\"\n", "a list of words");

@@ -4,9 +4,9 @@
 //! `worktree add` does the work otherwise, after the place has been freed by renames only.
 
 use super::child::{file_fault, refused};
-use super::exclusive::{Exclusive, clear_lock};
+use super::exclusive::{Exclusive, clear_locks, locks_of};
 use super::layout::{Entry, Head, Layout};
-use super::repair::{Found, drop_bare, drop_entry, look, put_aside, refuse_foreign_lock};
+use super::repair::{Found, drop_bare, drop_entry, in_use, look, put_aside, refuse_foreign_lock};
 use super::{Git, Place, full_ref};
 use crate::model::tree::{CommitId, WorktreeMade};
 use crate::world::GitFault;
@@ -49,8 +49,9 @@ impl Git {
             && Self::branch_of(&layout, entry, ACT)?.as_deref() == Some(branch)
         {
             // A commit that was killed leaves its locks, and would fail the next commit here.
-            for lock in ["index.lock", "HEAD.lock"] {
-                clear_lock(&entry.dir.join(lock), ACT)?;
+            let locks = locks_of(&entry.dir);
+            if !locks.is_empty() && !in_use(&place.path) {
+                clear_locks(locks, ACT)?;
             }
             return Ok(WorktreeMade::default());
         }

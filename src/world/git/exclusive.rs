@@ -12,6 +12,7 @@ use crate::world::GitFault;
 use rustix::event::{Timespec, poll};
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -111,29 +112,38 @@ impl Exclusive {
         if !self.interrupted.is_empty() {
             locks.push(layout.common.join("packed-refs.lock"));
         }
-        locks.iter().try_for_each(|lock| clear_lock(lock, act))
+        clear_locks(locks, act)
     }
 }
 
-/// Removes a lock file of git that stays the same file for [`LEFT_BEHIND_AFTER`].
-pub(super) fn clear_lock(lock: &PathBuf, act: &'static str) -> Result<(), GitFault> {
-    let identity = || {
-        use std::os::unix::fs::MetadataExt;
-        let meta = std::fs::symlink_metadata(lock).ok().filter(std::fs::Metadata::is_file);
-        meta.map(|m| (m.ino(), m.ctime(), m.ctime_nsec()))
+/// The lock files of git in the directory of a worktree's entry.
+pub(super) fn locks_of(entry: &Path) -> Vec<PathBuf> {
+    let names = std::fs::read_dir(entry).into_iter().flatten().flatten();
+    names.map(|n| n.path()).filter(|p| p.extension().is_some_and(|e| e == "lock")).collect()
+}
+
+/// Removes those lock files of git that stay the same files for [`LEFT_BEHIND_AFTER`].
+pub(super) fn clear_locks(locks: Vec<PathBuf>, act: &'static str) -> Result<(), GitFault> {
+    let identity = |path: &Path| {
+        let meta = std::fs::symlink_metadata(path).ok().filter(std::fs::Metadata::is_file)?;
+        Some((meta.ino(), meta.ctime(), meta.ctime_nsec()))
     };
-    let Some(first) = identity() else { return Ok(()) };
+    let mut left: Vec<_> =
+        locks.into_iter().filter_map(|path| identity(&path).map(|first| (path, first))).collect();
     let deadline = Instant::now() + LEFT_BEHIND_AFTER;
-    while Instant::now() < deadline {
+    while !left.is_empty() && Instant::now() < deadline {
         pause();
-        if identity() != Some(first) {
-            return Ok(());
+        left.retain(|(path, first)| identity(path) == Some(*first));
+    }
+    for (path, _) in left {
+        match std::fs::remove_file(&path) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+                return Err(file_fault(act, &path, &e));
+            }
+            _ => {}
         }
     }
-    match std::fs::remove_file(lock) {
-        Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(file_fault(act, lock, &e)),
-        _ => Ok(()),
-    }
+    Ok(())
 }
 
 /// Waits a moment; a wait on nothing with a bound.

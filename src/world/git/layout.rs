@@ -15,7 +15,7 @@ use std::path::{Component, Path, PathBuf};
 /// The files of git that are read here hold one path or one name.
 const SMALL_FILE_BYTES_MAX: u64 = 16 << 10;
 /// What git writes into `locked` while it makes a worktree.
-const INITIALIZING: &str = "initializing";
+pub(super) const INITIALIZING: &str = "initializing";
 
 /// A repository as seen from a root.
 #[derive(Clone, Debug)]

@@ -59,7 +59,7 @@ impl Git {
     ) -> Result<(), GitFault> {
         let entry = layout.entry(&place.path, ACT)?;
         let found = look(&place.path, ACT)?;
-        let Some(entry) = entry else {
+        let Some(mut entry) = entry else {
             // What lies there unregistered is not what this attempt created, unless it is empty.
             return if found == Found::Bare { drop_bare(&place.path, ACT) } else { Ok(()) };
         };
@@ -78,6 +78,8 @@ impl Git {
         }
         if entry.half_made() && Self::can_complete(&entry, place, branch) {
             self.complete(held, layout, &entry, place, branch)?;
+            // What was read before is not what is there now.
+            entry = layout.entry(&place.path, ACT)?.unwrap_or(entry);
         }
         self.refuse_unless_clean(layout, &entry, place, branch)?;
         put_aside(&place.path, place, "trash", ACT)?;

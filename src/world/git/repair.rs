@@ -7,8 +7,8 @@
 use super::Git;
 use super::Place;
 use super::child::{Call, fields, file_fault, os, refused};
-use super::exclusive::{Exclusive, clear_lock};
-use super::layout::{Entry, Head, Layout, git_dir_of, small_file};
+use super::exclusive::{Exclusive, clear_locks, locks_of};
+use super::layout::{Entry, Head, INITIALIZING, Layout, git_dir_of, small_file};
 use crate::model::tree::CommitId;
 use crate::world::GitFault;
 use rustix::fs::{CWD, RenameFlags, renameat_with};
@@ -97,19 +97,29 @@ pub(super) fn drop_bare(place: &Path, act: &'static str) -> Result<(), GitFault>
     Ok(())
 }
 
+/// Does a process work in the directory? A commit with an editor open holds its lock for as long.
+pub(super) fn in_use(place: &Path) -> bool {
+    let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
+    processes
+        .filter_map(|p| fs::read_link(p.path().join("cwd")).ok())
+        .any(|cwd| cwd.starts_with(place))
+}
+
 /// Refuses to touch a worktree that somebody else has locked.
 pub(super) fn refuse_foreign_lock(entry: &Entry, act: &'static str) -> Result<(), GitFault> {
+    // Git writes its own word before it names the worktree; a person's lock is on one that has a name.
+    let gits = |reason: &str| {
+        reason == INITIALIZING || (entry.names.is_none() && INITIALIZING.starts_with(reason))
+    };
     match entry.locked() {
-        Some(reason) if !reason.starts_with(LOCK_PREFIX) && reason != "initializing" => {
-            Err(refused(
-                act,
-                format!(
-                    "worktree entry {} is locked by somebody ({}): `git worktree unlock` it first",
-                    entry.name.display(),
-                    reason.chars().filter(|c| !c.is_control()).take(200).collect::<String>()
-                ),
-            ))
-        }
+        Some(reason) if !reason.starts_with(LOCK_PREFIX) && !gits(&reason) => Err(refused(
+            act,
+            format!(
+                "worktree entry {} is locked by somebody ({}): `git worktree unlock` it first",
+                entry.name.display(),
+                reason.chars().filter(|c| !c.is_control()).take(200).collect::<String>()
+            ),
+        )),
         _ => Ok(()),
     }
 }
@@ -141,9 +151,7 @@ impl Git {
     ) -> Result<Option<PathBuf>, GitFault> {
         let act = "complete worktree";
         write_missing(entry, place, branch, act)?;
-        for lock in ["index.lock", "HEAD.lock"] {
-            clear_lock(&entry.dir.join(lock), act)?;
-        }
+        clear_locks(locks_of(&entry.dir), act)?;
         let call = || held.carry(self, act, Self::inside(act, layout, entry, &place.path));
         let index = entry.dir.join("index");
         if fs::metadata(&index).is_ok_and(|m| m.len() == 0) {
@@ -160,7 +168,7 @@ impl Git {
             .ok()?;
         let moved = make_way(&out, place, act)?;
         call()?.args(&["checkout-index", "--all", "--quiet", "--index"]).ok()?;
-        if entry.locked().as_deref() == Some("initializing") {
+        if entry.locked().as_deref() == Some(INITIALIZING) {
             let lock = entry.dir.join("locked");
             fs::remove_file(&lock).map_err(|e| file_fault(act, &lock, &e))?;
         }
@@ -204,8 +212,12 @@ fn write_missing(
     ];
     for (path, content) in files {
         let there = small_file(&path).unwrap_or_default();
-        let torn_gitdir = path.ends_with("gitdir") && entry.names.is_none();
-        if there.trim().is_empty() || torn_gitdir {
+        let torn = match path.file_name().and_then(OsStr::to_str) {
+            Some("gitdir") => entry.names.is_none(),
+            Some("HEAD") => entry.head() == Head::Unreadable,
+            _ => there.trim().is_empty(),
+        };
+        if torn {
             fs::write(&path, content).map_err(|e| file_fault(act, &path, &e))?;
         }
     }

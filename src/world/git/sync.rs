@@ -37,7 +37,13 @@ impl Git {
                 .ok()?
         };
         sync_objects(&layout.common.join("objects"), &String::from_utf8_lossy(&list))?;
-        sync_ref(&layout, &name)
+        if sync_loose_ref(&layout, &name)? {
+            return Ok(());
+        }
+        if self.branch(branch)?.is_none() {
+            return Err(refused(ACT, format!("branch {branch} does not exist")));
+        }
+        sync_all_refs(&layout)
     }
 }
 
@@ -83,24 +89,27 @@ fn sync_packs(dir: &Path) -> Result<(), GitFault> {
     sync_file(dir).map(drop)
 }
 
-/// The ref's own file, or the files that hold all refs; with every directory above.
-fn sync_ref(layout: &Layout, name: &str) -> Result<(), GitFault> {
-    let loose = layout.common.join(name);
-    if sync_file(&loose)? {
-        let mut dir: PathBuf = loose;
-        while dir.pop() && dir != layout.common {
-            sync_file(&dir)?;
-        }
-        return Ok(());
+/// The ref's own file with every directory above; `false` when it has none.
+fn sync_loose_ref(layout: &Layout, name: &str) -> Result<bool, GitFault> {
+    let mut path: PathBuf = layout.common.join(name);
+    if !sync_file(&path)? {
+        return Ok(false);
     }
+    while path.pop() && path != layout.common {
+        sync_file(&path)?;
+    }
+    Ok(true)
+}
+
+/// The files that hold refs together.
+fn sync_all_refs(layout: &Layout) -> Result<(), GitFault> {
     let table = layout.common.join("reftable");
     for file in fs::read_dir(&table).into_iter().flatten().flatten() {
         sync_file(&file.path())?;
     }
-    let held = sync_file(&table)?;
-    let packed = sync_file(&layout.common.join("packed-refs"))?;
-    sync_file(&layout.common)?;
-    if held || packed { Ok(()) } else { Err(refused(ACT, format!("{name} is in no file of refs"))) }
+    sync_file(&table)?;
+    sync_file(&layout.common.join("packed-refs"))?;
+    sync_file(&layout.common).map(drop)
 }
 
 /// Syncs a file or a directory; `false` when it is not there.

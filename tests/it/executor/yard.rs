@@ -2,6 +2,7 @@
 //!
 //! Invariants: every wait ends at a deadline; what a test leaves behind is killed with it.
 
+pub(super) use crate::yard::{PATIENCE, lives, pause, until};
 use jobyard::executor::{self, Link};
 use jobyard::model::protocol::{
     CommandKey, End, FromExecutor, KnownCommand, StartCommand, ToExecutor,
@@ -15,9 +16,6 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
-
-/// Longest wait for anything; far more than an overloaded machine needs.
-pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Whether the executor may use control groups.
 #[derive(Clone, Copy)]
@@ -55,27 +53,6 @@ pub(super) fn bash(number: u32, line: &str) -> StartCommand {
 /// Identity of the command with this number.
 pub(super) fn key(number: u32) -> CommandKey {
     CommandKey { id: "WO-1".into(), attempt: 1, number }
-}
-
-/// Waits until `done` holds, looking again and again.
-pub(super) fn until(what: &str, mut done: impl FnMut() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
-    while !done() {
-        assert!(Instant::now() < deadline, "waited too long for: {what}");
-        pause(Duration::from_millis(5));
-    }
-}
-
-/// Lets others run for a moment.
-pub(super) fn pause(time: Duration) {
-    let wait = Timespec { tv_sec: time.as_secs() as i64, tv_nsec: time.subsec_nanos().into() };
-    let _ = poll(&mut [], Some(&wait));
-}
-
-/// Whether a process runs, zombies excluded.
-pub(super) fn lives(pid: u32) -> bool {
-    fs::read_to_string(format!("/proc/{pid}/stat"))
-        .is_ok_and(|stat| !stat.rsplit(')').next().unwrap().trim_start().starts_with(['Z', 'X']))
 }
 
 /// Starts an executor and waits until it can be connected to.

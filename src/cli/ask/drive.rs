@@ -1,0 +1,196 @@
+//! The loop run by a verb, for one order, while no daemon does.
+//!
+//! Invariants: run only under the root lock; commands of `run` are never started; a disk fault opens
+//! the engine anew from the disk, a bounded number of times; it never outlasts the deadline but for the
+//! one step under way.
+
+use super::{Asking, Step};
+use crate::cli::{Failure, code, root};
+use crate::engine::{Engine, Turn};
+use crate::model::attempt::{CommandKind, Options};
+use crate::model::id::OrderId;
+use crate::model::index::ExecutorFact;
+use crate::model::paths;
+use crate::model::protocol::CommandKey;
+use crate::observe::Arrival;
+use crate::world::Fault;
+use crate::world::World;
+use crate::world::ledger;
+use crate::world::real::RealWorld;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// How often the engine is opened anew after faults of the disk.
+const FAULTS_MAX: u32 = 3;
+
+/// Between two looks when nothing announces a change.
+const LOOK_AGAIN: Duration = Duration::from_millis(200);
+
+/// A command that the executor runs for this order.
+pub(super) struct UnderWay {
+    pub(super) key: CommandKey,
+    /// How long its end may take, as sealed.
+    pub(super) allowed: Duration,
+}
+
+/// The real machine at a root.
+pub(in crate::cli) fn world(place: &Path) -> Result<RealWorld, Failure> {
+    let program = std::env::current_exe()
+        .map_err(|e| Failure::new(code::FAILED, format!("find this program: {e}")))?;
+    let workers = root::config(place)?.checkout_workers;
+    let mut world = RealWorld::open(place, program, Some(workers).filter(|n| *n > 0))
+        .map_err(|e| Failure::new(code::FAILED, format!("open {}: {e}", place.display())))?;
+    world.stay_aloof();
+    Ok(world)
+}
+
+/// An engine that runs nothing; for one order, or for all.
+pub(in crate::cli) fn engine(
+    place: &Path,
+    only: Option<&OrderId>,
+) -> Result<Engine<RealWorld>, Failure> {
+    let mut options = root::options(place, None, false, &mut |text| eprintln!("jobyard: {text}"))?;
+    options.policy.only = only.cloned();
+    Engine::open(world(place)?, options).map_err(|(_, fault)| refused_by_disk(&fault))
+}
+
+/// One turn for everything on a root whose ledger was not begun yet: tickets that were settled before
+/// are adopted only then.
+pub(in crate::cli) fn begin_ledger(place: &Path) -> Result<(), Failure> {
+    let mut world = world(place)?;
+    if ledger::segments(&mut world).is_ok_and(|segments| !segments.is_empty()) {
+        return Ok(());
+    }
+    drop(world);
+    let mut engine = engine(place, None)?;
+    engine.turn().map_err(|fault| refused_by_disk(&fault))?;
+    Ok(())
+}
+
+fn refused_by_disk(fault: &Fault) -> Failure {
+    Failure::new(code::AGAIN, format!("{fault}; nothing is lost, try again when it is mended"))
+}
+
+impl Asking<'_> {
+    /// Works on the request until it is answered, the executor has to be waited for, or time is up.
+    pub(super) fn drive(&mut self) -> Result<Step, Failure> {
+        begin_ledger(self.root)?;
+        let mut faults = 0;
+        loop {
+            let worked = engine(self.root, Some(&self.ask.id)).map(|engine| self.turns(engine));
+            match worked {
+                Ok(Ok(step)) => return Ok(step),
+                Ok(Err(failure)) | Err(failure) => {
+                    faults += 1;
+                    if failure.code != code::AGAIN || faults >= FAULTS_MAX {
+                        return Err(failure);
+                    }
+                }
+            }
+        }
+    }
+
+    fn turns(&mut self, mut engine: Engine<RealWorld>) -> Result<Step, Failure> {
+        if !self.joins(&engine) {
+            self.file()?;
+            engine.hint_request(self.file.clone(), Arrival::Renamed);
+        }
+        loop {
+            let turn = engine.turn().map_err(|fault| refused_by_disk(&fault))?;
+            engine.world.flush_executor();
+            let notes = engine.notes();
+            if let Some(answer) = self.answer()? {
+                for note in notes.iter().filter(|n| !n.contains(answer.text.as_str())) {
+                    eprintln!("jobyard: {note}");
+                }
+                return Ok(Step::Answered(answer));
+            }
+            if let Some(under_way) = under_way(&engine, &self.ask.id) {
+                return Ok(Step::UnderWay(under_way));
+            }
+            if self.is_over() {
+                return Ok(Step::TimedOut);
+            }
+            wait(&mut engine, &turn, self.deadline);
+            engine.hint(self.ask.id.clone(), Arrival::Unsure);
+        }
+    }
+}
+
+impl Asking<'_> {
+    /// The same was asked before and is still being carried out, such as a `finish` that was interrupted:
+    /// its answer is ours.
+    fn joins(&mut self, engine: &Engine<RealWorld>) -> bool {
+        if self.filed {
+            return self.joined;
+        }
+        let attempt = engine.index.tickets.get(&self.ask.id).and_then(|t| t.attempt.as_deref());
+        let Some(asked) = attempt.and_then(|a| a.asked.as_ref()) else { return false };
+        let body = &self.ask.body;
+        let options = Options {
+            reason: body.reason.clone(),
+            skip_verification: body.skip_verification,
+            stop: body.stop,
+        };
+        let same = asked.wish.name() == self.ask.verb.name()
+            && asked.options == options
+            && asked.by.uid == engine.world.identity().uid;
+        if same {
+            self.tail.follow(&asked.request);
+            (self.filed, self.joined) = (true, true);
+        }
+        same
+    }
+}
+
+/// The command the executor says it runs for this order. A start that it has not confirmed is not left alone.
+fn under_way(engine: &Engine<RealWorld>, id: &OrderId) -> Option<UnderWay> {
+    let attempt = engine.index.tickets.get(id)?.attempt.as_deref()?;
+    let command = attempt.unended()?;
+    let key = attempt.key(command.number);
+    let drained = engine.world.executor_socket().is_some_and(|(_, full)| !full);
+    if !drained || engine.index.executor.get(&key) != Some(&ExecutorFact::Running) {
+        return None;
+    }
+    let own = match command.kind {
+        CommandKind::Check(_)
+            if attempt.asked.as_ref().is_some_and(|a| a.wish.name() == "finish") =>
+        {
+            attempt.claim.sealed.check_timeout_ms
+        }
+        _ => 0,
+    };
+    let allowed = own.saturating_add(engine.options.config.grace.0).saturating_add(30_000);
+    Some(UnderWay { key, allowed: Duration::from_millis(allowed) })
+}
+
+/// Waits for the executor or for the next look that is due.
+fn wait(engine: &mut Engine<RealWorld>, turn: &Turn, deadline: Instant) {
+    let tick = engine.world.tick();
+    let due = turn.look_at.map(|at| Duration::from_millis(at.0.saturating_sub(tick.0)));
+    let left = deadline.saturating_duration_since(Instant::now());
+    let span = due.unwrap_or(LOOK_AGAIN).min(LOOK_AGAIN).min(left);
+    let span = Timespec {
+        tv_sec: 0,
+        tv_nsec: i64::from(span.subsec_nanos()).saturating_add(1_000_000).min(999_999_999),
+    };
+    let socket = engine.world.executor_socket();
+    let mut fds = Vec::new();
+    if let Some((fd, full)) = socket {
+        let want = if full { PollFlags::IN | PollFlags::OUT } else { PollFlags::IN };
+        fds.push(PollFd::from_borrowed_fd(fd, want));
+    }
+    if let Some(starting) = engine.world.executor_starting() {
+        fds.push(PollFd::from_borrowed_fd(starting, PollFlags::IN));
+    }
+    // Woken early or not, the caller looks again.
+    let _ = poll(&mut fds, Some(&span));
+}
+
+/// Whether a request was consumed into a run directory: the attempt it was granted to.
+pub(super) fn granted(root: &Path, id: &OrderId, file: &str) -> Option<u32> {
+    let attempts = std::fs::read_dir(root.join(paths::runs(id))).ok()?;
+    let mut attempts = attempts.flatten().filter(|e| e.path().join(file).exists());
+    attempts.find_map(|e| e.file_name().to_str()?.parse().ok())
+}

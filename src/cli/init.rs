@@ -1,0 +1,220 @@
+//! `jobyard init`: a directory becomes a root.
+//!
+//! Invariants: idempotent; nothing that exists is changed; says what was made, what git tracks that it
+//! should not, and what works without git.
+
+use super::ask::drive::{engine, world};
+use super::{Failure, Globals, Outcome, code, dirs, root, say};
+use crate::model::config;
+use crate::model::index::{Index, Reading};
+use crate::model::order::State;
+use crate::model::paths;
+use crate::world::git::Git;
+use crate::world::real::RealWorld;
+use crate::world::root_lock::{Role, Tried, try_lock};
+use crate::world::store::{errno, publish};
+use crate::world::{Fault, World};
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// How long another verb on the root is waited for.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Flags of `jobyard init`.
+#[derive(clap::Args)]
+pub(super) struct Arguments {
+    /// Accept tickets in done/ and failed/ that jobyard never saw, also when it was used here before
+    #[arg(long)]
+    adopt: bool,
+    /// Print what would be made; change nothing
+    #[arg(long)]
+    dry_run: bool,
+}
+
+/// What was found and made.
+#[derive(Default)]
+struct Report {
+    made: Vec<String>,
+    tracked: Vec<String>,
+    /// Why git cannot be used.
+    no_git: Option<String>,
+    adopted: usize,
+}
+
+/// Runs it.
+pub(super) fn run(globals: &Globals, given: Arguments) -> Outcome {
+    let root = place(globals)?;
+    // An unreadable configuration is told before anything is made.
+    root::config(&root)?;
+    let mut world = world(&root)?;
+    let mut report = Report::default();
+    make_files(&mut world, given.dry_run, &mut report).map_err(|f| {
+        Failure::new(
+            code::FAILED,
+            format!("init {}: {f}; mend it and run init again", root.display()),
+        )
+    })?;
+    look_at_git(&root, given.dry_run, &mut report)?;
+    if !given.dry_run {
+        report.adopted = adopt(&root, given.adopt)?;
+    }
+    say_report(globals, &root, &report, given.dry_run)?;
+    Ok(code::DONE)
+}
+
+/// The directory meant: named, else the root around, else the repository around, else this one.
+fn place(globals: &Globals) -> Result<PathBuf, Failure> {
+    let named = globals.root.clone().or_else(|| std::env::var_os("JOBYARD_ROOT").map(Into::into));
+    if let Some(named) = named {
+        return root::existing(&named);
+    }
+    if let Ok(found) = root::find(None) {
+        return Ok(found);
+    }
+    let here = std::env::current_dir()
+        .map_err(|e| Failure::new(code::NOT_FOUND, format!("find the current directory: {e}")))?;
+    let here = root::existing(&here)?;
+    let top = here.ancestors().find(|dir| dir.join(".git").exists());
+    Ok(top.unwrap_or(&here).to_owned())
+}
+
+fn make_files(world: &mut RealWorld, dry: bool, report: &mut Report) -> Result<(), Fault> {
+    let mut wanted = dirs::needed();
+    wanted.extend(dirs::offered());
+    let made = if dry { dirs::missing(world, &wanted)? } else { dirs::make(world, &wanted)? };
+    report.made.extend(made.iter().map(|d| format!("{}/", d.display())));
+    let path = Path::new(paths::CONFIG);
+    if world.stat(path)?.is_some() {
+        return Ok(());
+    }
+    report.made.push(paths::CONFIG.to_owned());
+    if dry {
+        return Ok(());
+    }
+    match publish(world, path, config::default_text().as_bytes(), 0o644) {
+        Err(fault) if fault.errno != errno::EEXIST => Err(fault),
+        _ => world.sync_dir(Path::new("_ctx")),
+    }
+}
+
+fn look_at_git(root: &Path, dry: bool, report: &mut Report) -> Result<(), Failure> {
+    let git = Git::new(root.to_owned(), None);
+    match git.is_repository() {
+        Ok(true) => {}
+        Ok(false) => {
+            report.no_git = Some("it is not in a git repository".to_owned());
+            return Ok(());
+        }
+        Err(fault) => {
+            report.no_git = Some(fault.to_string());
+            return Ok(());
+        }
+    }
+    let failed =
+        |why: String| Failure::new(code::FAILED, format!("init {}: {why}", root.display()));
+    let excluded = match dry {
+        true => git.excludes().map(|rules| !covers(&rules)).map_err(|e| failed(e.to_string()))?,
+        false => {
+            git.ensure_excludes().map_err(|e| failed(format!("write .git/info/exclude: {e}")))?
+        }
+    };
+    if excluded {
+        report.made.push("lines in .git/info/exclude that keep state out of commits".to_owned());
+    }
+    report.tracked = git.tracked_state().map_err(|e| failed(e.to_string()))?;
+    if let Err(fault) = git.base(None) {
+        report.no_git = Some(fault.cause);
+    }
+    Ok(())
+}
+
+/// Whether rules name every directory of state.
+fn covers(rules: &[u8]) -> bool {
+    let rules = String::from_utf8_lossy(rules);
+    ["_ctx/jobs", "_ctx/runs", "_ctx/audit", "_ctx/packages", ".worktrees"]
+        .iter()
+        .all(|dir| rules.lines().any(|line| line.trim_end().trim_end_matches('/').ends_with(dir)))
+}
+
+/// Settled tickets that were there before get their stamp. A daemon does that by itself.
+fn adopt(root: &Path, all: bool) -> Result<usize, Failure> {
+    let begun = Instant::now();
+    let who = format!("pid {} (init)", std::process::id());
+    let _lock = loop {
+        let tried = try_lock(root, Role::Verb, &who);
+        match tried
+            .map_err(|e| Failure::new(code::FAILED, format!("lock {}: {e}", root.display())))?
+        {
+            Tried::Held(lock) => break lock,
+            Tried::Taken { role: Role::Daemon, text } if all => {
+                let text = format!("adopt: {} is served ({text}); stop it first", root.display());
+                return Err(Failure::new(code::HELD, text));
+            }
+            Tried::Taken { role: Role::Daemon, .. } => return Ok(0),
+            Tried::Taken { text, .. } if begun.elapsed() > PATIENCE => {
+                let text = format!("init: {} is held ({text}); try again", root.display());
+                return Err(Failure::new(code::AGAIN, text));
+            }
+            Tried::Taken { .. } => std::thread::park_timeout(Duration::from_millis(20)),
+        }
+    };
+    let mut opened = engine(root, None)?;
+    let before = settled(&opened.index);
+    opened.options.policy.fresh |= all;
+    let turned = opened.turn();
+    turned.map_err(|f| Failure::new(code::AGAIN, format!("init: {f}; run it again")))?;
+    for note in opened.notes() {
+        say::talk(&format!("jobyard: {note}"));
+    }
+    Ok(settled(&opened.index).saturating_sub(before))
+}
+
+fn settled(index: &Index) -> usize {
+    let stamped = |state: State| {
+        let places = index.tickets.values().filter_map(move |t| t.place(state));
+        places.filter(|p| matches!(p.reading, Reading::Settled { .. })).count()
+    };
+    stamped(State::Done) + stamped(State::Failed)
+}
+
+fn say_report(globals: &Globals, root: &Path, report: &Report, dry: bool) -> Result<(), Failure> {
+    if globals.json {
+        let texts = |list: &[String]| Value::from(list.to_vec());
+        let fields = [
+            ("root", root.to_string_lossy().into_owned().into()),
+            ("dry_run", dry.into()),
+            ("made", texts(&report.made)),
+            ("adopted", report.adopted.into()),
+            ("tracked", texts(&report.tracked)),
+            ("git", report.no_git.as_deref().map_or(Value::from("usable"), Value::from)),
+        ];
+        return say::object("init", fields);
+    }
+    let verb = if dry { "would make" } else { "made" };
+    for made in &report.made {
+        say::line(&format!("{verb} {made}"))?;
+    }
+    if report.adopted > 0 {
+        say::line(&format!("adopted {} settled ticket(s)", report.adopted))?;
+    }
+    if report.made.is_empty() && report.adopted == 0 {
+        say::line(&format!("{} is a root already; nothing to do", root.display()))?;
+    }
+    if let Some(why) = &report.no_git {
+        say::talk(&format!(
+            "jobyard: without git: {why}; orders with `workspace: none` and packages work, others \
+             are refused until there is a repository with a commit"
+        ));
+    }
+    if let Some(first) = report.tracked.first() {
+        say::talk(&format!(
+            "jobyard: git tracks state ({} file(s), such as {first}): a checkout or merge would bring \
+             tickets back; run: git -C {} rm -r --cached --ignore-unmatch _ctx/jobs _ctx/runs \
+             _ctx/audit _ctx/packages .worktrees",
+            report.tracked.len(),
+            root.display()
+        ));
+    }
+    Ok(())
+}

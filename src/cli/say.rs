@@ -1,0 +1,35 @@
+//! Saying: data to stdout, as text or as one JSON object.
+//!
+//! Invariants: a reader that has gone is no failure; a full disk is; nothing is printed in colour.
+
+use super::{Failure, code};
+use serde_json::{Map, Value};
+use std::io::{self, Write};
+
+/// Prints text and a newline.
+pub(super) fn line(text: &str) -> Result<(), Failure> {
+    let mut out = io::stdout().lock();
+    let written = out.write_all(text.as_bytes()).and_then(|()| out.write_all(b"\n"));
+    match written.and_then(|()| out.flush()) {
+        Err(e) if e.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Failure::new(code::FAILED, format!("write to stdout: {e}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Prints one object whose first field is `schema`: `jobyard.<name>.v1`.
+pub(super) fn object<const N: usize>(
+    name: &str,
+    fields: [(&str, Value); N],
+) -> Result<(), Failure> {
+    let mut map = Map::new();
+    map.insert("schema".to_owned(), Value::from(format!("jobyard.{name}.v1")));
+    map.extend(fields.into_iter().map(|(key, value)| (key.to_owned(), value)));
+    line(&Value::Object(map).to_string())
+}
+
+/// Talks on stderr; nobody may be reading.
+pub(super) fn talk(text: &str) {
+    let _ = writeln!(io::stderr(), "{text}");
+}
