@@ -4,7 +4,7 @@
 //! learn where a ticket was that lies where nothing explains it; a lost hint costs time, not work.
 
 use super::{Engine, LOOKS_MAX, Options};
-use crate::model::event::{Event, Link};
+use crate::model::event::Link;
 use crate::model::id::OrderId;
 use crate::model::index::{ExecutorFact, ExecutorState, Index, Reading, Seen, Ticket};
 use crate::model::order::State;
@@ -37,6 +37,7 @@ impl<W: World> Engine<W> {
         options.policy.instance.clone_from(&world.identity().instance);
         let mut index = Index { boot: world.identity().boot.clone(), ..Index::default() };
         index.durable_seq = 0;
+        let said = tail.said;
         for (id, attempt) in tail.attempts {
             let ticket = index.ticket_mut(&id);
             ticket.last_attempt = attempt.number;
@@ -66,13 +67,13 @@ impl<W: World> Engine<W> {
             spare: false,
             watcher: None,
         };
-        match engine.begin() {
+        match engine.begin(&said) {
             Ok(()) => Ok(engine),
             Err(fault) => Err((engine.world, fault)),
         }
     }
 
-    fn begin(&mut self) -> Result<(), Fault> {
+    fn begin(&mut self, said: &BTreeMap<OrderId, Seen>) -> Result<(), Fault> {
         // An executor that is connected already has said `Hello` to an earlier engine.
         let _ = self.world.send(&ToExecutor::Hello { version: VERSION });
         if self.ledger.wants_segment() {
@@ -86,7 +87,7 @@ impl<W: World> Engine<W> {
             self.look_at_ticket(&id, Arrival::Unsure)?;
         }
         self.dirty.clear();
-        self.explain()?;
+        self.explain(said)?;
         self.close_carried_out();
         Ok(())
     }
@@ -223,8 +224,9 @@ impl<W: World> Engine<W> {
         self.hint(id, Arrival::Unsure);
     }
 
-    /// Learns from the ledger's history where tickets were that lie where nothing explains it.
-    fn explain(&mut self) -> Result<(), Fault> {
+    /// Learns from the ledger where tickets were: from its tail, and from its history for those that lie
+    /// where nothing explains it.
+    fn explain(&mut self, said: &BTreeMap<OrderId, Seen>) -> Result<(), Fault> {
         let since = self.ledger.opened_at();
         let mut puzzling = BTreeSet::new();
         for (id, ticket) in &mut self.index.tickets {
@@ -237,7 +239,9 @@ impl<W: World> Engine<W> {
                 (State::Pending, _) if place.intake_ns / 1_000_000 < since.0 => {
                     ticket.seen = Seen::Pending;
                 }
-                (State::Pending, _) | (_, Reading::Settled { .. }) => {}
+                (_, Reading::Settled { .. }) => {}
+                _ if said.contains_key(id) => ticket.seen = said.get(id).copied().unwrap_or_default(),
+                (State::Pending, _) => {}
                 _ => {
                     puzzling.insert(id.clone());
                 }
@@ -435,7 +439,7 @@ fn last_words<W: World>(
             };
             let id = link.line.id.as_deref().and_then(|t| OrderId::parse(t).ok());
             let Some(id) = id.filter(|id| wanted.contains(id)) else { continue };
-            if let Some(seen) = said(&link.line.event) {
+            if let Some(seen) = link.line.event.seen() {
                 wanted.remove(&id);
                 found.insert(id, seen);
             }
@@ -445,21 +449,4 @@ fn last_words<W: World>(
         }
     }
     Ok(found)
-}
-
-fn said(event: &Event) -> Option<Seen> {
-    let settled = |s: &str| match State::parse(s) {
-        Some(State::Pending) | None => Seen::Pending,
-        Some(state) => Seen::Settled(state),
-    };
-    match event {
-        Event::Intake | Event::Released { .. } | Event::Held { .. } | Event::Unheld => {
-            Some(Seen::Pending)
-        }
-        Event::Settled { state, .. } | Event::Adopted { state } => Some(settled(state)),
-        Event::PutBack { to, .. } => Some(settled(to)),
-        Event::Requeued { .. } => Some(Seen::Requeued),
-        Event::Withdrawn => Some(Seen::Never),
-        _ => None,
-    }
 }

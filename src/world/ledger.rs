@@ -10,6 +10,7 @@ use super::{Fault, World};
 use crate::model::attempt::Attempt;
 use crate::model::event::{Event, GENESIS, Line, Link};
 use crate::model::id::OrderId;
+use crate::model::index::Seen;
 use crate::model::time::Moment;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -37,9 +38,12 @@ pub struct Ledger<F> {
 }
 
 /// What reading the tail gave.
+#[derive(Default)]
 pub struct Tail {
     /// Attempts that have neither been released nor, as far as the lines say, carried out.
     pub attempts: BTreeMap<OrderId, Attempt>,
+    /// Where its lines last said the tickets were.
+    pub said: BTreeMap<OrderId, Seen>,
     /// There was no ledger at all.
     pub fresh: bool,
 }
@@ -59,7 +63,7 @@ impl<F> Ledger<F> {
             new_segment: true,
             opened_at: Moment(i64::MIN),
         };
-        let mut tail = Tail { attempts: BTreeMap::new(), fresh: numbers.is_empty() };
+        let mut tail = Tail { fresh: numbers.is_empty(), ..Tail::default() };
         let mut first = numbers.len().saturating_sub(1);
         let mut texts = Vec::new();
         while let Some(number) = numbers.get(first) {
@@ -72,7 +76,7 @@ impl<F> Ledger<F> {
             first -= 1;
         }
         for (_, text) in texts.iter().rev() {
-            ledger.fold(text, &mut tail.attempts);
+            ledger.fold(text, &mut tail);
         }
         if let Some((number, text)) = texts.first() {
             ledger.reopen(world, *number, text)?;
@@ -80,7 +84,7 @@ impl<F> Ledger<F> {
         Ok((ledger, tail))
     }
 
-    fn fold(&mut self, text: &[u8], attempts: &mut BTreeMap<OrderId, Attempt>) {
+    fn fold(&mut self, text: &[u8], tail: &mut Tail) {
         let whole = text.iter().rposition(|b| *b == b'\n').map_or(0, |end| end + 1);
         for line in text[..whole].split(|b| *b == b'\n') {
             let Ok(line) = std::str::from_utf8(line) else { continue };
@@ -88,7 +92,11 @@ impl<F> Ledger<F> {
             self.seq = link.line.seq;
             self.head.clone_from(&link.hash);
             self.opened_at = link.line.time;
-            apply(attempts, &link.line, &link.hash);
+            apply(&mut tail.attempts, &link.line, &link.hash);
+            let id = link.line.id.as_deref().and_then(|t| OrderId::parse(t).ok());
+            if let (Some(id), Some(seen)) = (id, link.line.event.seen()) {
+                tail.said.insert(id, seen);
+            }
         }
     }
 

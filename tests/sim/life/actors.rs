@@ -14,6 +14,7 @@ use jobyard::model::id::OrderId;
 use jobyard::model::protocol::ToExecutor;
 use jobyard::model::time::Millis;
 use jobyard::observe::Arrival;
+use jobyard::plan::action::Action;
 use jobyard::plan::{self, Policy};
 use jobyard::world::World;
 use std::cell::RefCell;
@@ -295,7 +296,11 @@ fn stunned(world: SimWorld) -> Actor {
 fn everything(engine: &Engine<SimWorld>, policy: &Policy) -> plan::action::Plan {
     let mut index = engine.index.clone();
     let all = index.tickets.keys().cloned().collect();
-    plan::plan(&mut index, &all, engine.world.now(), engine.world.tick(), policy)
+    let (now, tick) = (engine.world.now(), engine.world.tick());
+    let mut plan = plan::plan(&mut index, &all, now, tick, policy);
+    // A refusal is planned as long as it applies; it is written once.
+    plan.actions.retain(|(_, action)| !matches!(action, Action::Why { .. }));
+    plan
 }
 
 /// Every file below `_ctx`, with its content.
