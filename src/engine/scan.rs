@@ -4,7 +4,7 @@
 //! learn where a ticket was that lies where nothing explains it; a lost hint costs time, not work.
 
 use super::{Engine, LOOKS_MAX, Options};
-use crate::model::event::Link;
+use crate::model::event::{Event, Link};
 use crate::model::id::OrderId;
 use crate::model::index::{ExecutorFact, ExecutorState, Index, Reading, Seen, Ticket};
 use crate::model::order::State;
@@ -37,7 +37,9 @@ impl<W: World> Engine<W> {
         options.policy.instance.clone_from(&world.identity().instance);
         let mut index = Index { boot: world.identity().boot.clone(), ..Index::default() };
         index.durable_seq = 0;
-        let said = tail.said;
+        for id in tail.pending {
+            index.ticket_mut(&id).seen = Seen::Pending;
+        }
         for (id, attempt) in tail.attempts {
             let ticket = index.ticket_mut(&id);
             ticket.last_attempt = attempt.number;
@@ -67,13 +69,13 @@ impl<W: World> Engine<W> {
             spare: false,
             watcher: None,
         };
-        match engine.begin(&said) {
+        match engine.begin() {
             Ok(()) => Ok(engine),
             Err(fault) => Err((engine.world, fault)),
         }
     }
 
-    fn begin(&mut self, said: &BTreeMap<OrderId, Seen>) -> Result<(), Fault> {
+    fn begin(&mut self) -> Result<(), Fault> {
         // An executor that is connected already has said `Hello` to an earlier engine.
         let _ = self.world.send(&ToExecutor::Hello { version: VERSION });
         if self.ledger.wants_segment() {
@@ -87,7 +89,7 @@ impl<W: World> Engine<W> {
             self.look_at_ticket(&id, Arrival::Unsure)?;
         }
         self.dirty.clear();
-        self.explain(said)?;
+        self.explain()?;
         self.close_carried_out();
         Ok(())
     }
@@ -224,27 +226,15 @@ impl<W: World> Engine<W> {
         self.hint(id, Arrival::Unsure);
     }
 
-    /// Learns from the ledger where tickets were: from its tail, and from its history for those that lie
-    /// where nothing explains it.
-    fn explain(&mut self, said: &BTreeMap<OrderId, Seen>) -> Result<(), Fault> {
-        let since = self.ledger.opened_at();
+    /// Learns from the ledger's history where tickets were that lie where nothing explains it.
+    fn explain(&mut self) -> Result<(), Fault> {
         let mut puzzling = BTreeSet::new();
-        for (id, ticket) in &mut self.index.tickets {
+        for (id, ticket) in &self.index.tickets {
             let Some(state) = ticket.state() else { continue };
-            if ticket.attempt.is_some() {
-                continue;
-            }
-            let Some(place) = ticket.place(state) else { continue };
-            match (state, &place.reading) {
-                (State::Pending, _) if place.intake_ns / 1_000_000 < since.0 => {
-                    ticket.seen = Seen::Pending;
-                }
-                (_, Reading::Settled { .. }) => {}
-                _ if said.contains_key(id) => ticket.seen = said.get(id).copied().unwrap_or_default(),
-                (State::Pending, _) => {}
-                _ => {
-                    puzzling.insert(id.clone());
-                }
+            let known = ticket.attempt.is_some() || ticket.seen == Seen::Pending;
+            let place = ticket.place(state).filter(|_| !known && state != State::Pending);
+            if place.is_some_and(|p| !matches!(p.reading, Reading::Settled { .. })) {
+                puzzling.insert(id.clone());
             }
         }
         if puzzling.is_empty() || self.options.policy.fresh {
@@ -439,7 +429,7 @@ fn last_words<W: World>(
             };
             let id = link.line.id.as_deref().and_then(|t| OrderId::parse(t).ok());
             let Some(id) = id.filter(|id| wanted.contains(id)) else { continue };
-            if let Some(seen) = link.line.event.seen() {
+            if let Some(seen) = said(&link.line.event) {
                 wanted.remove(&id);
                 found.insert(id, seen);
             }
@@ -449,4 +439,21 @@ fn last_words<W: World>(
         }
     }
     Ok(found)
+}
+
+fn said(event: &Event) -> Option<Seen> {
+    let settled = |s: &str| match State::parse(s) {
+        Some(State::Pending) | None => Seen::Pending,
+        Some(state) => Seen::Settled(state),
+    };
+    match event {
+        Event::Intake | Event::Released { .. } | Event::Held { .. } | Event::Unheld => {
+            Some(Seen::Pending)
+        }
+        Event::Settled { state, .. } | Event::Adopted { state } => Some(settled(state)),
+        Event::PutBack { to, .. } => Some(settled(to)),
+        Event::Requeued { .. } => Some(Seen::Requeued),
+        Event::Withdrawn => Some(Seen::Never),
+        _ => None,
+    }
 }

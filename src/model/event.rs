@@ -4,8 +4,6 @@
 //! SHA-256 of the line's bytes before `,"hash":`; `prev` is the hash of the line before, across segments.
 
 use super::attempt::{Attempt, Claim, CommandEnd, CommandKind, Gate, Holder};
-use super::index::Seen;
-use super::order::State;
 use super::time::Moment;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -22,6 +20,9 @@ pub enum Event {
     Checkpoint {
         /// Every attempt without a `settled` or `released` line.
         open: Vec<Attempt>,
+        /// Every order that was last seen pending.
+        #[serde(default)]
+        pending: Vec<String>,
     },
     /// A valid ticket was first seen in `pending/`.
     Intake,
@@ -137,26 +138,6 @@ pub enum Event {
         /// New status.
         status: String,
     },
-}
-
-impl Event {
-    /// Where the line says a ticket without an open attempt is; `None` when it says nothing of that.
-    pub fn seen(&self) -> Option<Seen> {
-        let settled = |s: &str| match State::parse(s) {
-            Some(State::Pending) | None => Seen::Pending,
-            Some(state) => Seen::Settled(state),
-        };
-        match self {
-            Self::Intake | Self::Released { .. } | Self::Held { .. } | Self::Unheld => {
-                Some(Seen::Pending)
-            }
-            Self::Settled { state, .. } | Self::Adopted { state } => Some(settled(state)),
-            Self::PutBack { to, .. } => Some(settled(to)),
-            Self::Requeued { .. } => Some(Seen::Requeued),
-            Self::Withdrawn => Some(Seen::Never),
-            _ => None,
-        }
-    }
 }
 
 /// One line of the ledger.

@@ -10,9 +10,8 @@ use super::{Fault, World};
 use crate::model::attempt::Attempt;
 use crate::model::event::{Event, GENESIS, Line, Link};
 use crate::model::id::OrderId;
-use crate::model::index::Seen;
 use crate::model::time::Moment;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// Directory of the segments.
@@ -34,7 +33,6 @@ pub struct Ledger<F> {
     buffer: Vec<u8>,
     unsynced: bool,
     new_segment: bool,
-    opened_at: Moment,
 }
 
 /// What reading the tail gave.
@@ -42,8 +40,8 @@ pub struct Ledger<F> {
 pub struct Tail {
     /// Attempts that have neither been released nor, as far as the lines say, carried out.
     pub attempts: BTreeMap<OrderId, Attempt>,
-    /// Where its lines last said the tickets were.
-    pub said: BTreeMap<OrderId, Seen>,
+    /// Orders that were last seen pending.
+    pub pending: BTreeSet<OrderId>,
     /// There was no ledger at all.
     pub fresh: bool,
 }
@@ -61,7 +59,6 @@ impl<F> Ledger<F> {
             buffer: Vec::new(),
             unsynced: false,
             new_segment: true,
-            opened_at: Moment(i64::MIN),
         };
         let mut tail = Tail { fresh: numbers.is_empty(), ..Tail::default() };
         let mut first = numbers.len().saturating_sub(1);
@@ -91,12 +88,8 @@ impl<F> Ledger<F> {
             let Ok(link) = Link::parse(line) else { continue };
             self.seq = link.line.seq;
             self.head.clone_from(&link.hash);
-            self.opened_at = link.line.time;
             apply(&mut tail.attempts, &link.line, &link.hash);
-            let id = link.line.id.as_deref().and_then(|t| OrderId::parse(t).ok());
-            if let (Some(id), Some(seen)) = (id, link.line.event.seen()) {
-                tail.said.insert(id, seen);
-            }
+            follow_pending(&mut tail.pending, &link.line);
         }
     }
 
@@ -150,6 +143,7 @@ impl<F> Ledger<F> {
         world: &mut W,
         at: Moment,
         open: Vec<Attempt>,
+        pending: Vec<String>,
     ) -> Result<(), Fault> {
         self.flush(world)?;
         self.sync(world)?;
@@ -159,7 +153,7 @@ impl<F> Ledger<F> {
         self.file = Some(file);
         self.bytes = 0;
         self.new_segment = false;
-        self.add(at, None, None, Event::Checkpoint { open });
+        self.add(at, None, None, Event::Checkpoint { open, pending });
         self.flush(world)?;
         self.sync(world)?;
         world.sync_dir(Path::new(DIR))
@@ -189,11 +183,6 @@ impl<F> Ledger<F> {
         Ok(())
     }
 
-    /// Time of the last line that was there when the ledger was opened.
-    pub fn opened_at(&self) -> Moment {
-        self.opened_at
-    }
-
     /// Number and hash of the last line.
     pub fn head(&self) -> (u64, &str) {
         (self.seq, &self.head)
@@ -202,7 +191,7 @@ impl<F> Ledger<F> {
 
 /// Takes a line into account in the open attempts.
 pub fn apply(attempts: &mut BTreeMap<OrderId, Attempt>, line: &Line, hash: &str) {
-    if let Event::Checkpoint { open } = &line.event {
+    if let Event::Checkpoint { open, .. } = &line.event {
         attempts.clear();
         for attempt in open {
             if let Ok(id) = OrderId::parse(&attempt.id) {
@@ -229,6 +218,32 @@ pub fn apply(attempts: &mut BTreeMap<OrderId, Attempt>, line: &Line, hash: &str)
                 attempt.apply(line.time, event, line.seq, hash);
             }
         }
+    }
+}
+
+/// Takes a line into account in the orders last seen pending.
+fn follow_pending(pending: &mut BTreeSet<OrderId>, line: &Line) {
+    if let Event::Checkpoint { pending: listed, .. } = &line.event {
+        *pending = listed.iter().filter_map(|t| OrderId::parse(t).ok()).collect();
+        return;
+    }
+    let Some(id) = line.id.as_deref().and_then(|t| OrderId::parse(t).ok()) else { return };
+    match &line.event {
+        Event::Intake | Event::Released { .. } => {
+            pending.insert(id);
+        }
+        Event::Settled { state, .. } | Event::PutBack { to: state, .. } if state == "pending" => {
+            pending.insert(id);
+        }
+        Event::Claiming(_)
+        | Event::Settled { .. }
+        | Event::PutBack { .. }
+        | Event::Withdrawn
+        | Event::Adopted { .. }
+        | Event::Requeued { .. } => {
+            pending.remove(&id);
+        }
+        _ => {}
     }
 }
 
