@@ -119,8 +119,8 @@ impl<W: World> Engine<W> {
     pub(super) fn release(&mut self, id: &OrderId) -> Result<(), Fault> {
         let Some(attempt) = self.ticket(id).and_then(|t| t.attempt.clone()) else { return Ok(()) };
         let Some(settled) = attempt.settled.clone() else { return Ok(()) };
-        let asked = attempt.asked.as_ref().map(|a| (id.clone(), a.request.clone()));
-        if asked.is_some_and(|key| self.answers.contains_key(&key)) {
+        let asked = attempt.asked.as_ref();
+        if asked.is_some_and(|a| self.is_answering(id, a.wish.name(), &a.request)) {
             // All is done but the answer, which waits for the directories.
             return Ok(());
         }
@@ -135,9 +135,6 @@ impl<W: World> Engine<W> {
         self.index.ticket_mut(id).lease = None;
         self.follow_epic(id, &attempt)?;
         match &attempt.asked {
-            Some(asked) if self.is_answering(id, asked.wish.name(), &asked.request) => {
-                return Ok(());
-            }
             Some(asked) => {
                 let (code, text) = verdict_answer(asked, &settled.result, &settled.reason, state);
                 let verb = asked.wish.name();
