@@ -92,10 +92,8 @@ fn place<W: World>(
             }
             _ => reading.clone(),
         },
-        Some(Reading::Settled { .. }) if here.is_some() => match known {
-            Some(p) => p.reading.clone(),
-            None => read(world, look, id, state, &path, stat)?,
-        },
+        Some(reading @ Reading::Settled { .. }) if here.is_some() => reading.clone(),
+        Some(Reading::Settled { .. }) => read(world, look, id, state, &path, stat)?,
         _ if arrival == Arrival::Renamed || state != State::Pending => {
             read(world, look, id, state, &path, stat)?
         }
@@ -335,7 +333,8 @@ pub fn request<W: World>(
     *waiting = None;
     let body = request_body(world, &path, stat)?;
     let why = world.stat(&Path::new(paths::CONTROL).join(format!("{file}.why")))?;
-    let refused = why.is_some_and(|why| why.ctime_ns >= stat.ctime_ns);
+    // A request that was written again after its refusal is a new one.
+    let refused = why.is_some_and(|why| why.mtime_ns >= stat.mtime_ns);
     let hex = hex.unwrap_or_default();
     let user = world.user(stat.uid);
     let (uid, inode) = (stat.uid, stat.inode);

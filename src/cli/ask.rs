@@ -33,8 +33,12 @@ pub(super) use tail::Answer;
 /// How long a verb waits unless told otherwise.
 const WAIT: Duration = Duration::from_secs(10);
 
-/// Between two looks whether the root lock is free.
-const LOCK_PAUSE: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(200));
+/// Between two looks whether the root lock is free, when a verb holds it: doubled from the first to the
+/// second.
+const LOCK_PAUSE: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(50));
+
+/// The same when a daemon holds it: its answer wakes, its death does not.
+const DEATH_PAUSE: Duration = Duration::from_millis(200);
 
 /// How long the answer to a take that was granted is waited for past the deadline.
 const GRANTED_PATIENCE: Duration = Duration::from_secs(2);
@@ -137,7 +141,7 @@ impl Asking<'_> {
                 Tried::Taken { role: Role::Daemon, text } => {
                     self.holder = text;
                     self.file()?;
-                    self.wait_for_answer(LOCK_PAUSE.1)?
+                    self.wait_for_answer(DEATH_PAUSE)?
                 }
                 Tried::Taken { text, .. } => {
                     self.holder = text;

@@ -10,6 +10,7 @@ mod dirs;
 mod finish;
 mod heartbeat;
 mod init;
+mod rehearse;
 mod request;
 pub mod root;
 mod say;

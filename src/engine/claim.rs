@@ -62,14 +62,15 @@ impl<W: World> Engine<W> {
         let claim = match self.decide(id, &order, &snapshot.bytes, mode, request) {
             Ok(claim) => claim,
             Err(git) => {
-                return self.claim_failed(id, None, request, "prepare the worktree", &git);
+                let step = (from, "prepare the worktree");
+                return self.claim_failed(id, None, request, step, &git);
             }
         };
         self.begin_attempt(id, number, claim);
         match self.take_hold(id, number, from, &snapshot)? {
             Ok(()) => Ok(()),
             Err(Refusal::Git(git)) => {
-                self.claim_failed(id, Some(number), request, "create worktree", &git)
+                self.claim_failed(id, Some(number), request, (from, "create worktree"), &git)
             }
             Err(_) => {
                 self.undo_claim(id, "the ticket changed meanwhile")?;
@@ -405,7 +406,7 @@ impl<W: World> Engine<W> {
         id: &OrderId,
         attempt: Option<u32>,
         request: Option<&Request>,
-        step: &str,
+        (from, step): (State, &str),
         git: &GitFault,
     ) -> Result<(), Fault> {
         let mut text = format!("✗ Failed to {step}: {}\nExecuting rollback...", git.cause);
@@ -417,7 +418,7 @@ impl<W: World> Engine<W> {
         let defect = Defect::whole("cannot-claim", format!("failed to {step}: {}", git.cause));
         match request {
             Some(request) => self.refuse(id, request, 1, &text),
-            None => self.not_claimable(id, State::Pending, None, &defect),
+            None => self.not_claimable(id, from, None, &defect),
         }
     }
 

@@ -168,8 +168,11 @@ impl<W: World> Engine<W> {
             self.index.tickets.get(id).and_then(|t| t.attempt.as_deref()).cloned()
         });
         let open: Vec<Attempt> = open.collect();
+        let waiting = self.index.tickets.iter().filter(|(_, t)| t.seen == Seen::Pending);
+        let waiting = waiting.filter(|(_, t)| t.attempt.is_none());
+        let pending = waiting.map(|(id, _)| id.to_string()).collect();
         let at = self.world.now();
-        self.ledger.begin_segment(&mut self.world, at, open)?;
+        self.ledger.begin_segment(&mut self.world, at, open, pending)?;
         self.index.durable_seq = self.ledger.head().0;
         Ok(())
     }

@@ -4,7 +4,7 @@
 //! learn where a ticket was that lies where nothing explains it; a lost hint costs time, not work.
 
 use super::{Engine, LOOKS_MAX, Options};
-use crate::model::event::Link;
+use crate::model::event::{Event, Link};
 use crate::model::id::OrderId;
 use crate::model::index::{ExecutorFact, ExecutorState, Index, Reading, Seen, Ticket};
 use crate::model::order::State;
@@ -37,14 +37,14 @@ impl<W: World> Engine<W> {
         options.policy.instance.clone_from(&world.identity().instance);
         let mut index = Index { boot: world.identity().boot.clone(), ..Index::default() };
         index.durable_seq = 0;
+        for id in tail.pending {
+            index.ticket_mut(&id).seen = Seen::Pending;
+        }
         for (id, attempt) in tail.attempts {
             let ticket = index.ticket_mut(&id);
             ticket.last_attempt = attempt.number;
             ticket.attempt = Some(Box::new(attempt));
             index.open.insert(id);
-        }
-        for id in tail.pending {
-            index.ticket_mut(&id).seen = Seen::Pending;
         }
         let mut engine = Self {
             world,
@@ -139,7 +139,8 @@ impl<W: World> Engine<W> {
         Ok(())
     }
 
-    pub(super) fn look_at_ticket(&mut self, id: &OrderId, arrival: Arrival) -> Result<(), Fault> {
+    /// Brings the facts of one ticket up to date.
+    pub fn look_at_ticket(&mut self, id: &OrderId, arrival: Arrival) -> Result<(), Fault> {
         let (tick, now) = self.look_context();
         let mut before = self.index.tickets.remove(id).unwrap_or_default();
         let context = Look {
@@ -243,22 +244,13 @@ impl<W: World> Engine<W> {
 
     /// Learns from the ledger's history where tickets were that lie where nothing explains it.
     fn explain(&mut self) -> Result<(), Fault> {
-        let since = self.ledger.opened_at();
         let mut puzzling = BTreeSet::new();
-        for (id, ticket) in &mut self.index.tickets {
+        for (id, ticket) in &self.index.tickets {
             let Some(state) = ticket.state() else { continue };
-            if ticket.attempt.is_some() {
-                continue;
-            }
-            let Some(place) = ticket.place(state) else { continue };
-            match (state, &place.reading) {
-                (State::Pending, _) if place.intake_ns / 1_000_000 < since.0 => {
-                    ticket.seen = Seen::Pending;
-                }
-                (State::Pending, _) | (_, Reading::Settled { .. }) => {}
-                _ => {
-                    puzzling.insert(id.clone());
-                }
+            let known = ticket.attempt.is_some() || ticket.seen == Seen::Pending;
+            let place = ticket.place(state).filter(|_| !known && state != State::Pending);
+            if place.is_some_and(|p| !matches!(p.reading, Reading::Settled { .. })) {
+                puzzling.insert(id.clone());
             }
         }
         if puzzling.is_empty() || self.options.policy.fresh {
@@ -270,8 +262,7 @@ impl<W: World> Engine<W> {
         Ok(())
     }
 
-    /// Attempts whose settlement the disk already shows in whole are closed. A lease ends only when its
-    /// stamped ticket has left `running/`; where the ticket is now, a person may have put it since.
+    /// Attempts whose settlement the disk already shows in whole are closed.
     fn close_carried_out(&mut self) {
         let done = |t: &Ticket| {
             t.attempt.as_deref().is_some_and(|a| {
@@ -279,7 +270,8 @@ impl<W: World> Engine<W> {
                     && t.lease.is_none()
                     && a.settled.as_ref().is_some_and(|s| {
                         let stamp = t.brief().and_then(|b| b.stamp.as_deref());
-                        t.state() != Some(State::Running) || stamp.is_some_and(|p| p.seq == s.seq)
+                        t.state() != Some(State::Running)
+                            || stamp.is_some_and(|stamp| stamp.seq == s.seq)
                     })
             })
         };
@@ -453,7 +445,7 @@ fn last_words<W: World>(
             };
             let id = link.line.id.as_deref().and_then(|t| OrderId::parse(t).ok());
             let Some(id) = id.filter(|id| wanted.contains(id)) else { continue };
-            if let Some(seen) = ledger::said(&link.line.event) {
+            if let Some(seen) = said(&link.line.event) {
                 wanted.remove(&id);
                 found.insert(id, seen);
             }
@@ -463,4 +455,21 @@ fn last_words<W: World>(
         }
     }
     Ok(found)
+}
+
+fn said(event: &Event) -> Option<Seen> {
+    let settled = |s: &str| match State::parse(s) {
+        Some(State::Pending) | None => Seen::Pending,
+        Some(state) => Seen::Settled(state),
+    };
+    match event {
+        Event::Intake | Event::Released { .. } | Event::Held { .. } | Event::Unheld => {
+            Some(Seen::Pending)
+        }
+        Event::Settled { state, .. } | Event::Adopted { state } => Some(settled(state)),
+        Event::PutBack { to, .. } => Some(settled(to)),
+        Event::Requeued { .. } => Some(Seen::Requeued),
+        Event::Withdrawn => Some(Seen::Never),
+        _ => None,
+    }
 }

@@ -119,8 +119,8 @@ impl<W: World> Engine<W> {
     pub(super) fn release(&mut self, id: &OrderId) -> Result<(), Fault> {
         let Some(attempt) = self.ticket(id).and_then(|t| t.attempt.clone()) else { return Ok(()) };
         let Some(settled) = attempt.settled.clone() else { return Ok(()) };
-        let asked = attempt.asked.as_ref();
-        if asked.is_some_and(|a| self.is_answering(id, a.wish.name(), &a.request)) {
+        let waits = |a: &Asked| self.is_answering(id, a.wish.name(), &a.request);
+        if attempt.asked.as_ref().is_some_and(waits) {
             // All is done but the answer, which waits for the directories.
             return Ok(());
         }

@@ -20,6 +20,9 @@ pub enum Event {
     Checkpoint {
         /// Every attempt without a `settled` or `released` line.
         open: Vec<Attempt>,
+        /// Every order that was last seen pending.
+        #[serde(default)]
+        pending: Vec<String>,
     },
     /// A valid ticket was first seen in `pending/`.
     Intake,

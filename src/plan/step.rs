@@ -71,6 +71,14 @@ pub fn step(index: &Index, id: &OrderId, now: Moment, tick: Tick, policy: &Polic
 
 fn placed(facts: &Facts<'_>, state: State, place: &Place) -> Step {
     let attempt = facts.ticket.attempt.as_deref();
+    if let Some(settled) = attempt.and_then(|a| a.settled.as_ref())
+        && state != State::Running
+        && let Reading::Order(brief) = &place.reading
+        && brief.stamp.as_ref().is_some_and(|stamp| stamp.seq == settled.seq)
+    {
+        // Carried out, and moved on by a person before the lease was ended.
+        return release(facts, settled.seq);
+    }
     match (state, attempt) {
         (State::Pending, None) => pending(facts, place),
         (State::Pending, Some(attempt)) => pending_with_attempt(facts, place, attempt),
@@ -195,10 +203,12 @@ fn pending_order(facts: &Facts<'_>, place: &Place, brief: &Brief) -> Step {
 fn pending_with_attempt(facts: &Facts<'_>, place: &Place, attempt: &Attempt) -> Step {
     match &attempt.settled {
         Some(s) if s.state() == State::Pending => release(facts, s.seq),
-        Some(_) => Step::act(put_back(State::Pending, State::Running, "")),
+        Some(_) => match place.reading {
+            Reading::Settling(at) => Step { look_at: Some(at), ..Step::default() },
+            _ => Step::act(put_back(State::Pending, State::Running, "")),
+        },
         None if untouched(attempt) => Step::act(undo("interrupted")),
         None => {
-            let _ = place;
             let restarted = attempt.last().is_some_and(|c| c.boot != facts.index.boot);
             let why = if restarted {
                 ""

@@ -10,8 +10,6 @@ use super::{Fault, World};
 use crate::model::attempt::Attempt;
 use crate::model::event::{Event, GENESIS, Line, Link};
 use crate::model::id::OrderId;
-use crate::model::index::Seen;
-use crate::model::order::State;
 use crate::model::time::Moment;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -35,15 +33,14 @@ pub struct Ledger<F> {
     buffer: Vec<u8>,
     unsynced: bool,
     new_segment: bool,
-    opened_at: Moment,
 }
 
 /// What reading the tail gave.
+#[derive(Default)]
 pub struct Tail {
     /// Attempts that have neither been released nor, as far as the lines say, carried out.
     pub attempts: BTreeMap<OrderId, Attempt>,
-    /// Orders that were pending when the last of these lines about them was written: one that is
-    /// nowhere now was deleted while nobody looked.
+    /// Orders that were last seen pending.
     pub pending: BTreeSet<OrderId>,
     /// There was no ledger at all.
     pub fresh: bool,
@@ -62,10 +59,8 @@ impl<F> Ledger<F> {
             buffer: Vec::new(),
             unsynced: false,
             new_segment: true,
-            opened_at: Moment(i64::MIN),
         };
-        let mut tail =
-            Tail { attempts: BTreeMap::new(), pending: BTreeSet::new(), fresh: numbers.is_empty() };
+        let mut tail = Tail { fresh: numbers.is_empty(), ..Tail::default() };
         let mut first = numbers.len().saturating_sub(1);
         let mut texts = Vec::new();
         while let Some(number) = numbers.get(first) {
@@ -93,9 +88,8 @@ impl<F> Ledger<F> {
             let Ok(link) = Link::parse(line) else { continue };
             self.seq = link.line.seq;
             self.head.clone_from(&link.hash);
-            self.opened_at = link.line.time;
             apply(&mut tail.attempts, &link.line, &link.hash);
-            note_pending(&mut tail.pending, &link.line);
+            follow_pending(&mut tail.pending, &link.line);
         }
     }
 
@@ -149,6 +143,7 @@ impl<F> Ledger<F> {
         world: &mut W,
         at: Moment,
         open: Vec<Attempt>,
+        pending: Vec<String>,
     ) -> Result<(), Fault> {
         self.flush(world)?;
         self.sync(world)?;
@@ -158,7 +153,7 @@ impl<F> Ledger<F> {
         self.file = Some(file);
         self.bytes = 0;
         self.new_segment = false;
-        self.add(at, None, None, Event::Checkpoint { open });
+        self.add(at, None, None, Event::Checkpoint { open, pending });
         self.flush(world)?;
         self.sync(world)?;
         world.sync_dir(Path::new(DIR))
@@ -188,11 +183,6 @@ impl<F> Ledger<F> {
         Ok(())
     }
 
-    /// Time of the last line that was there when the ledger was opened.
-    pub fn opened_at(&self) -> Moment {
-        self.opened_at
-    }
-
     /// Number and hash of the last line.
     pub fn head(&self) -> (u64, &str) {
         (self.seq, &self.head)
@@ -201,7 +191,7 @@ impl<F> Ledger<F> {
 
 /// Takes a line into account in the open attempts.
 pub fn apply(attempts: &mut BTreeMap<OrderId, Attempt>, line: &Line, hash: &str) {
-    if let Event::Checkpoint { open } = &line.event {
+    if let Event::Checkpoint { open, .. } = &line.event {
         attempts.clear();
         for attempt in open {
             if let Ok(id) = OrderId::parse(&attempt.id) {
@@ -231,37 +221,29 @@ pub fn apply(attempts: &mut BTreeMap<OrderId, Attempt>, line: &Line, hash: &str)
     }
 }
 
-fn note_pending(pending: &mut BTreeSet<OrderId>, line: &Line) {
+/// Takes a line into account in the orders last seen pending.
+fn follow_pending(pending: &mut BTreeSet<OrderId>, line: &Line) {
+    if let Event::Checkpoint { pending: listed, .. } = &line.event {
+        *pending = listed.iter().filter_map(|t| OrderId::parse(t).ok()).collect();
+        return;
+    }
     let Some(id) = line.id.as_deref().and_then(|t| OrderId::parse(t).ok()) else { return };
-    match said(&line.event) {
-        Some(Seen::Pending) => {
+    match &line.event {
+        Event::Intake | Event::Released { .. } => {
             pending.insert(id);
         }
-        Some(_) => {
+        Event::Settled { state, .. } | Event::PutBack { to: state, .. } if state == "pending" => {
+            pending.insert(id);
+        }
+        Event::Claiming(_)
+        | Event::Settled { .. }
+        | Event::PutBack { .. }
+        | Event::Withdrawn
+        | Event::Adopted { .. }
+        | Event::Requeued { .. } => {
             pending.remove(&id);
         }
-        None if matches!(line.event, Event::Claiming(_)) => {
-            pending.remove(&id);
-        }
-        None => {}
-    }
-}
-
-/// Where an order is after this event, if the event says so.
-pub fn said(event: &Event) -> Option<Seen> {
-    let settled = |s: &str| match State::parse(s) {
-        Some(State::Pending) | None => Seen::Pending,
-        Some(state) => Seen::Settled(state),
-    };
-    match event {
-        Event::Intake | Event::Released { .. } | Event::Held { .. } | Event::Unheld => {
-            Some(Seen::Pending)
-        }
-        Event::Settled { state, .. } | Event::Adopted { state } => Some(settled(state)),
-        Event::PutBack { to, .. } => Some(settled(to)),
-        Event::Requeued { .. } => Some(Seen::Requeued),
-        Event::Withdrawn => Some(Seen::Never),
-        _ => None,
+        _ => {}
     }
 }
 

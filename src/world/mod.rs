@@ -8,6 +8,7 @@ pub mod git;
 pub mod identity;
 pub mod ledger;
 pub mod leftovers;
+pub mod read_only;
 pub mod real;
 pub mod root_lock;
 pub mod store;

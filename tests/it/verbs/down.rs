@@ -249,3 +249,35 @@ fn without_git_an_order_without_workspace_is_taken_and_others_are_refused() {
     assert!(refused.err.contains("git init"), "{refused:?}");
     root.run(&["finish", "A"]).ends(0);
 }
+
+#[test]
+fn a_dry_run_tells_the_plan_and_changes_nothing() {
+    let root = Root::new();
+    root.order("A", "verify: {commands: ['test -f README']}");
+    root.order("B", "dependencies: [A]");
+    root.order("C", "");
+    let dry = |arguments: &[&str], code: i32, part: &str| {
+        let before = root.snapshot();
+        let said = root.run(&[arguments, &["--dry-run"]].concat()).ends(code);
+        assert!(said.out.contains(part) || said.err.contains(part), "{part}: {said:?}");
+        assert!(root.snapshot() == before, "{arguments:?} changed something");
+    };
+    dry(&["take", "A"], 0, "would make the branch feat/wo-A");
+    dry(&["take", "B"], 4, "success of A");
+    dry(&["take", "NONE"], 3, "no such work order");
+    root.run(&["take", "A"]).ends(0);
+    dry(&["take", "A"], 5, "holds it");
+    dry(&["finish", "A"], 0, "would run check: test -f README");
+    dry(&["finish", "A", "--skip-verification"], 2, "--reason TEXT");
+    dry(&["cancel", "A"], 0, "to failed/");
+    dry(&["hold", "C", "--reason", "why not"], 0, "would hold it: why not");
+    dry(&["unhold", "C"], 0, "would let it go");
+    dry(&["cancel", "C"], 0, "cancelled");
+    dry(&["requeue", "C"], 4, "pending already");
+    root.run(&["cancel", "C"]).ends(0);
+    dry(&["requeue", "C"], 0, "from failed/ to pending/");
+    dry(&["init"], 0, "would make _ctx/dod/");
+    dry(&["demo"], 0, "DEMO-5");
+    fs::write(root.path("x.yaml"), "id: X\ntitle: t\n").unwrap();
+    dry(&["submit", "x.yaml"], 0, "would publish x.yaml as _ctx/jobs/pending/X.yaml");
+}
