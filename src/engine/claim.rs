@@ -344,8 +344,14 @@ impl<W: World> Engine<W> {
         self.world.unlink(&temp)?;
         self.changed(&lock);
         match exchanged {
+            Ok(()) => {
+                let number = self.ticket(id).and_then(|t| t.attempt.as_deref()).map(|a| a.number);
+                let state = State::Running.name().to_owned();
+                self.record(id, number, Event::Adopted { state });
+                Ok(())
+            }
             Err(fault) if fault.errno != errno::ENOENT => Err(fault),
-            _ => Ok(()),
+            Err(_) => Ok(()),
         }
     }
 

@@ -28,9 +28,9 @@ pub enum Event {
     Intake,
     /// A pending ticket was deleted by a person.
     Withdrawn,
-    /// A settled ticket was there before the ledger was.
+    /// A settled ticket was there before the ledger was, or another daemon goes on with an attempt.
     Adopted {
-        /// `done` or `failed`.
+        /// `done` or `failed`; `running` for an attempt.
         state: String,
     },
     /// A claim begins: everything sealed, and what existed before. Nothing runs by this line.

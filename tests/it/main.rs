@@ -1,5 +1,6 @@
 //! Integration tests, one binary.
 
+mod crash;
 mod executor;
 mod git;
 mod hand_moves;
