@@ -3,6 +3,7 @@
 mod executor;
 mod git;
 mod hand_moves;
+mod states;
 mod tidy;
 mod verbs;
 mod yard;
