@@ -4,6 +4,7 @@ mod crash;
 mod executor;
 mod git;
 mod hand_moves;
+mod states;
 mod tidy;
 mod verbs;
 mod yard;
