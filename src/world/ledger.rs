@@ -42,7 +42,7 @@ pub struct Tail {
     pub attempts: BTreeMap<OrderId, Attempt>,
     /// Orders that were last seen pending.
     pub pending: BTreeSet<OrderId>,
-    /// There was no ledger at all.
+    /// Settled tickets that were there before the ledger are to be adopted.
     pub fresh: bool,
 }
 
@@ -90,6 +90,11 @@ impl<F> Ledger<F> {
             self.head.clone_from(&link.hash);
             apply(&mut tail.attempts, &link.line, &link.hash);
             follow_pending(&mut tail.pending, &link.line);
+            match &link.line.event {
+                Event::Checkpoint { adopting, .. } => tail.fresh = *adopting,
+                Event::AdoptionOver => tail.fresh = false,
+                _ => {}
+            }
         }
     }
 
@@ -144,6 +149,7 @@ impl<F> Ledger<F> {
         at: Moment,
         open: Vec<Attempt>,
         pending: Vec<String>,
+        adopting: bool,
     ) -> Result<(), Fault> {
         self.flush(world)?;
         self.sync(world)?;
@@ -153,7 +159,7 @@ impl<F> Ledger<F> {
         self.file = Some(file);
         self.bytes = 0;
         self.new_segment = false;
-        self.add(at, None, None, Event::Checkpoint { open, pending });
+        self.add(at, None, None, Event::Checkpoint { open, pending, adopting });
         self.flush(world)?;
         self.sync(world)?;
         world.sync_dir(Path::new(DIR))
