@@ -213,8 +213,11 @@ pub fn apply(attempts: &mut BTreeMap<OrderId, Attempt>, line: &Line, hash: &str)
             let attempt = Attempt::begin(&id, number, line.time, (**claim).clone());
             attempts.insert(id, attempt);
         }
-        // A requeued order was settled whole before; its next attempt begins with its next claim.
-        Event::Released { .. } | Event::Requeued { .. } => {
+        Event::Released { .. } => {
+            attempts.remove(&id);
+        }
+        // Said of an order without an attempt: the last one was settled whole before.
+        _ if line.attempt.is_none() => {
             attempts.remove(&id);
         }
         event => {
