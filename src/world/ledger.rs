@@ -88,13 +88,7 @@ impl<F> Ledger<F> {
             let Ok(link) = Link::parse(line) else { continue };
             self.seq = link.line.seq;
             self.head.clone_from(&link.hash);
-            apply(&mut tail.attempts, &link.line, &link.hash);
-            follow_pending(&mut tail.pending, &link.line);
-            match &link.line.event {
-                Event::Checkpoint { adopting, .. } => tail.fresh = *adopting,
-                Event::AdoptionOver => tail.fresh = false,
-                _ => {}
-            }
+            tail.take(&link);
         }
     }
 
@@ -195,6 +189,19 @@ impl<F> Ledger<F> {
     }
 }
 
+impl Tail {
+    /// Takes a line into account.
+    fn take(&mut self, link: &Link) {
+        apply(&mut self.attempts, &link.line, &link.hash);
+        follow_pending(&mut self.pending, &link.line);
+        match &link.line.event {
+            Event::Checkpoint { adopting, .. } => self.fresh = *adopting,
+            Event::AdoptionOver => self.fresh = false,
+            _ => {}
+        }
+    }
+}
+
 /// What the ledger says, for whoever only looks: nothing is opened for writing, a torn tail is left as
 /// it is. `each` sees every whole line of the tail.
 pub fn look<W: World>(world: &mut W, each: &mut dyn FnMut(&Link)) -> Result<Tail, Fault> {
@@ -203,7 +210,7 @@ pub fn look<W: World>(world: &mut W, each: &mut dyn FnMut(&Link)) -> Result<Tail
         Err(fault) if fault.errno == errno::ENOENT => Vec::new(),
         Err(fault) => return Err(fault),
     };
-    let mut tail = Tail { attempts: BTreeMap::new(), fresh: numbers.is_empty() };
+    let mut tail = Tail { fresh: numbers.is_empty(), ..Tail::default() };
     let mut texts = Vec::new();
     for number in numbers.iter().rev() {
         let text = read_segment(world, *number)?;
@@ -216,7 +223,7 @@ pub fn look<W: World>(world: &mut W, each: &mut dyn FnMut(&Link)) -> Result<Tail
     for text in texts.iter().rev() {
         for line in whole_lines(text) {
             let Ok(link) = Link::parse(line) else { continue };
-            apply(&mut tail.attempts, &link.line, &link.hash);
+            tail.take(&link);
             each(&link);
         }
     }
