@@ -1,5 +1,6 @@
 //! Integration tests, one binary.
 
+mod claims;
 mod crash;
 mod executor;
 mod git;
