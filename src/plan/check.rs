@@ -30,13 +30,11 @@ pub fn check(index: &Index) -> Vec<String> {
         found.push(format!("{id}: open, but nothing is known of it"));
     }
     for key in index.executor.keys() {
-        let attempt = OrderId::parse(&key.id)
-            .ok()
-            .and_then(|id| index.tickets.get(&id)?.attempt.as_deref());
+        let attempt =
+            OrderId::parse(&key.id).ok().and_then(|id| index.tickets.get(&id)?.attempt.as_deref());
         let current = attempt.filter(|a| a.number == key.attempt);
-        let awaited = current.is_some_and(|a| {
-            a.commands.iter().any(|c| c.number == key.number && c.end.is_none())
-        });
+        let awaited = current
+            .is_some_and(|a| a.commands.iter().any(|c| c.number == key.number && c.end.is_none()));
         if !awaited {
             found.push(format!("{}: a fact about command {} is kept", key.id, key.number));
         }
