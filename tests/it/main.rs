@@ -2,6 +2,7 @@
 
 mod crash;
 mod executor;
+mod gate;
 mod git;
 mod hand_moves;
 mod tidy;

@@ -49,7 +49,8 @@ fn search(first: u64, lives: u64, setup: &Setup) -> (Option<(u64, Ended)>, Count
 #[test]
 fn one_life() {
     let planted = std::env::var("SIM_PLANTED").ok();
-    let planted = planted.and_then(|name| ALL_PLANTED.into_iter().find(|p| format!("{p:?}") == name));
+    let planted =
+        planted.and_then(|name| ALL_PLANTED.into_iter().find(|p| format!("{p:?}") == name));
     let setup = Setup::with(planted.unwrap_or_default());
     let seed = number("SIM_SEED");
     let ended = live(seed.unwrap_or(1), &setup, seed.is_some());

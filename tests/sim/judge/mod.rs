@@ -73,7 +73,10 @@ impl Judge {
                 let text = m.disk.peek(Path::new(&ticket(dir, id))).unwrap_or_default();
                 let Some(stamp) = stamp(text) else { continue };
                 if self.book.find(stamp.seq, &stamp.hash).is_none() {
-                    broken.push(format!("{id}: it is stamped with line {}, which is not in the ledger", stamp.seq));
+                    broken.push(format!(
+                        "{id}: it is stamped with line {}, which is not in the ledger",
+                        stamp.seq
+                    ));
                 }
             }
         }

@@ -57,7 +57,8 @@ impl Judge {
 
     fn settled(&self, text: &[u8], dir: &str, id: &str) -> Result<(), String> {
         let stamp = stamp(text).ok_or_else(|| format!("it lies in {dir}/ without a stamp"))?;
-        let line = self.book.find(stamp.seq, &stamp.hash).ok_or("its stamp is not in the ledger")?;
+        let line =
+            self.book.find(stamp.seq, &stamp.hash).ok_or("its stamp is not in the ledger")?;
         let fits = matches!(line.event.as_str(), "settled" | "adopted")
             && line.id == id
             && line.value["state"] == dir
@@ -100,8 +101,7 @@ impl Judge {
     fn satisfied(&self, order: &Order) -> bool {
         order.spec.dependencies.iter().all(|(up, on)| {
             let story = self.stories.get(up);
-            let vouched =
-                !self.require_checks || story.is_none_or(|s| s.result != "unverified");
+            let vouched = !self.require_checks || story.is_none_or(|s| s.result != "unverified");
             match story.map_or(Where::Nowhere, |s| s.place) {
                 Where::Done => *on == "always" || (*on == "success" && vouched),
                 Where::Failed => *on != "success",

@@ -213,11 +213,7 @@ fn sealed_as_meant(order: &Order, sealed: &Value) -> Result<(), String> {
     Ok(())
 }
 
-fn dependencies_met(
-    stories: &Stories,
-    order: &Order,
-    require_checks: bool,
-) -> Result<(), String> {
+fn dependencies_met(stories: &Stories, order: &Order, require_checks: bool) -> Result<(), String> {
     for (up, on) in &order.spec.dependencies {
         let story = stories.get(up);
         let place = story.map_or(Where::Nowhere, |s| s.place);

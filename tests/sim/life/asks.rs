@@ -70,7 +70,8 @@ impl People {
     /// Files a request; returns its place in the list when the disk took it.
     pub(super) fn file(&mut self, m: &mut Machine, id: &str, verb: &'static str) -> Option<usize> {
         let uid = if self.rng.chance(12) { OTHER } else { OWNER };
-        let hex = if self.rng.chance(75) { format!("{:016x}", self.rng.next()) } else { String::new() };
+        let hex =
+            if self.rng.chance(75) { format!("{:016x}", self.rng.next()) } else { String::new() };
         let dot = if hex.is_empty() { "" } else { "." };
         let file = format!("{id}.{verb}{dot}{hex}");
         let mut body = Vec::new();
@@ -109,8 +110,7 @@ impl People {
         self.hints.push(Hint::Request(file.clone(), arrival));
         let (withdrawn, perhaps_lost, id) = (false, false, id.to_owned());
         self.asks.retain(|a| a.file != file);
-        let ask =
-            Ask { id, verb, hex, uid, file, force, takeover, withdrawn, perhaps_lost };
+        let ask = Ask { id, verb, hex, uid, file, force, takeover, withdrawn, perhaps_lost };
         self.asks.push(ask);
         Some(self.asks.len() - 1)
     }
@@ -154,7 +154,8 @@ impl People {
         match self.rng.below(10) {
             0..5 => {
                 let part = self.rng.below(20);
-                let deeds = Deeds { commit: Some(format!("src/by-hand{part}.rs")), ..Deeds::default() };
+                let deeds =
+                    Deeds { commit: Some(format!("src/by-hand{part}.rs")), ..Deeds::default() };
                 m.git.work(&tree, &deeds);
             }
             5 => m.git.work(&tree, &Deeds { dirty: true, ..Deeds::default() }),

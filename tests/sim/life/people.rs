@@ -355,7 +355,8 @@ impl People {
             return;
         }
         let says = |dir: &str| edits_of(m.disk.peek(std::path::Path::new(&ticket(dir, &id)))?);
-        let wanted = places.iter().find(|(dir, _)| says(dir).as_ref() == Some(&self.orders[at].edits));
+        let wanted =
+            places.iter().find(|(dir, _)| says(dir).as_ref() == Some(&self.orders[at].edits));
         let keep = wanted.map_or(places[0].1, |(_, inode)| *inode);
         for (dir, inode) in &places {
             if *inode != keep {

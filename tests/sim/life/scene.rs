@@ -60,7 +60,9 @@ impl Scene {
     /// The daemon's own changes wake it too.
     fn overhear(&mut self, call: Call<'_>) {
         let renamed = matches!(call.act, "rename" | "exchange" | "link");
-        let Some(path) = call.path.to_str().filter(|_| renamed && self.rng.chance(15)) else { return };
+        let Some(path) = call.path.to_str().filter(|_| renamed && self.rng.chance(15)) else {
+            return;
+        };
         let Some(name) = path.strip_prefix("_ctx/jobs/").and_then(|p| p.split_once('/')) else {
             return;
         };
