@@ -41,6 +41,11 @@ impl Judge {
             return Err(format!("a person saved {:?}, what is left is {left:?}", order.edits));
         }
         let story = self.stories.get(id).cloned().unwrap_or_default();
+        if story.place == Where::Nowhere && dir != "pending" {
+            // Never seen pending: a finding, and nothing is made of it.
+            let lock = m.disk.peek_inode(&format!("_ctx/jobs/running/{id}.lock")).is_some();
+            return if lock { Err("a lease for a ticket nobody knows".to_owned()) } else { Ok(()) };
+        }
         if dir != story.place.dir() {
             return Err(format!("it lies in {dir}/, the ledger says {:?}", story.place));
         }

@@ -145,9 +145,11 @@ impl Life {
         self.m.borrow_mut().note(|| "== turn".to_owned());
         match engine.turn() {
             Ok(turn) => {
-                self.last = turn;
                 let notes = engine.notes();
-                self.m.borrow_mut().note(|| format!("== turn ended; {notes:?}"));
+                self.m.borrow_mut().note(|| {
+                    format!("== turn ended; {notes:?} {:?} {:?}", turn.wake_at, turn.look_at)
+                });
+                self.last = turn;
                 cover::see(&engine.index);
                 self.check_index(&engine);
                 Actor::Up(engine)

@@ -56,8 +56,27 @@ pub(crate) fn live(seed: u64, setup: &Setup, traced: bool) -> Ended {
     }
     let broken = life.broken();
     life.daemon = Actor::Gone;
-    let trace = life.m.borrow_mut().trace.take().unwrap_or_default();
+    let mut m = life.m.borrow_mut();
+    let mut trace = m.trace.take().unwrap_or_default();
+    if traced {
+        trace.extend(remains(&m));
+    }
     Ended { broken, trace }
+}
+
+/// What lies on the disk: names, and the texts that people read.
+fn remains(m: &Machine) -> Vec<String> {
+    let mut lines = Vec::new();
+    for (path, _, bytes) in m.disk.dump() {
+        let name = path.display().to_string();
+        lines.push(format!("== {name}"));
+        let told = [".yaml", ".jsonl", ".lock", ".why"].iter().any(|end| name.ends_with(end));
+        if told || name.contains("/control/") {
+            let text = String::from_utf8_lossy(bytes);
+            lines.extend(text.lines().map(|l| format!("       | {l}")));
+        }
+    }
+    lines
 }
 
 impl Life {
