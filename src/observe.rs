@@ -315,11 +315,12 @@ pub fn request<W: World>(
     arrival: Arrival,
     waiting: &mut Option<Tick>,
 ) -> Result<Option<(OrderId, Request)>, Fault> {
+    let since = waiting.take();
     let Some((id, verb, hex)) = parse_request_name(file) else { return Ok(None) };
     let path = Path::new(paths::CONTROL).join(file);
     let Some(stat) = world.stat(&path)? else { return Ok(None) };
     if arrival == Arrival::Unsure && stat.kind == Kind::File {
-        let until = waiting.unwrap_or_else(|| look.tick.after(look.config.settle));
+        let until = since.unwrap_or_else(|| look.tick.after(look.config.settle));
         let file = world.open(&path)?;
         let written = match &file {
             Some(file) => world.has_writer(file)? == Some(true),
@@ -330,7 +331,6 @@ pub fn request<W: World>(
             return Ok(None);
         }
     }
-    *waiting = None;
     let body = request_body(world, &path, stat)?;
     let why = world.stat(&Path::new(paths::CONTROL).join(format!("{file}.why")))?;
     // A request that was written again after its refusal is a new one.

@@ -109,15 +109,23 @@ pub(super) fn ask(root: &Path, ask: &Ask) -> Result<Done, Failure> {
     Ok(Done { answer, claim: asking.tail.claim })
 }
 
-/// Raised by INT, TERM and HUP: time is up then. A second one ends the process at once.
+/// Raised by INT, TERM and HUP: time is up then. A second one ends the process at once. What `nohup` or a
+/// shell told us to ignore stays ignored.
 fn signals() -> Result<Arc<AtomicBool>, Failure> {
     let flag = Arc::new(AtomicBool::new(false));
-    for signal in [SIGINT, SIGTERM, SIGHUP] {
+    for signal in [SIGINT, SIGTERM, SIGHUP].into_iter().filter(|s| !is_ignored(*s)) {
         signal_hook::flag::register_conditional_shutdown(signal, 130, Arc::clone(&flag))
             .and_then(|_| signal_hook::flag::register(signal, Arc::clone(&flag)))
             .map_err(|e| Failure::new(code::FAILED, format!("register signals: {e}")))?;
     }
     Ok(flag)
+}
+
+fn is_ignored(signal: i32) -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0);
+    mask >> (signal - 1) & 1 == 1
 }
 
 fn failed(act: &str, path: &Path, error: &io::Error) -> Failure {

@@ -172,7 +172,8 @@ impl<W: World> Engine<W> {
         let waiting = waiting.filter(|(_, t)| t.attempt.is_none());
         let pending = waiting.map(|(id, _)| id.to_string()).collect();
         let at = self.world.now();
-        self.ledger.begin_segment(&mut self.world, at, open, pending)?;
+        let adopting = self.options.policy.fresh;
+        self.ledger.begin_segment(&mut self.world, at, open, pending, adopting)?;
         self.index.durable_seq = self.ledger.head().0;
         Ok(())
     }

@@ -86,7 +86,11 @@ fn words(attempt: Option<u32>, event: &Event) -> Option<(&'static str, &'static 
         Event::Adopted { state } if state == State::Running.name() => {
             ("SYSTEM", "ADOPTED", format!("attempt {n} goes on under another daemon"))
         }
-        Event::Checkpoint { .. } | Event::Intake | Event::Withdrawn | Event::Adopted { .. } => {
+        Event::Checkpoint { .. }
+        | Event::AdoptionOver
+        | Event::Intake
+        | Event::Withdrawn
+        | Event::Adopted { .. } => {
             return None;
         }
     })

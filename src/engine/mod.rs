@@ -165,8 +165,19 @@ impl<W: World> Engine<W> {
                 break;
             }
         }
-        self.options.policy.fresh = false;
+        self.end_adoption()?;
         Ok(Turn { wake_at: self.wake_at, look_at: self.next_look() })
+    }
+
+    /// After the first whole turn nothing is adopted any more.
+    fn end_adoption(&mut self) -> Result<(), Fault> {
+        let policy = &mut self.options.policy;
+        if policy.fresh && policy.only.is_none() {
+            policy.fresh = false;
+            self.ledger.add(self.world.now(), None, None, Event::AdoptionOver);
+            self.ledger.flush(&mut self.world)?;
+        }
+        Ok(())
     }
 
     /// Plans what changed and carries it out; whether there was anything.

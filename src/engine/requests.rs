@@ -34,7 +34,7 @@ impl<W: World> Engine<W> {
         let renamed = self.world.rename(&from, to);
         let here = self.world.stat(to)?.is_some();
         self.index.ticket_mut(id).requests.retain(|r| r.file != file);
-        if !file.rsplit('.').next().is_some_and(|hex| hex.len() == 16) {
+        if file.rsplit('.').next().is_none_or(|hex| hex.len() != 16) {
             let _ = self.world.unlink(&control(&format!("{file}.why")));
         }
         match renamed {

@@ -23,7 +23,12 @@ pub enum Event {
         /// Every order that was last seen pending.
         #[serde(default)]
         pending: Vec<String>,
+        /// Settled tickets that were there before the ledger are still being adopted.
+        #[serde(default, skip_serializing_if = "is_false")]
+        adopting: bool,
     },
+    /// From here on a settled ticket needs a settlement of ours.
+    AdoptionOver,
     /// A valid ticket was first seen in `pending/`.
     Intake,
     /// A pending ticket was deleted by a person.
@@ -138,6 +143,10 @@ pub enum Event {
         /// New status.
         status: String,
     },
+}
+
+fn is_false(b: &bool) -> bool {
+    !b
 }
 
 /// One line of the ledger.

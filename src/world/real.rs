@@ -3,6 +3,7 @@
 //! Invariants: every path is resolved beneath the root without following a symlink; nothing blocks on a
 //! FIFO or a device; descriptors are never inherited by children.
 
+use super::calls::{again, fault, io_fault, kind, nanos};
 use super::git::Git;
 use super::store::errno;
 use super::{Entry, ExecutorLink, Fault, GitFault, Identity, Kind, Stat, World, writers};
@@ -190,27 +191,6 @@ impl RealWorld {
     }
 }
 
-fn fault(act: &'static str, path: &Path, errno: Errno) -> Fault {
-    Fault { act, path: path.to_owned(), errno: errno.raw_os_error() }
-}
-
-fn io_fault(act: &'static str, error: &std::io::Error) -> Fault {
-    Fault { act, path: PathBuf::new(), errno: error.raw_os_error().unwrap_or(errno::EIO) }
-}
-
-fn nanos(seconds: i64, nanos: i64) -> i64 {
-    seconds.saturating_mul(1_000_000_000).saturating_add(nanos)
-}
-
-fn kind(kind: FileType) -> Kind {
-    match kind {
-        FileType::RegularFile => Kind::File,
-        FileType::Directory => Kind::Dir,
-        FileType::Symlink => Kind::Symlink,
-        _ => Kind::Other,
-    }
-}
-
 impl World for RealWorld {
     type File = File;
 
@@ -265,7 +245,7 @@ impl World for RealWorld {
                 size: u64::try_from(s.st_size).unwrap_or(0),
                 mtime_ns: nanos(s.st_mtime, i64::try_from(s.st_mtime_nsec).unwrap_or(0)),
                 ctime_ns: nanos(s.st_ctime, i64::try_from(s.st_ctime_nsec).unwrap_or(0)),
-                links: s.st_nlink as u64,
+                links: s.st_nlink,
                 uid: s.st_uid,
                 mode: s.st_mode & 0o7777,
             })),
@@ -449,6 +429,11 @@ impl World for RealWorld {
         branch: &str,
         base: &CommitId,
     ) -> Result<WorktreeMade, GitFault> {
+        // The first worktree of a root that nobody has initialised: its state must stay out of commits.
+        self.git.ensure_excludes().map_err(|e| GitFault {
+            act: "keep state out of commits",
+            cause: format!("write .git/info/exclude: {e}"),
+        })?;
         self.git.add(path, branch, base)
     }
 
@@ -491,15 +476,5 @@ fn announced(child: &mut Child) {
     let now = Timespec { tv_sec: 0, tv_nsec: 0 };
     if poll(&mut fds, Some(&now)).is_ok_and(|n| n > 0) {
         child.stdout = None;
-    }
-}
-
-/// Repeats a call that a signal interrupted.
-fn again<T>(mut call: impl FnMut() -> Result<T, Errno>) -> Result<T, Errno> {
-    loop {
-        match call() {
-            Err(Errno::INTR) => {}
-            other => return other,
-        }
     }
 }

@@ -5,6 +5,7 @@ mod executor;
 mod gate;
 mod git;
 mod hand_moves;
+mod states;
 mod tidy;
 mod verbs;
 mod yard;

@@ -5,13 +5,14 @@
 //! one step under way.
 
 use super::{Asking, Step};
-use crate::cli::{Failure, code, root};
+use crate::cli::{Failure, code, root, say};
 use crate::engine::{Engine, Turn};
 use crate::model::attempt::{CommandKind, Options};
 use crate::model::id::OrderId;
 use crate::model::index::ExecutorFact;
 use crate::model::paths;
 use crate::model::protocol::CommandKey;
+use crate::model::request::Verb;
 use crate::observe::Arrival;
 use crate::world::Fault;
 use crate::world::World;
@@ -50,7 +51,8 @@ pub(in crate::cli) fn engine(
     place: &Path,
     only: Option<&OrderId>,
 ) -> Result<Engine<RealWorld>, Failure> {
-    let mut options = root::options(place, None, false, &mut |text| eprintln!("jobyard: {text}"))?;
+    let mut options =
+        root::options(place, None, false, &mut |text| say::talk(&format!("jobyard: {text}")))?;
     options.policy.only = only.cloned();
     Engine::open(world(place)?, options).map_err(|(_, fault)| refused_by_disk(&fault))
 }
@@ -101,8 +103,11 @@ impl Asking<'_> {
             engine.world.flush_executor();
             let notes = engine.notes();
             if let Some(answer) = self.answer()? {
-                for note in notes.iter().filter(|n| !n.contains(answer.text.as_str())) {
-                    eprintln!("jobyard: {note}");
+                let told = |note: &&String| {
+                    self.ask.verb == Verb::Finish || note.contains(answer.text.as_str())
+                };
+                for note in notes.iter().filter(|note| !told(note)) {
+                    say::talk(&format!("jobyard: {note}"));
                 }
                 return Ok(Step::Answered(answer));
             }

@@ -116,3 +116,21 @@ fn a_daemon_that_dies_meanwhile_is_stood_in_for() {
     finishing.wait().ends(0);
     assert_eq!((root.state("A"), root.requests()), ("done", Vec::new()));
 }
+
+#[test]
+fn what_a_dead_daemon_left_running_is_ended_by_the_verb() {
+    let root = Root::new();
+    let daemon = root.daemon();
+    root.order("A", "run: 'sleep 600'");
+    root.order("B", "run: 'sleep 600'\nverify: {commands: ['test -f README']}");
+    for id in ["A", "B"] {
+        until("it runs", || root.path(&format!("_ctx/runs/{id}/1/01-run.log")).exists());
+    }
+    daemon.kill();
+    root.run(&["take", "A"]).ends(5);
+    root.run(&["finish", "B"]).ends(4);
+    root.run(&["cancel", "A"]).ends(0);
+    root.run(&["finish", "B", "--stop"]).ends(0);
+    assert_eq!((root.state("A"), root.state("B")), ("failed", "done"));
+    assert!(!root.has_lock("A") && !root.has_lock("B"));
+}
