@@ -3,6 +3,7 @@
 mod claims;
 mod crash;
 mod executor;
+mod gate;
 mod git;
 mod hand_moves;
 mod states;
