@@ -14,4 +14,5 @@ pub mod executor;
 pub mod model;
 pub mod observe;
 pub mod plan;
+pub mod scan;
 pub mod world;

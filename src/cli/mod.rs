@@ -9,13 +9,22 @@ mod demo;
 mod dirs;
 mod finish;
 mod heartbeat;
+mod history;
 mod init;
+mod list;
+mod look;
+mod out;
 mod rehearse;
 mod request;
 pub mod root;
 mod say;
+mod show;
+mod sight;
+mod status;
 mod submit;
+mod table;
 mod take;
+mod why;
 
 use clap::{Parser, Subcommand};
 use std::path::PathBuf;
@@ -111,6 +120,14 @@ enum Verb {
     Unhold(request::Holding),
     /// Give a sign of life for an order you hold
     Heartbeat(heartbeat::Arguments),
+    /// List work orders: running, queued, settled
+    List(list::Arguments),
+    /// Show how the root is: orders, daemon, slots, findings
+    Status(status::Arguments),
+    /// Show everything about one order
+    Show(show::Arguments),
+    /// Say why an order does not run, since when, and what would release it
+    Why(why::Arguments),
     /// Show the whole way of five orders in a scratch repository
     Demo(demo::Arguments),
 }
@@ -128,6 +145,10 @@ impl Verb {
             Self::Hold(given) => request::hold(globals, given),
             Self::Unhold(given) => request::unhold(globals, given),
             Self::Heartbeat(given) => heartbeat::run(globals, given),
+            Self::List(given) => list::run(globals, given),
+            Self::Status(given) => status::run(globals, given),
+            Self::Show(given) => show::run(globals, given),
+            Self::Why(given) => why::run(globals, given),
             Self::Demo(given) => demo::run(globals, given),
         }
     }

@@ -7,6 +7,7 @@ pub mod action;
 pub mod argv;
 pub mod artifacts;
 pub mod check;
+pub mod findings;
 pub mod progress;
 pub mod ready;
 pub mod requests;

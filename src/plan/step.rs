@@ -230,7 +230,7 @@ fn running_without_attempt(facts: &Facts<'_>, place: &Place) -> Step {
             return Step::act(action);
         }
         let actions = requests::refuse_all(facts, 5, "a lock that jobyard does not know holds it");
-        return Step { actions, ..Step::wait(Wait::Lease(format!("{:?}", lease.body))) };
+        return Step { actions, ..Step::wait(Wait::Lease(lease.body.describe())) };
     }
     match &place.reading {
         Reading::Settling(at) => Step { look_at: Some(*at), ..Step::wait(Wait::Settling(*at)) },

@@ -5,7 +5,7 @@
 //! checkpoint of the open attempts, so that start-up reads the last segment only. Lines are gathered
 //! in memory and written by one call; [`Ledger::sync`] makes them durable together.
 
-use super::store::{read_whole, write_all};
+use super::store::{errno, read_whole, write_all};
 use super::{Fault, World};
 use crate::model::attempt::Attempt;
 use crate::model::event::{Event, GENESIS, Line, Link};
@@ -88,13 +88,7 @@ impl<F> Ledger<F> {
             let Ok(link) = Link::parse(line) else { continue };
             self.seq = link.line.seq;
             self.head.clone_from(&link.hash);
-            apply(&mut tail.attempts, &link.line, &link.hash);
-            follow_pending(&mut tail.pending, &link.line);
-            match &link.line.event {
-                Event::Checkpoint { adopting, .. } => tail.fresh = *adopting,
-                Event::AdoptionOver => tail.fresh = false,
-                _ => {}
-            }
+            tail.take(&link);
         }
     }
 
@@ -193,6 +187,53 @@ impl<F> Ledger<F> {
     pub fn head(&self) -> (u64, &str) {
         (self.seq, &self.head)
     }
+}
+
+impl Tail {
+    /// Takes a line into account.
+    fn take(&mut self, link: &Link) {
+        apply(&mut self.attempts, &link.line, &link.hash);
+        follow_pending(&mut self.pending, &link.line);
+        match &link.line.event {
+            Event::Checkpoint { adopting, .. } => self.fresh = *adopting,
+            Event::AdoptionOver => self.fresh = false,
+            _ => {}
+        }
+    }
+}
+
+/// What the ledger says, for whoever only looks: nothing is opened for writing, a torn tail is left as
+/// it is. `each` sees every whole line of the tail.
+pub fn look<W: World>(world: &mut W, each: &mut dyn FnMut(&Link)) -> Result<Tail, Fault> {
+    let numbers = match segments(world) {
+        Ok(numbers) => numbers,
+        Err(fault) if fault.errno == errno::ENOENT => Vec::new(),
+        Err(fault) => return Err(fault),
+    };
+    let mut tail = Tail { fresh: numbers.is_empty(), ..Tail::default() };
+    let mut texts = Vec::new();
+    for number in numbers.iter().rev() {
+        let text = read_segment(world, *number)?;
+        let complete = begins_with_checkpoint(&text);
+        texts.push(text);
+        if complete {
+            break;
+        }
+    }
+    for text in texts.iter().rev() {
+        for line in whole_lines(text) {
+            let Ok(link) = Link::parse(line) else { continue };
+            tail.take(&link);
+            each(&link);
+        }
+    }
+    Ok(tail)
+}
+
+/// The lines of a segment that have their newline.
+pub fn whole_lines(text: &[u8]) -> impl DoubleEndedIterator<Item = &str> {
+    let whole = text.iter().rposition(|b| *b == b'\n').unwrap_or(0);
+    text[..whole].split(|b| *b == b'\n').filter_map(|line| std::str::from_utf8(line).ok())
 }
 
 /// Takes a line into account in the open attempts.

@@ -19,6 +19,11 @@ fn parse(name: &str) -> Option<(&str, Option<u64>)> {
     (ours && !visible.is_empty()).then_some((visible, inode))
 }
 
+/// A hidden name of ours: something is just being written or exchanged.
+pub fn is_ours(name: &str) -> bool {
+    parse(name).is_some()
+}
+
 /// Tidies one directory. `places`: where the file that a name stands for may lie now.
 pub fn tidy<W: World>(
     world: &mut W,

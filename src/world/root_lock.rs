@@ -7,7 +7,7 @@ use crate::executor::process_start_time;
 use crate::model::paths;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
 /// Who holds or wants the lock.
@@ -70,6 +70,57 @@ pub fn try_lock(root: &Path, role: Role, who: &str) -> io::Result<Tried> {
     // The text is for waiting processes only; a full disk must not keep a verb from working.
     let _ = file.set_len(0).and_then(|()| file.write_all(format!("{word} {who}\n").as_bytes()));
     Ok(Tried::Held(RootLock { _file: file }))
+}
+
+/// Who holds the lock, found without touching it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Found {
+    /// Daemon or verb.
+    pub role: Role,
+    /// Its process.
+    pub pid: u32,
+    /// It was stopped (`SIGSTOP`, a debugger): it holds the lock and does nothing.
+    pub frozen: bool,
+    /// The text of the lock, for people.
+    pub text: String,
+}
+
+/// Looks who holds the lock, by its text and the kernel's list of locks; takes and writes nothing.
+pub fn look(root: &Path) -> io::Result<Option<Found>> {
+    let opened = OpenOptions::new()
+        .read(true)
+        .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
+        .open(root.join(paths::OWN).join("root.lock"));
+    let file = match opened {
+        Ok(file) => file,
+        Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            return Ok(None);
+        }
+        Err(e) => return Err(e),
+    };
+    let inode = file.metadata()?.ino();
+    let mut text = String::new();
+    file.take(512).read_to_string(&mut text)?;
+    let pid = text.split_whitespace().nth(2).and_then(|w| w.parse().ok());
+    let Some(pid) = pid.filter(|_| holder_lives(&text) == Some(true)) else { return Ok(None) };
+    // Without the list the living process that wrote the text is believed.
+    let locked = std::fs::read_to_string("/proc/locks").map_or(true, |l| lists(&l, pid, inode));
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let state = stat.rsplit(')').next().unwrap_or_default().trim_start();
+    let role = if text.starts_with("daemon") { Role::Daemon } else { Role::Verb };
+    let text = text.trim().to_owned();
+    Ok(locked.then(|| Found { role, pid, frozen: state.starts_with(['T', 't']), text }))
+}
+
+/// Whether `/proc/locks` says that this process holds a `flock` on this inode.
+fn lists(locks: &str, pid: u32, inode: u64) -> bool {
+    let (pid, inode) = (pid.to_string(), inode.to_string());
+    locks.lines().any(|line| {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        words.get(1) == Some(&"FLOCK")
+            && words.get(4) == Some(&pid.as_str())
+            && words.get(5).and_then(|w| w.rsplit(':').next()) == Some(inode.as_str())
+    })
 }
 
 fn taken(file: &mut File) -> io::Result<Tried> {

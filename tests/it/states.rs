@@ -6,6 +6,7 @@
 
 mod facts;
 mod page;
+mod parts;
 
 use crate::yard::Yard;
 use facts::{COMMAND, COURSE, Case, STATES};

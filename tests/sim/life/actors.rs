@@ -146,7 +146,9 @@ impl Life {
         match engine.turn() {
             Ok(turn) => {
                 let notes = engine.notes();
-                self.m.borrow_mut().note(|| format!("== turn ended; {notes:?} {:?} {:?}", turn.wake_at, turn.look_at));
+                self.m.borrow_mut().note(|| {
+                    format!("== turn ended; {notes:?} {:?} {:?}", turn.wake_at, turn.look_at)
+                });
                 self.last = turn;
                 cover::see(&engine.index);
                 self.check_index(&engine);

@@ -1,0 +1,184 @@
+//! What every verb that only looks begins with.
+//!
+//! Invariants: nothing is written or locked; a broken configuration is a finding, not an end.
+
+use super::{Failure, Globals, code};
+use crate::model::config::{CONFIG_BYTES_MAX, Config, parse_config};
+use crate::model::defect::{Defect, INVALID_CONFIG};
+use crate::model::id::OrderId;
+use crate::model::paths;
+use crate::plan::Policy;
+use crate::plan::findings::{Finding, Severity, Tree};
+use crate::scan::{self, Settings, View};
+use crate::world::git::Git;
+use crate::world::real::RealWorld;
+use crate::world::root_lock::{self, Found, Role};
+use crate::world::{Fault, identity};
+use jiff::tz::TimeZone;
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+/// A root, ready to be looked at.
+pub(super) struct Seat {
+    /// The root.
+    pub(super) root: PathBuf,
+    /// The machine, for reading only.
+    pub(super) world: RealWorld,
+    /// Who holds the root lock.
+    pub(super) holder: Option<Found>,
+    settings: Settings,
+}
+
+/// Finds the root and opens it.
+pub(super) fn open(globals: &Globals) -> Result<Seat, Failure> {
+    seat(globals.find_root()?)
+}
+
+/// Opens a root.
+pub(super) fn seat(root: PathBuf) -> Result<Seat, Failure> {
+    let world = RealWorld::open(&root, PathBuf::new(), None)
+        .map_err(|e| Failure::new(code::FAILED, format!("open {}: {e}", root.display())))?;
+    let holder = root_lock::look(&root).map_err(|e| {
+        Failure::new(code::FAILED, format!("look at the lock of {}: {e}", root.display()))
+    })?;
+    let (config, defects) = config(&root);
+    let policy = policy(&config, holder.as_ref())?;
+    let settings = Settings { config, defects, policy, trees: None, tracked: Vec::new() };
+    Ok(Seat { root, world, holder, settings })
+}
+
+fn config(root: &Path) -> (Config, Vec<Defect>) {
+    let path = root.join(paths::CONFIG);
+    let mut text = String::new();
+    let read = std::fs::symlink_metadata(&path).and_then(|found| {
+        if !found.is_file() {
+            return Err(std::io::Error::other("it is not a regular file"));
+        }
+        let file = std::fs::File::open(&path)?;
+        file.take(CONFIG_BYTES_MAX as u64 + 1).read_to_string(&mut text)
+    });
+    match read {
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => (Config::default(), Vec::new()),
+        Err(e) => (Config::default(), vec![Defect::whole(INVALID_CONFIG, format!("read it: {e}"))]),
+        Ok(_) => match parse_config(&text) {
+            Ok(config) => (config, Vec::new()),
+            Err(defects) => (Config::default(), defects),
+        },
+    }
+}
+
+/// The policy as the daemon has it, as far as can be seen from outside.
+fn policy(config: &Config, holder: Option<&Found>) -> Result<Policy, Failure> {
+    let who = identity::of_this_process()
+        .map_err(|e| Failure::new(code::FAILED, format!("learn who this process is: {e}")))?;
+    let cpus = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let daemon = holder.filter(|h| h.role == Role::Daemon);
+    let slots = daemon.and_then(|d| slots_of(d.pid)).or(config.slots).filter(|n| *n > 0);
+    Ok(Policy {
+        zone: TimeZone::system(),
+        slots: slots.map_or(cpus, |n| n as usize),
+        groups: config.groups.iter().map(|(g, n)| (g.clone(), *n as usize)).collect(),
+        unsatisfiable: config.unsatisfiable,
+        require_checks: config.require_checks,
+        stale_after_ms: config.stale_after.0,
+        instance: who.instance,
+        host: who.host,
+        runs: true,
+        fresh: false,
+        only: None,
+    })
+}
+
+/// `--slots` of a running daemon.
+fn slots_of(pid: u32) -> Option<u32> {
+    let words = std::fs::read(format!("/proc/{pid}/cmdline")).ok()?;
+    let words: Vec<String> =
+        words.split(|b| *b == 0).map(|w| String::from_utf8_lossy(w).into_owned()).collect();
+    let at = words.iter().position(|w| w == "--slots" || w.starts_with("--slots="))?;
+    match words[at].strip_prefix("--slots=") {
+        Some(number) => number.parse().ok(),
+        None => words.get(at + 1)?.parse().ok(),
+    }
+}
+
+impl Seat {
+    /// A daemon serves the root.
+    pub(super) fn daemon(&self) -> Option<&Found> {
+        self.holder.as_ref().filter(|h| h.role == Role::Daemon)
+    }
+
+    /// Everything.
+    pub(super) fn look(&mut self) -> Result<View, Failure> {
+        let settings = self.settings.clone();
+        scan::look(&mut self.world, settings).map_err(|f| self.failed(&f))
+    }
+
+    /// Some orders and what they wait for.
+    pub(super) fn look_at(&mut self, ids: &BTreeSet<OrderId>) -> Result<View, Failure> {
+        let settings = self.settings.clone();
+        scan::look_at_some(&mut self.world, settings, ids).map_err(|f| self.failed(&f))
+    }
+
+    /// Everything, worktrees and tracked files too, and what is wrong with it. Beside a live daemon what
+    /// looks wrong is looked at twice: it may just have been in the middle of something.
+    pub(super) fn findings(&mut self) -> Result<(View, Vec<Finding>), Failure> {
+        self.ask_git()?;
+        let view = self.look()?;
+        let found = view.findings();
+        if found.is_empty() || self.holder.is_none() {
+            return Ok((view, found));
+        }
+        self.ask_git()?;
+        let again = self.look()?;
+        let found = scan::agreed(again.findings(), &found);
+        Ok((again, found))
+    }
+
+    fn ask_git(&mut self) -> Result<(), Failure> {
+        let git = Git::new(self.root.clone(), None);
+        let failed = |e: crate::world::GitFault| {
+            Failure::new(code::FAILED, format!("look at {}: {e}", self.root.display()))
+        };
+        if !git.is_repository().map_err(failed)? {
+            self.settings.trees = Some(Vec::new());
+            return Ok(());
+        }
+        self.settings.tracked = git.tracked_state().map_err(failed)?;
+        let listed = git.list().map_err(failed)?;
+        let below = |path: &Path| path.strip_prefix(&self.root).ok()?.to_str().map(str::to_owned);
+        let trees = listed.into_iter().filter(|t| !t.main).filter_map(|t| {
+            let gone = t.prunable.is_some() || !t.path.is_dir();
+            Some(Tree { path: below(&t.path)?, branch: t.branch, gone })
+        });
+        self.settings.trees = Some(trees.collect());
+        Ok(())
+    }
+
+    fn failed(&self, fault: &Fault) -> Failure {
+        Failure::new(code::FAILED, format!("look at {}: {fault}", self.root.display()))
+    }
+}
+
+/// No such order.
+pub(super) fn unknown(id: &OrderId) -> Failure {
+    let text = format!("no work order {id}; `jobyard list` shows those there are");
+    Failure::new(code::NOT_FOUND, text)
+}
+
+/// Findings as `lint` and `status` print them.
+pub(super) fn findings_json(found: &[Finding]) -> Value {
+    let one = |f: &Finding| {
+        json!({
+            "code": f.code, "severity": f.severity.name(), "id": f.id, "file": f.file,
+            "line": f.line, "message": f.message, "repair": f.repair,
+        })
+    };
+    found.iter().map(one).collect()
+}
+
+/// How many findings there are of each severity.
+pub(super) fn by_severity(found: &[Finding]) -> [usize; 3] {
+    Severity::ALL.map(|s| found.iter().filter(|f| f.severity == s).count())
+}

@@ -1,0 +1,233 @@
+//! What an order is doing and what it waits for, in words.
+//!
+//! Invariants: what is said follows from the facts the daemon decides on, and from its own functions; a
+//! cancelled, skipped or lost order is called so.
+
+use super::out;
+use crate::model::attempt::{Attempt, CommandKind, Mode, Wish};
+use crate::model::id::OrderId;
+use crate::model::index::{Brief, Reading, Ticket};
+use crate::model::lease::{LeaseBody, LeaseMode};
+use crate::model::order::State;
+use crate::model::time::Moment;
+use crate::plan::action::Wait;
+use crate::plan::{ready, step};
+use crate::scan::View;
+
+/// One reason why an order does not run.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Obstacle {
+    /// Machine word.
+    pub(super) kind: &'static str,
+    /// What is missing.
+    pub(super) text: String,
+    /// What would release it.
+    pub(super) release: String,
+    /// The order it waits for, for dependencies.
+    pub(super) upstream: Option<OrderId>,
+}
+
+/// The state of an order, with the cases people tell apart.
+pub(super) fn word(view: &View, id: &OrderId) -> &'static str {
+    let Some(ticket) = view.index.tickets.get(id) else { return "unknown" };
+    let Some(state) = ticket.state() else {
+        return if ticket.places.iter().any(Option::is_some) { "doubled" } else { "missing" };
+    };
+    let refused = matches!(ticket.place(state).map(|p| &p.reading), Some(Reading::Refused(_)));
+    match state {
+        _ if refused => "refused",
+        State::Pending if ready::cycle(&view.index, id).is_some() => "refused",
+        State::Failed => match result(view, id).as_deref() {
+            Some("cancelled") => "cancelled",
+            Some("skipped") => "skipped",
+            _ if reason(view, id).as_deref() == Some("lost") => "lost",
+            _ => "failed",
+        },
+        _ => state.name(),
+    }
+}
+
+/// The `result` of a settled order.
+pub(super) fn result(view: &View, id: &OrderId) -> Option<String> {
+    view.known(id)?.order.view.result.clone()
+}
+
+/// Why its last attempt ended as it did.
+pub(super) fn reason(view: &View, id: &OrderId) -> Option<String> {
+    view.known(id)?.order.own.reason.clone()
+}
+
+/// When a settled order ended, milliseconds since 1970.
+pub(super) fn ended_ms(view: &View, id: &OrderId) -> i64 {
+    let Some(known) = view.known(id) else { return 0 };
+    let said = known.order.view.finished_at.as_deref().and_then(Moment::parse);
+    said.map_or(known.changed_ms, |at| at.0)
+}
+
+/// What keeps a pending order from running; empty for all others.
+pub(super) fn obstacles(view: &View, id: &OrderId, daemon: bool) -> Vec<Obstacle> {
+    let Some(ticket) = view.index.tickets.get(id) else { return Vec::new() };
+    let Some(place) = ticket.place(State::Pending) else { return Vec::new() };
+    if ticket.state() != Some(State::Pending) {
+        let text = "different files carry this id in more than one state".to_owned();
+        return vec![Obstacle::new("refused", text, "keep one of them; `jobyard lint` names them")];
+    }
+    match &place.reading {
+        Reading::Settling(_) => vec![Obstacle::new(
+            "settling",
+            "somebody is writing its file".to_owned(),
+            "the writer closes the file",
+        )],
+        Reading::Refused(defects) => defects
+            .iter()
+            .map(|d| Obstacle::new("refused", d.to_string(), "correct the file"))
+            .collect(),
+        Reading::Settled { .. } => Vec::new(),
+        Reading::Order(brief) => of_order(view, id, ticket, brief, daemon),
+    }
+}
+
+fn of_order(
+    view: &View,
+    id: &OrderId,
+    ticket: &Ticket,
+    brief: &Brief,
+    daemon: bool,
+) -> Vec<Obstacle> {
+    if let Some(cycle) = ready::cycle(&view.index, id) {
+        let names: Vec<&str> = cycle.iter().map(OrderId::as_str).collect();
+        let text = format!("dependency cycle: {} -> {id}", names.join(" -> "));
+        return vec![Obstacle::new("refused", text, "remove one of these dependencies")];
+    }
+    let waits = ready::unmet(&view.index, ticket, brief, view.now, &view.settings.policy);
+    let mut found: Vec<Obstacle> = waits.iter().map(|w| of_wait(id, ticket, w)).collect();
+    if !brief.executable {
+        let release = format!("`jobyard take {id}`");
+        let text = "nothing to run: a person or an agent takes it".to_owned();
+        found.push(Obstacle::new("manual", text, &release));
+        return found;
+    }
+    if !daemon {
+        let text = "no daemon runs".to_owned();
+        found.push(Obstacle::new("no-daemon", text, "`jobyard daemon`"));
+    }
+    if found.is_empty() {
+        found.extend(slot(view, brief));
+    }
+    found
+}
+
+/// All slots, or those of its group, are taken.
+fn slot(view: &View, brief: &Brief) -> Option<Obstacle> {
+    let (all, groups) = view.index.slots_taken();
+    let policy = &view.settings.policy;
+    let full = |taken: usize, limit: usize, of: String| {
+        let text = format!("{taken} of {limit} slots{of} are taken");
+        let release = "a running order ends; or more slots in _ctx/jobyard.toml";
+        (taken >= limit).then(|| Obstacle::new("slot", text, release))
+    };
+    let of_group = brief.group.as_deref().and_then(|g| {
+        let limit = policy.groups.get(g)?;
+        full(groups.get(g).copied().unwrap_or(0), *limit, format!(" of group {g}"))
+    });
+    of_group.or_else(|| full(all, policy.slots, String::new()))
+}
+
+impl Obstacle {
+    fn new(kind: &'static str, text: String, release: &str) -> Self {
+        Self { kind, text, release: release.to_owned(), upstream: None }
+    }
+}
+
+fn of_wait(id: &OrderId, ticket: &Ticket, wait: &Wait) -> Obstacle {
+    match wait {
+        Wait::Held(reason) => {
+            Obstacle::new("held", format!("held: {reason}"), &format!("`jobyard unhold {id}`"))
+        }
+        Wait::NotBefore(at) => {
+            let text = format!("not before {}", at.rfc3339());
+            Obstacle::new("not-before", text, "the time passes; or edit `not_before`")
+        }
+        Wait::RetryAt(at) => {
+            let text = format!("retried at {}", at.rfc3339());
+            Obstacle::new("retry", text, "the time passes")
+        }
+        Wait::Dependency { id: upstream, state, on, possible } => {
+            let release = match (state.as_str(), *possible) {
+                ("unknown", _) => format!("`jobyard submit` an order {upstream}"),
+                (_, true) => format!("{upstream} ends ({on})"),
+                ("failed", false) => format!("`jobyard requeue {upstream}`"),
+                _ => format!("remove the dependency on {upstream}"),
+            };
+            let text = step::wait_text(wait);
+            Obstacle {
+                upstream: Some(upstream.clone()),
+                ..Obstacle::new("dependency", text, &release)
+            }
+        }
+        Wait::Lease(_) => {
+            let who = ticket.lease.as_deref().map_or_else(String::new, |l| held_by(&l.body));
+            let release =
+                format!("see `jobyard show {id}`; `take {id} --takeover` once it is stale");
+            Obstacle::new("lease", format!("a lock file holds it ({who})"), &release)
+        }
+        other => Obstacle::new("other", step::wait_text(other), ""),
+    }
+}
+
+/// Who a lock file names.
+pub(super) fn held_by(body: &LeaseBody) -> String {
+    match body {
+        LeaseBody::Foreign(first) => format!("not jobyard's: {first}"),
+        LeaseBody::Ours(lease) => match &lease.mode {
+            LeaseMode::Process => format!("daemon, pid {} on {}", lease.pid, lease.host),
+            LeaseMode::Manual { attempt, holder } => {
+                format!("{} (uid {}), attempt {attempt}", holder.name, holder.uid)
+            }
+        },
+    }
+}
+
+/// What a running order does just now.
+pub(super) fn activity(view: &View, id: &OrderId) -> String {
+    let Some(ticket) = view.index.tickets.get(id) else { return String::new() };
+    let Some(attempt) = ticket.attempt.as_deref() else {
+        return match ticket.lease.as_deref() {
+            Some(lease) => format!("held by {}", held_by(&lease.body)),
+            None => "nobody holds it".to_owned(),
+        };
+    };
+    if let Some(settled) = &attempt.settled {
+        return format!("settling: {} ({})", settled.result, settled.reason);
+    }
+    if let Some(command) = attempt.unended() {
+        let age = out::span(command_age_ms(view, id, attempt, command.number));
+        let what = match command.kind {
+            CommandKind::Run(at) => {
+                format!("run {}/{}", at + 1, attempt.claim.sealed.run.len())
+            }
+            CommandKind::Check(at) => {
+                format!("check {}/{}", at + 1, attempt.claim.sealed.checks.len())
+            }
+        };
+        return format!("{what}: {}, {age}", command.name);
+    }
+    match (&attempt.asked, &attempt.claim.mode) {
+        (Some(asked), _) => match asked.wish {
+            Wish::Finish => "being finished".to_owned(),
+            Wish::Cancel => "being cancelled".to_owned(),
+            Wish::Requeue => "being requeued".to_owned(),
+        },
+        (None, Mode::Manual(holder)) => {
+            let age = out::span(view.now.0 - attempt.claimed_ms);
+            format!("taken by {}, {age}", holder.name)
+        }
+        (None, Mode::Process) => "between two commands".to_owned(),
+    }
+}
+
+/// How long a command has run.
+pub(super) fn command_age_ms(view: &View, id: &OrderId, attempt: &Attempt, number: u32) -> i64 {
+    let at = view.started.get(&(id.clone(), attempt.number, number));
+    view.now.0 - at.map_or(attempt.claimed_ms, |at| at.0)
+}

@@ -1,0 +1,269 @@
+//! Findings about what tickets say: names that lead nowhere, cycles, checks that prove nothing.
+
+use super::leases::is_live;
+use super::{Extra, Facts, Finding, Known, Severity, ticket_file};
+use crate::model::id::OrderId;
+use crate::model::index::Ticket;
+use crate::model::order::{DependsOn, Order, State};
+use crate::plan::{ready, vacuous};
+use std::collections::{BTreeMap, BTreeSet};
+
+type Lines = BTreeMap<String, u32>;
+
+/// Where a finding stands.
+struct Spot<'a> {
+    id: &'a OrderId,
+    file: &'a str,
+    lines: &'a Lines,
+}
+
+impl Spot<'_> {
+    fn finding(
+        &self,
+        code: &'static str,
+        severity: Severity,
+        key: &str,
+        message: String,
+        repair: &str,
+    ) -> Finding {
+        Finding {
+            code,
+            severity,
+            id: Some(self.id.to_string()),
+            file: self.file.to_owned(),
+            line: self.lines.get(key).copied().unwrap_or(0),
+            message,
+            repair: repair.to_owned(),
+        }
+    }
+}
+
+/// What depends on where the ticket lies.
+pub(super) fn of_ticket(
+    facts: &Facts<'_>,
+    id: &OrderId,
+    state: State,
+    known: &Known,
+    file: &str,
+    found: &mut Vec<Finding>,
+) {
+    let Some(ticket) = facts.index.tickets.get(id) else { return };
+    let spot = Spot { id, file, lines: &known.lines };
+    let said = known.order.status.as_deref().and_then(State::parse);
+    let busy = is_live(ticket) || ticket.attempt.is_some();
+    if let Some(said) = said.filter(|said| *said != state && !busy) {
+        let message = format!("`status: {}`, but it lies in {}/", said.name(), state.name());
+        let repair = "the directory counts; correct the word, or leave it";
+        found.push(spot.finding("status-mismatch", Severity::P2, "status", message, repair));
+    }
+    if known.order.status.is_some() && said.is_none() && !is_open(state) {
+        let word = known.order.status.as_deref().unwrap_or_default();
+        let message = format!("`status: {}` names no directory", word.escape_debug());
+        let repair = "the directory counts; correct the word, or leave it";
+        found.push(spot.finding("unknown-status", Severity::P2, "status", message, repair));
+    }
+    if state == State::Done {
+        for upstream in known.order.dependencies.iter().filter(|d| d.on == DependsOn::Success) {
+            let ended = facts.index.tickets.get(&upstream.id).and_then(Ticket::succeeded);
+            if ended == Some(false) {
+                let message =
+                    format!("it is done, but it depends on {}, which failed", upstream.id);
+                let repair = "`requeue` what failed, or look whether the result still holds";
+                let code = "done-depends-on-failed";
+                found.push(spot.finding(code, Severity::P1, "dependencies", message, repair));
+            }
+        }
+    }
+}
+
+const fn is_open(state: State) -> bool {
+    matches!(state, State::Pending | State::Running)
+}
+
+/// Everything that an order says about others, and its checks.
+pub(super) fn of_order(
+    extra: &Extra,
+    order: &Order,
+    lines: &Lines,
+    file: &str,
+    found: &mut Vec<Finding>,
+) {
+    names(extra, order, lines, file, found);
+    checks(Some(extra), order, lines, file, found);
+}
+
+/// Names that nothing in the root carries.
+pub(super) fn names(
+    extra: &Extra,
+    order: &Order,
+    lines: &Lines,
+    file: &str,
+    found: &mut Vec<Finding>,
+) {
+    let spot = Spot { id: &order.id, file, lines };
+    if let Some(engine) = order.engine.as_ref().filter(|e| !extra.engines.contains(*e)) {
+        let message = format!(
+            "the engine `{}` is not configured; the order waits for a person",
+            engine.escape_debug()
+        );
+        let repair = "add [engines.<name>] to _ctx/jobyard.toml, or `run` to the order";
+        let severity = if order.run.is_empty() { Severity::P1 } else { Severity::P2 };
+        found.push(spot.finding("unknown-engine", severity, "execution", message, repair));
+    }
+    if let Some(epic) = &order.epic_id {
+        let known = extra.epics.iter().flatten().any(|e| e.id == *epic);
+        if !known {
+            let message = format!("the epic `{}` is not in the backlog", epic.escape_debug());
+            let repair = "add it to _ctx/backlog/backlog.yaml, or correct `epic_id`";
+            found.push(spot.finding("unknown-epic", Severity::P2, "epic_id", message, repair));
+        }
+    }
+    if let Some(dod) = order.dod_id.as_ref().filter(|d| !extra.catalogue.contains_key(*d)) {
+        let message = format!(
+            "the DoD `{}` is in no file of _ctx/dod; the verdict can be no better than UNVERIFIED",
+            dod.escape_debug()
+        );
+        let repair = "add the entry to _ctx/dod, or correct `dod_id`";
+        found.push(spot.finding("unknown-dod", Severity::P2, "dod_id", message, repair));
+    }
+}
+
+/// Dependencies on ids that do not exist.
+pub(super) fn dependencies(
+    exists: &dyn Fn(&OrderId) -> bool,
+    known: &Known,
+    file: &str,
+    found: &mut Vec<Finding>,
+) {
+    let spot = Spot { id: &known.order.id, file, lines: &known.lines };
+    for upstream in &known.order.dependencies {
+        if !exists(&upstream.id) {
+            let message = format!(
+                "it depends on {}, which is in no state; it never counts as met",
+                upstream.id
+            );
+            let repair = "submit that order, or remove the dependency";
+            let code = "unknown-dependency";
+            found.push(spot.finding(code, Severity::P1, "dependencies", message, repair));
+        }
+    }
+}
+
+/// Checks that prove nothing or cannot fail.
+pub(super) fn checks(
+    extra: Option<&Extra>,
+    order: &Order,
+    lines: &Lines,
+    file: &str,
+    found: &mut Vec<Finding>,
+) {
+    let spot = Spot { id: &order.id, file, lines };
+    let entry = order.dod_id.as_ref().and_then(|d| extra?.catalogue.get(d));
+    let of_entry = entry.into_iter().flat_map(|e| &e.required_checks).flat_map(|c| &c.commands);
+    let mut real = of_entry.filter(|c| !vacuous::is_vacuous(c)).count();
+    let empty: Vec<&String> = order.checks.iter().filter(|c| vacuous::is_vacuous(c)).collect();
+    real += order.checks.len() - empty.len();
+    for check in &empty {
+        let (severity, rest) = match real {
+            0 => (Severity::P1, "; with no other check the verdict is FAIL"),
+            _ => (Severity::P2, ""),
+        };
+        let message = format!("the check `{}` proves nothing{rest}", short(check));
+        let repair = "write a command that fails when the work is not right";
+        found.push(spot.finding("vacuous-checks", severity, "verify", message, repair));
+    }
+    for check in &order.checks {
+        if let Some(why) = vacuous::hides_failure(check) {
+            let message = format!("the check `{}` hides a failure: {why}", short(check));
+            let repair = "write it so that its status is that of what is checked";
+            let code = "check-hides-failure";
+            found.push(spot.finding(code, Severity::P2, "verify", message, repair));
+        }
+    }
+}
+
+/// The beginning of a command, on one line.
+fn short(command: &str) -> String {
+    const CHARS_MAX: usize = 60;
+    let mut text: String = command.trim().chars().take(CHARS_MAX).collect();
+    if command.trim().chars().nth(CHARS_MAX).is_some() {
+        text.push('…');
+    }
+    text.escape_debug().to_string()
+}
+
+/// Checks of the catalogue that hide a failure.
+pub(super) fn catalogue(extra: &Extra, found: &mut Vec<Finding>) {
+    for entry in extra.catalogue.values() {
+        for command in entry.required_checks.iter().flat_map(|c| &c.commands) {
+            let Some(why) = vacuous::hides_failure(command) else { continue };
+            found.push(Finding {
+                code: "check-hides-failure",
+                severity: Severity::P2,
+                id: None,
+                file: crate::model::paths::DOD.to_owned(),
+                line: 0,
+                message: format!(
+                    "the check `{}` of {} hides a failure: {why}",
+                    short(command),
+                    entry.id.escape_debug()
+                ),
+                repair: "write it so that its status is that of what is checked".to_owned(),
+            });
+        }
+    }
+}
+
+/// Pending orders that wait for each other; each cycle once, at its first member.
+pub(super) fn cycles(facts: &Facts<'_>, found: &mut Vec<Finding>) {
+    let mut named: BTreeSet<OrderId> = BTreeSet::new();
+    for id in on_cycles(facts) {
+        if named.contains(&id) {
+            continue;
+        }
+        let Some(members) = ready::cycle(facts.index, &id) else { continue };
+        named.extend(members.iter().cloned());
+        let names: Vec<&str> = members.iter().map(OrderId::as_str).collect();
+        let known = facts.extra.orders.get(&(id.clone(), State::Pending));
+        found.push(Finding {
+            code: "dependency-cycle",
+            severity: Severity::P0,
+            id: Some(id.to_string()),
+            file: ticket_file(State::Pending, &id),
+            line: known.map_or(0, |k| k.line("dependencies")),
+            message: format!("these orders wait for each other: {} -> {id}", names.join(" -> ")),
+            repair: "remove one of these dependencies".to_owned(),
+        });
+    }
+}
+
+/// Pending orders that can lie on a cycle: what is left when those without upstream are taken away again
+/// and again. Linear, so that long chains cost nothing.
+fn on_cycles(facts: &Facts<'_>) -> BTreeSet<OrderId> {
+    let mut upstream: BTreeMap<&OrderId, usize> = BTreeMap::new();
+    let mut downstream: BTreeMap<&OrderId, Vec<&OrderId>> = BTreeMap::new();
+    let pending = facts.extra.orders.iter().filter(|((_, s), _)| *s == State::Pending);
+    for ((id, _), known) in pending {
+        let there = |d: &OrderId| facts.extra.orders.contains_key(&(d.clone(), State::Pending));
+        let of: BTreeSet<&OrderId> =
+            known.order.dependencies.iter().map(|d| &d.id).filter(|d| there(d)).collect();
+        upstream.insert(id, of.len());
+        for up in of {
+            downstream.entry(up).or_default().push(id);
+        }
+    }
+    let mut free: Vec<&OrderId> =
+        upstream.iter().filter(|(_, n)| **n == 0).map(|(id, _)| *id).collect();
+    while let Some(id) = free.pop() {
+        upstream.remove(id);
+        for down in downstream.remove(id).unwrap_or_default() {
+            if let Some(left) = upstream.get_mut(down) {
+                *left -= 1;
+                if *left == 0 {
+                    free.push(down);
+                }
+            }
+        }
+    }
+    upstream.keys().map(|id| (*id).clone()).collect()
+}

@@ -1,0 +1,312 @@
+//! The read-only view of a root: the same facts the daemon decides on, for whoever only looks.
+//!
+//! Invariants: nothing is written, locked or answered; tickets are classified by [`observe::ticket`], as the
+//! daemon does it, but a file is read at the first look; a live daemon may change everything meanwhile,
+//! so what looks wrong is looked at again before it is said.
+
+mod closely;
+
+use crate::model::attempt::Attempt;
+use crate::model::config::Config;
+use crate::model::defect::Defect;
+use crate::model::event::{Event, Link};
+use crate::model::id::OrderId;
+use crate::model::index::{Index, Reading, Ticket};
+use crate::model::order::State;
+use crate::model::parse::parse_order;
+use crate::model::paths;
+use crate::model::time::{Moment, Tick};
+use crate::observe::{self, Arrival, Look};
+use crate::plan::findings::{self, Extra, Finding, Known, Tree};
+use crate::plan::{Policy, ready};
+use crate::world::ledger;
+use crate::world::store::errno;
+use crate::world::{Entry, Fault, Kind, World};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+/// How often an order that is just being moved is looked at.
+const LOOKS_MAX: u32 = 4;
+
+/// What a view is made with.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The configuration, the default one when it cannot be read.
+    pub config: Config,
+    /// Why the configuration cannot be taken as it is.
+    pub defects: Vec<Defect>,
+    /// Policy of the planner.
+    pub policy: Policy,
+    /// Worktrees, when git was asked.
+    pub trees: Option<Vec<Tree>>,
+    /// State files that git tracks.
+    pub tracked: Vec<String>,
+}
+
+/// Everything there is to see.
+pub struct View {
+    /// The facts.
+    pub index: Index,
+    /// What findings need besides.
+    pub extra: Extra,
+    /// What it was made with.
+    pub settings: Settings,
+    /// Wall clock.
+    pub now: Moment,
+    /// Steady clock.
+    pub tick: Tick,
+    /// When commands of open attempts were started, by order and number.
+    pub started: BTreeMap<(OrderId, u32, u32), Moment>,
+    /// When orders came to lie where they lie, as far as the ledger's tail says.
+    pub arrived: BTreeMap<OrderId, Moment>,
+    last_attempt: BTreeMap<OrderId, u32>,
+}
+
+/// Looks at a whole root.
+pub fn look<W: World>(world: &mut W, settings: Settings) -> Result<View, Fault> {
+    let mut view = begin(world, settings)?;
+    let mut ids: BTreeSet<OrderId> = view.index.tickets.keys().cloned().collect();
+    for state in State::ALL {
+        for entry in list(world, &paths::dir(state))? {
+            match ticket_name(state, &entry) {
+                Some(id) => {
+                    ids.insert(id);
+                }
+                None => closely::stray(world, state, &entry, &mut view.extra)?,
+            }
+        }
+    }
+    for id in ids {
+        look_at(world, &mut view, &id)?;
+    }
+    close(&mut view.index);
+    closely::catalogue(world, &mut view.extra)?;
+    closely::backlog(world, &mut view.extra)?;
+    closely::control(world, &mut view.extra)?;
+    rank(&mut view);
+    Ok(view)
+}
+
+/// Looks at single orders, at everything upstream of them, and at what is open.
+pub fn look_at_some<W: World>(
+    world: &mut W,
+    settings: Settings,
+    ids: &BTreeSet<OrderId>,
+) -> Result<View, Fault> {
+    let mut view = begin(world, settings)?;
+    let mut seen = BTreeSet::new();
+    let mut todo: Vec<OrderId> = ids.union(&view.index.open).cloned().collect();
+    while let Some(id) = todo.pop() {
+        if !seen.insert(id.clone()) {
+            continue;
+        }
+        look_at(world, &mut view, &id)?;
+        let brief = view.index.tickets.get(&id).and_then(Ticket::brief);
+        todo.extend(brief.into_iter().flat_map(|b| b.dependencies.iter().map(|d| d.id.clone())));
+    }
+    close(&mut view.index);
+    rank(&mut view);
+    Ok(view)
+}
+
+fn begin<W: World>(world: &mut W, settings: Settings) -> Result<View, Fault> {
+    let mut index = Index { boot: world.identity().boot.clone(), ..Index::default() };
+    let mut started = BTreeMap::new();
+    let mut arrived = BTreeMap::new();
+    let mut last_attempt: BTreeMap<OrderId, u32> = BTreeMap::new();
+    let tail = ledger::look(world, &mut |link: &Link| {
+        let line = &link.line;
+        let Some(id) = line.id.as_deref().and_then(|t| OrderId::parse(t).ok()) else { return };
+        let known = last_attempt.entry(id.clone()).or_default();
+        *known = (*known).max(line.attempt.unwrap_or(0));
+        if let (Event::Started { number, .. }, Some(attempt)) = (&line.event, line.attempt) {
+            started.insert((id.clone(), attempt, *number), line.time);
+        }
+        if moves(&line.event) {
+            arrived.insert(id, line.time);
+        }
+    })?;
+    for (id, attempt) in tail.attempts {
+        let ticket = index.ticket_mut(&id);
+        ticket.last_attempt = attempt.number;
+        ticket.attempt = Some(Box::new(attempt));
+        index.open.insert(id);
+    }
+    let mut extra = Extra {
+        trees: settings.trees.clone(),
+        tracked: settings.tracked.clone(),
+        engines: settings.config.engines.keys().cloned().collect(),
+        stale_after_ms: settings.policy.stale_after_ms,
+        fresh: tail.fresh,
+        ..Extra::default()
+    };
+    extra.broken.extend(settings.defects.iter().map(|d| (paths::CONFIG.to_owned(), d.clone())));
+    let (now, tick) = (world.now(), world.tick());
+    Ok(View { index, extra, settings, now, tick, started, arrived, last_attempt })
+}
+
+/// Lines after which a ticket lies somewhere else, or newly there.
+const fn moves(event: &Event) -> bool {
+    matches!(
+        event,
+        Event::Intake
+            | Event::Claiming(_)
+            | Event::Released { .. }
+            | Event::Settled { .. }
+            | Event::Adopted { .. }
+            | Event::PutBack { .. }
+            | Event::Requeued { .. }
+    )
+}
+
+/// The order a name in a state directory belongs to, if it is a ticket's or a lease's.
+fn ticket_name(state: State, entry: &Entry) -> Option<OrderId> {
+    let name = entry.name.to_str()?;
+    let lock = || name.strip_suffix(".lock").filter(|_| state == State::Running);
+    let stem = name.strip_suffix(".yaml").or_else(lock)?;
+    OrderId::parse(stem).ok()
+}
+
+/// A directory that is not there is empty.
+fn list<W: World>(world: &mut W, dir: &Path) -> Result<Vec<Entry>, Fault> {
+    match world.list(dir) {
+        Ok(mut entries) => {
+            entries.sort_by(|a, b| a.name.cmp(&b.name));
+            Ok(entries)
+        }
+        Err(fault) if fault.errno == errno::ENOENT || fault.errno == errno::ENOTDIR => {
+            Ok(Vec::new())
+        }
+        Err(fault) => Err(fault),
+    }
+}
+
+/// Looks at one order; again when it is just being moved.
+fn look_at<W: World>(world: &mut W, view: &mut View, id: &OrderId) -> Result<(), Fault> {
+    let mut before = view.index.tickets.remove(id).unwrap_or_default();
+    before.last_attempt = view.last_attempt.get(id).copied().unwrap_or(0);
+    let refusals = BTreeSet::new();
+    let mut after = Ticket::default();
+    for _ in 0..LOOKS_MAX {
+        let context = Look {
+            config: &view.settings.config,
+            tick: view.tick,
+            now: view.now,
+            refusals: &refusals,
+            own_lease: None,
+        };
+        after = observe::ticket(world, &context, id, &before, Arrival::Renamed)?;
+        let unsure = after.places.iter().flatten().any(|p| closely::is_unsure(p));
+        if after.state().is_some() && !unsure {
+            break;
+        }
+    }
+    written_now(world, id, &mut after)?;
+    closely::lease(world, view, id, &mut after)?;
+    for state in State::ALL {
+        closely::read(world, view, id, state, &after)?;
+    }
+    closely::verdict(world, view, id, &after)?;
+    if !after.is_empty() {
+        view.index.tickets.insert(id.clone(), after);
+    }
+    Ok(())
+}
+
+/// A refused ticket that somebody has open for writing is not whole yet.
+fn written_now<W: World>(world: &mut W, id: &OrderId, ticket: &mut Ticket) -> Result<(), Fault> {
+    let Some(place) = ticket.places[State::Pending as usize].as_deref_mut() else { return Ok(()) };
+    if !matches!(place.reading, Reading::Refused(_)) {
+        return Ok(());
+    }
+    let path = paths::ticket(State::Pending, id);
+    let regular = world.stat(&path)?.is_some_and(|s| s.kind == Kind::File);
+    if regular
+        && let Ok(Some(file)) = world.open(&path)
+        && world.has_writer(&file)? == Some(true)
+    {
+        place.reading = Reading::Settling(world.tick());
+    }
+    Ok(())
+}
+
+/// Attempts whose end the disk already shows in whole are over.
+fn close(index: &mut Index) {
+    let over = |t: &Ticket| {
+        t.lease.is_none()
+            && t.attempt
+                .as_deref()
+                .and_then(|a| a.settled.as_ref())
+                .is_some_and(|s| t.state().is_none_or(|at| at == s.state()))
+    };
+    let ids: Vec<OrderId> = index.open.iter().cloned().collect();
+    for id in ids {
+        let gone = match index.tickets.get_mut(&id) {
+            None => true,
+            Some(ticket) if over(ticket) => {
+                ticket.attempt = None;
+                true
+            }
+            Some(_) => false,
+        };
+        if gone {
+            index.open.remove(&id);
+        }
+        if index.tickets.get(&id).is_some_and(Ticket::is_empty) {
+            index.tickets.remove(&id);
+        }
+    }
+}
+
+/// Gives every valid pending order its place in the queue, ready or not.
+fn rank(view: &mut View) {
+    let pending: Vec<OrderId> = view
+        .index
+        .tickets
+        .iter()
+        .filter(|(_, t)| t.state() == Some(State::Pending) && t.brief().is_some())
+        .map(|(id, _)| id.clone())
+        .collect();
+    for id in pending {
+        ready::enqueue(&mut view.index, &id, view.now, &view.settings.policy);
+    }
+}
+
+impl View {
+    /// What is wrong, as of this look.
+    pub fn findings(&self) -> Vec<Finding> {
+        findings::find(&self.index, &self.extra)
+    }
+
+    /// The open attempt of an order.
+    pub fn attempt(&self, id: &OrderId) -> Option<&Attempt> {
+        self.index.tickets.get(id)?.attempt.as_deref()
+    }
+
+    /// The valid order, where it lies in one place.
+    pub fn known(&self, id: &OrderId) -> Option<&Known> {
+        let state = self.index.tickets.get(id)?.state()?;
+        self.extra.orders.get(&(id.clone(), state))
+    }
+
+    /// Every id that has a ticket.
+    pub fn ids(&self) -> BTreeSet<OrderId> {
+        let there = |t: &Ticket| t.places.iter().any(Option::is_some);
+        self.index.tickets.iter().filter(|(_, t)| there(t)).map(|(id, _)| id.clone()).collect()
+    }
+}
+
+/// The findings that two looks agree on: a live daemon is always in the middle of something.
+pub fn agreed(first: Vec<Finding>, second: &[Finding]) -> Vec<Finding> {
+    let key = |f: &Finding| (f.code, f.id.clone(), f.file.clone());
+    let again: BTreeSet<_> = second.iter().map(key).collect();
+    first.into_iter().filter(|f| again.contains(&key(f))).collect()
+}
+
+/// Reads a draft under the name it will have: its `id`, or the stem of its file.
+pub fn draft(bytes: &[u8], stem: &str) -> Result<Known, Vec<Defect>> {
+    let named = closely::claimed_id(bytes).map(|(id, _)| id);
+    let parsed = parse_order(bytes, named.as_deref().unwrap_or(stem))?;
+    let lines = closely::lines(bytes);
+    Ok(Known { order: parsed.order, warnings: parsed.warnings, lines, changed_ms: 0 })
+}
