@@ -137,6 +137,8 @@ pub struct Engine<W: World> {
     executor_retry_at: Tick,
     refusals: BTreeSet<(State, OrderId)>,
     group_due: Option<Tick>,
+    /// The highest attempt of orders that have no ticket now.
+    numbers: BTreeMap<OrderId, u32>,
     spare: bool,
     /// Told of each action.
     pub watcher: Option<Watcher>,
