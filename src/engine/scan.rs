@@ -65,7 +65,7 @@ impl<W: World> Engine<W> {
             look_for_strays: false,
             executor_retry_at: Tick(0),
             refusals: BTreeSet::new(),
-            dirs_due: None,
+            group_due: None,
             spare: false,
             watcher: None,
         };
@@ -204,7 +204,11 @@ impl<W: World> Engine<W> {
                 refusals: &self.refusals,
                 own_lease: None,
             };
-            let found = observe::request(&mut self.world, &context, &file, arrival, &mut waiting)?;
+            let id = crate::model::request::parse_request_name(&file).map(|(id, _, _)| id);
+            let ticket = id.and_then(|id| self.index.tickets.get(&id));
+            let before = ticket.and_then(|t| t.requests.iter().find(|r| r.file == file));
+            let world = &mut self.world;
+            let found = observe::request(world, &context, &file, before, arrival, &mut waiting)?;
             if waiting.is_some() {
                 self.requests.insert(file, (arrival, waiting));
                 continue;

@@ -1,7 +1,9 @@
 //! Integration tests, one binary.
 
+mod claims;
 mod crash;
 mod executor;
+mod gate;
 mod git;
 mod hand_moves;
 mod states;
