@@ -241,15 +241,20 @@ fn running_without_attempt(facts: &Facts<'_>, place: &Place) -> Step {
                 let why = "a settled order is started again with `requeue`";
                 Step::act(put_back(State::Running, stamp.state, why))
             }
-            None if facts.ticket.seen == Seen::Pending => taken_by_hand(facts, place, brief),
+            None if was_pending(facts) => taken_by_hand(facts, place, brief),
             None => unexplained(facts),
         },
-        Reading::Refused(defects) if facts.ticket.seen == Seen::Pending => {
+        Reading::Refused(defects) if was_pending(facts) => {
             let text = defects.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
             Step::act(put_back(State::Running, State::Pending, &text))
         }
         _ => unexplained(facts),
     }
+}
+
+/// It was pending, or on its way there, when a person moved it.
+fn was_pending(facts: &Facts<'_>) -> bool {
+    matches!(facts.ticket.seen, Seen::Pending | Seen::Requeued)
 }
 
 /// A finding: nothing is made of it, and whoever asks is told so.
