@@ -1,5 +1,6 @@
 //! Integration tests, one binary.
 
+mod bad_input;
 mod crash;
 mod executor;
 mod gate;
