@@ -1,6 +1,8 @@
 //! Integration tests, one binary.
 
+mod bad_input;
 mod claims;
+
 mod crash;
 mod executor;
 mod gate;
