@@ -3,5 +3,6 @@
 mod executor;
 mod git;
 mod hand_moves;
+mod look;
 mod tidy;
 mod yard;
