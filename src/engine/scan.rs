@@ -65,7 +65,7 @@ impl<W: World> Engine<W> {
             look_for_strays: false,
             executor_retry_at: Tick(0),
             refusals: BTreeSet::new(),
-            dirs_due: None,
+            group_due: None,
             spare: false,
             watcher: None,
         };

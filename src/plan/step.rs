@@ -240,14 +240,20 @@ fn running_without_attempt(facts: &Facts<'_>, place: &Place) -> Step {
                 Step::act(put_back(State::Running, stamp.state, why))
             }
             None if facts.ticket.seen == Seen::Pending => taken_by_hand(facts, place, brief),
-            None => Step::default(),
+            None => unexplained(facts),
         },
         Reading::Refused(defects) if facts.ticket.seen == Seen::Pending => {
             let text = defects.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
             Step::act(put_back(State::Running, State::Pending, &text))
         }
-        _ => Step::default(),
+        _ => unexplained(facts),
     }
+}
+
+/// A finding: nothing is made of it, and whoever asks is told so.
+fn unexplained(facts: &Facts<'_>) -> Step {
+    let text = "it lies in running/, but was never taken from pending/; move it there";
+    Step { actions: requests::refuse_all(facts, 4, text), ..Step::default() }
 }
 
 fn taken_by_hand(facts: &Facts<'_>, place: &Place, brief: &Brief) -> Step {

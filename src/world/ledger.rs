@@ -257,6 +257,8 @@ pub fn apply(attempts: &mut BTreeMap<OrderId, Attempt>, line: &Line, hash: &str)
         Event::Released { .. } => {
             attempts.remove(&id);
         }
+        // An answer waits for what it promises, and may come when the next attempt has begun.
+        Event::Answer { .. } if line.attempt.is_none() => {}
         // Said of an order without an attempt: the last one was settled whole before.
         _ if line.attempt.is_none() => {
             attempts.remove(&id);

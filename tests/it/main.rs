@@ -1,6 +1,7 @@
 //! Integration tests, one binary.
 
 mod bad_input;
+mod claims;
 mod crash;
 mod executor;
 mod gate;
