@@ -65,6 +65,7 @@ impl<W: World> Engine<W> {
             look_for_strays: false,
             executor_retry_at: Tick(0),
             refusals: BTreeSet::new(),
+            noted: BTreeSet::new(),
             group_due: None,
             spare: false,
             watcher: None,
@@ -168,7 +169,7 @@ impl<W: World> Engine<W> {
         if !after.is_empty() || after.seen == Seen::Pending {
             self.index.tickets.insert(id.clone(), after);
         }
-        Ok(())
+        self.forget_whys(id)
     }
 
     fn link_dependencies(&mut self, id: &OrderId, before: &Ticket, after: &Ticket) {
