@@ -22,6 +22,14 @@ pub(super) struct Case {
     pub(super) make: fn(&Yard),
 }
 
+impl Case {
+    pub(super) fn wants_git(&self) -> bool {
+        self.code.contains("worktree")
+            || self.code.contains("git")
+            || self.code == "missing-metadata"
+    }
+}
+
 pub(super) fn order(rest: &str) -> String {
     format!("id: WO-1\ntitle: T\nrun: make\n{rest}")
 }
@@ -90,25 +98,25 @@ pub(super) fn cases() -> Vec<Case> {
 fn files() -> Vec<Case> {
     vec![
         case("invalid-ticket", "P0", "_ctx/jobs/pending/WO-1.yaml", |y| {
-            y.put(&format!("{P}/WO-1.yaml"), "id: WO-1\ntitle: [\n")
+            y.put(&format!("{P}/WO-1.yaml"), "id: WO-1\ntitle: [\n");
         }),
         case("invalid-ticket", "P0", "_ctx/jobs/pending/WO-1.yml", |y| {
-            y.put(&format!("{P}/WO-1.yml"), &order(""))
+            y.put(&format!("{P}/WO-1.yml"), &order(""));
         }),
         case("invalid-ticket", "P0", "_ctx/jobs/pending/a b.yaml", |y| {
-            y.put(&format!("{P}/a b.yaml"), &order(""))
+            y.put(&format!("{P}/a b.yaml"), &order(""));
         }),
         case("invalid-ticket", "P0", "_ctx/jobs/pending/WO-1.yaml", |y| {
-            fs::create_dir(y.path(format!("{P}/WO-1.yaml"))).unwrap()
+            fs::create_dir(y.path(format!("{P}/WO-1.yaml"))).unwrap();
         }),
         case("invalid-ticket", "P0", "_ctx/jobs/pending/WO-1.yaml", |y| {
-            symlink("/etc/passwd", y.path(format!("{P}/WO-1.yaml"))).unwrap()
+            symlink("/etc/passwd", y.path(format!("{P}/WO-1.yaml"))).unwrap();
         }),
         case("invalid-ticket", "P0", "_ctx/jobs/pending/WO-1.yaml", |y| {
-            y.fifo(&format!("{P}/WO-1.yaml"))
+            y.fifo(&format!("{P}/WO-1.yaml"));
         }),
         case("id-mismatch", "P0", "_ctx/jobs/pending/WO-2.yaml", |y| {
-            y.put(&format!("{P}/WO-2.yaml"), &order(""))
+            y.put(&format!("{P}/WO-2.yaml"), &order(""));
         }),
     ]
 }
@@ -124,26 +132,26 @@ fn tickets() -> Vec<Case> {
             y.put("_ctx/jobs/failed/WO-1.yaml", &order(""));
         }),
         case("status-mismatch", "P2", "_ctx/jobs/pending/WO-1.yaml", |y| {
-            y.put(&format!("{P}/WO-1.yaml"), &order("status: done\n"))
+            y.put(&format!("{P}/WO-1.yaml"), &order("status: done\n"));
         }),
         case("unknown-status", "P2", "_ctx/jobs/pending/WO-1.yaml", |y| {
-            y.put(&format!("{P}/WO-1.yaml"), &order("status: partial\n"))
+            y.put(&format!("{P}/WO-1.yaml"), &order("status: partial\n"));
         }),
         case("unknown-key", "P2", "_ctx/jobs/pending/WO-1.yaml", |y| {
-            y.put(&format!("{P}/WO-1.yaml"), &order("dependancies: []\n"))
+            y.put(&format!("{P}/WO-1.yaml"), &order("dependancies: []\n"));
         }),
         case("empty-scope", "P2", "_ctx/jobs/pending/WO-1.yaml", |y| {
-            y.put(&format!("{P}/WO-1.yaml"), &order("scope: {}\n"))
+            y.put(&format!("{P}/WO-1.yaml"), &order("scope: {}\n"));
         }),
         case("done-without-settlement", "P1", "_ctx/jobs/done/WO-1.yaml", |y| {
             y.put(LEDGER, "");
             y.put("_ctx/jobs/done/WO-1.yaml", &order(""));
         }),
         case("done-without-settlement", "P2", "_ctx/jobs/failed/WO-1.yaml", |y| {
-            y.put("_ctx/jobs/failed/WO-1.yaml", &order(""))
+            y.put("_ctx/jobs/failed/WO-1.yaml", &order(""));
         }),
         case("done-without-settlement", "P1", "_ctx/jobs/failed/WO-1.yaml", |y| {
-            y.put("_ctx/jobs/failed/WO-1.yaml", &settled("WO-1", "done", ""))
+            y.put("_ctx/jobs/failed/WO-1.yaml", &settled("WO-1", "done", ""));
         }),
     ]
 }
@@ -151,7 +159,7 @@ fn tickets() -> Vec<Case> {
 fn places() -> Vec<Case> {
     vec![
         case("running-without-worktree", "P1", "_ctx/jobs/running/WO-1.yaml", |y| {
-            y.put(&format!("{R}/WO-1.yaml"), &order(""))
+            y.put(&format!("{R}/WO-1.yaml"), &order(""));
         }),
         case("worktree-without-order", "P1", ".worktrees/WO-9", |y| {
             y.run_git(".", &["worktree", "add", "-q", ".worktrees/WO-9", "-b", "feat/wo-WO-9"]);
@@ -165,16 +173,16 @@ fn places() -> Vec<Case> {
             y.run_git(".", &["add", "-f", "_ctx/jobs/done/WO-1.yaml"]);
         }),
         case("foreign-file", "P2", "_ctx/jobs/pending/.gitkeep", |y| {
-            y.put(&format!("{P}/.gitkeep"), "")
+            y.put(&format!("{P}/.gitkeep"), "");
         }),
         case("foreign-file", "P2", "_ctx/jobs/control/what is this", |y| {
-            y.put("_ctx/jobs/control/what is this", "")
+            y.put("_ctx/jobs/control/what is this", "");
         }),
         case("foreign-file", "P2", "_ctx/jobs/done/a\\nb", |y| y.put("_ctx/jobs/done/a\nb", "")),
         case("invalid-config", "P1", "_ctx/jobyard.toml", |y| y.configure("slotz = 3\n")),
         case("invalid-dod", "P1", "_ctx/dod/a.yaml", |y| y.put("_ctx/dod/a.yaml", "dod: 3\n")),
         case("invalid-backlog", "P1", "_ctx/backlog/backlog.yaml", |y| {
-            y.put("_ctx/backlog/backlog.yaml", "[]\n")
+            y.put("_ctx/backlog/backlog.yaml", "[]\n");
         }),
     ]
 }
@@ -182,10 +190,10 @@ fn places() -> Vec<Case> {
 fn leases() -> Vec<Case> {
     vec![
         case("running-without-lease", "P1", "_ctx/jobs/running/WO-1.yaml", |y| {
-            y.put(&format!("{R}/WO-1.yaml"), &manual(""))
+            y.put(&format!("{R}/WO-1.yaml"), &manual(""));
         }),
         case("lease-without-order", "P1", "_ctx/jobs/running/WO-1.lock", |y| {
-            y.put(&format!("{R}/WO-1.lock"), "WO-1\n")
+            y.put(&format!("{R}/WO-1.lock"), "WO-1\n");
         }),
         case("unknown-lease", "P1", "_ctx/jobs/running/WO-1.lock", |y| {
             let old = "Locked by ctx_wo_take.py at x\nPID: 1\nUser: u\nHostname: h\n";
@@ -220,14 +228,14 @@ fn leases() -> Vec<Case> {
 fn content() -> Vec<Case> {
     vec![
         case("unknown-dependency", "P1", "_ctx/jobs/pending/WO-1.yaml", |y| {
-            y.put(&format!("{P}/WO-1.yaml"), &order("dependencies: [WO-7]\n"))
+            y.put(&format!("{P}/WO-1.yaml"), &order("dependencies: [WO-7]\n"));
         }),
         case("unknown-epic", "P2", "_ctx/jobs/pending/WO-1.yaml", |y| {
             y.put("_ctx/backlog/backlog.yaml", "epics: [{id: E-1}]\n");
             y.put(&format!("{P}/WO-1.yaml"), &order("epic_id: E-2\n"));
         }),
         case("unknown-dod", "P2", "_ctx/jobs/pending/WO-1.yaml", |y| {
-            y.put(&format!("{P}/WO-1.yaml"), &order("dod_id: D-1\n"))
+            y.put(&format!("{P}/WO-1.yaml"), &order("dod_id: D-1\n"));
         }),
         case("unknown-engine", "P1", "_ctx/jobs/pending/WO-1.yaml", |y| {
             let text = "id: WO-1\ntitle: T\nexecution: {engine: robot}\n";
