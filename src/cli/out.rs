@@ -62,7 +62,10 @@ impl Screen {
 
 /// Text without anything that moves the cursor, rings, or turns the direction of writing.
 pub(super) fn plain(text: &str) -> String {
-    let turns = |c: char| matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{2028}' | '\u{2029}' | '\u{feff}');
+    let turns = |c: char| {
+        matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+            || matches!(c, '\u{2028}' | '\u{2029}' | '\u{feff}')
+    };
     let mut safe = String::with_capacity(text.len());
     for c in text.chars() {
         if c.is_control() || turns(c) {

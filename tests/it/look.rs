@@ -5,6 +5,7 @@
 mod audit;
 mod findings;
 mod follow;
+mod trees;
 mod verbs;
 
 use crate::yard::Yard;
