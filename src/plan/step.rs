@@ -9,6 +9,7 @@ use super::action::{Action, Wait};
 use super::{progress, ready, requests};
 use crate::model::attempt::{Attempt, Settlement, Wish};
 use crate::model::config::Unsatisfiable;
+use crate::model::defect::Defect;
 use crate::model::id::OrderId;
 use crate::model::index::{Brief, Index, LeaseFact, Place, Reading, Seen, Ticket};
 use crate::model::lease::{LeaseBody, LeaseMode};
@@ -203,6 +204,14 @@ fn pending_order(facts: &Facts<'_>, place: &Place, brief: &Brief) -> Step {
     step
 }
 
+/// It cannot be read, and waits until it is mended.
+fn refused(state: State, defects: &[Defect]) -> Step {
+    let text = defects.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
+    let mut step = Step::wait(Wait::Refused(text.clone()));
+    step.actions.push(Action::Why { state, text, refusal: true });
+    step
+}
+
 /// S2: a claim that was interrupted, a requeue that is not finished, or a running ticket moved by hand.
 fn pending_with_attempt(facts: &Facts<'_>, place: &Place, attempt: &Attempt) -> Step {
     match &attempt.settled {
@@ -282,7 +291,12 @@ fn taken_by_hand(facts: &Facts<'_>, place: &Place, brief: &Brief) -> Step {
 fn running(facts: &Facts<'_>, place: &Place, attempt: &Attempt) -> Step {
     if let Some(settled) = &attempt.settled {
         let durable = settled.seq <= facts.index.durable_seq;
-        return if durable { Step::act(Action::CarryOut) } else { Step::default() };
+        return match &place.reading {
+            _ if !durable => Step::default(),
+            Reading::Settling(at) => Step { look_at: Some(*at), ..Step::wait(Wait::Settling(*at)) },
+            Reading::Refused(defects) => refused(State::Running, defects),
+            _ => Step::act(Action::CarryOut),
+        };
     }
     if !attempt.is_process() && !attempt.claimed {
         return Step::act(Action::CompleteTake);
