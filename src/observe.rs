@@ -307,11 +307,13 @@ pub fn silence<W: World>(
     Ok(u64::try_from(silent).unwrap_or(0))
 }
 
-/// The requests for every id, by file name. `None` for a name that is no request.
+/// The request in a file of `control/`; `before` is what was known of it. `None` for a name that is no
+/// request.
 pub fn request<W: World>(
     world: &mut W,
     look: &Look<'_>,
     file: &str,
+    before: Option<&Request>,
     arrival: Arrival,
     waiting: &mut Option<Tick>,
 ) -> Result<Option<(OrderId, Request)>, Fault> {
@@ -333,13 +335,18 @@ pub fn request<W: World>(
     }
     let body = request_body(world, &path, stat)?;
     let why = world.stat(&Path::new(paths::CONTROL).join(format!("{file}.why")))?;
-    // A request that was written again after its refusal is a new one.
-    let refused = why.is_some_and(|why| why.mtime_ns >= stat.mtime_ns);
+    // A request that was put there again after its refusal is a new one, however old its content is.
+    let refused = match before {
+        Some(known) => {
+            known.refused && (known.inode, known.ctime_ns) == (stat.inode, stat.ctime_ns)
+        }
+        None => why.is_some_and(|why| why.ctime_ns >= stat.ctime_ns),
+    };
     let hex = hex.unwrap_or_default();
     let user = world.user(stat.uid);
-    let (uid, inode) = (stat.uid, stat.inode);
+    let (uid, inode, ctime_ns) = (stat.uid, stat.inode, stat.ctime_ns);
     let file = file.to_owned();
-    Ok(Some((id, Request { file, verb, hex, uid, user, inode, body, refused })))
+    Ok(Some((id, Request { file, verb, hex, uid, user, inode, ctime_ns, body, refused })))
 }
 
 fn request_body<W: World>(

@@ -306,7 +306,12 @@ pub fn agreed(first: Vec<Finding>, second: &[Finding]) -> Vec<Finding> {
 /// Reads a draft under the name it will have: its `id`, or the stem of its file.
 pub fn draft(bytes: &[u8], stem: &str) -> Result<Known, Vec<Defect>> {
     let named = closely::claimed_id(bytes).map(|(id, _)| id);
-    let parsed = parse_order(bytes, named.as_deref().unwrap_or(stem))?;
+    ticket(bytes, named.as_deref().unwrap_or(stem))
+}
+
+/// Reads a ticket `<stem>.yaml` with everything in it.
+pub fn ticket(bytes: &[u8], stem: &str) -> Result<Known, Vec<Defect>> {
+    let parsed = parse_order(bytes, stem)?;
     let lines = closely::lines(bytes);
     Ok(Known { order: parsed.order, warnings: parsed.warnings, lines, changed_ms: 0 })
 }

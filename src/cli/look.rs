@@ -2,10 +2,11 @@
 //!
 //! Invariants: nothing is written or locked; a broken configuration is a finding, not an end.
 
-use super::{Failure, Globals, code};
+use super::{Failure, Globals, code, say};
 use crate::model::config::{CONFIG_BYTES_MAX, Config, parse_config};
 use crate::model::defect::{Defect, INVALID_CONFIG};
 use crate::model::id::OrderId;
+use crate::model::order::State;
 use crate::model::paths;
 use crate::plan::Policy;
 use crate::plan::findings::{Finding, Severity, Tree};
@@ -13,7 +14,7 @@ use crate::scan::{self, Settings, View};
 use crate::world::git::Git;
 use crate::world::real::RealWorld;
 use crate::world::root_lock::{self, Found, Role};
-use crate::world::{Fault, identity};
+use crate::world::{Fault, GitFault, World, identity};
 use jiff::tz::TimeZone;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -121,34 +122,49 @@ impl Seat {
         scan::look_at_some(&mut self.world, settings, ids).map_err(|f| self.failed(&f))
     }
 
+    /// Whether the ticket of an order is neither pending nor running: a cheap first look.
+    pub(super) fn has_left(&mut self, id: &OrderId) -> Result<bool, Failure> {
+        for state in [State::Pending, State::Running] {
+            let found = self.world.stat(&paths::ticket(state, id)).map_err(|f| self.failed(&f))?;
+            if found.is_some() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
     /// Everything, worktrees and tracked files too, and what is wrong with it. Beside a live daemon what
     /// looks wrong is looked at twice: it may just have been in the middle of something.
     pub(super) fn findings(&mut self) -> Result<(View, Vec<Finding>), Failure> {
-        self.ask_git()?;
+        self.ask_git();
         let view = self.look()?;
         let found = view.findings();
         if found.is_empty() || self.holder.is_none() {
             return Ok((view, found));
         }
-        self.ask_git()?;
+        self.ask_git();
         let again = self.look()?;
         let found = scan::agreed(again.findings(), &found);
         Ok((again, found))
     }
 
-    fn ask_git(&mut self) -> Result<(), Failure> {
+    /// Without an answer of git, findings about worktrees are left out.
+    fn ask_git(&mut self) {
+        if let Err(fault) = self.try_git() {
+            self.settings.trees = None;
+            say::talk(&format!("jobyard: worktrees are not looked at: {fault}"));
+        }
+    }
+
+    fn try_git(&mut self) -> Result<(), GitFault> {
         let git = Git::new(self.root.clone(), None);
-        let failed = |e: crate::world::GitFault| {
-            Failure::new(code::FAILED, format!("look at {}: {e}", self.root.display()))
-        };
-        if !git.is_repository().map_err(failed)? {
-            self.settings.trees = Some(Vec::new());
+        self.settings.trees = Some(Vec::new());
+        if !git.is_repository()? {
             return Ok(());
         }
-        self.settings.tracked = git.tracked_state().map_err(failed)?;
-        let listed = git.list().map_err(failed)?;
+        self.settings.tracked = git.tracked_state()?;
         let below = |path: &Path| path.strip_prefix(&self.root).ok()?.to_str().map(str::to_owned);
-        let trees = listed.into_iter().filter(|t| !t.main).filter_map(|t| {
+        let trees = git.list()?.into_iter().filter(|t| !t.main).filter_map(|t| {
             let gone = t.prunable.is_some() || !t.path.is_dir();
             Some(Tree { path: below(&t.path)?, branch: t.branch, gone })
         });

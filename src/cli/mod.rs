@@ -4,6 +4,7 @@
 //! why it failed and what to do next; exit codes are those of [`code`]; no verb waits without bound.
 
 mod ask;
+mod audit;
 mod daemon;
 mod demo;
 mod dirs;
@@ -11,8 +12,11 @@ mod finish;
 mod heartbeat;
 mod history;
 mod init;
+mod lint;
 mod list;
+mod logs;
 mod look;
+mod notice;
 mod out;
 mod rehearse;
 mod request;
@@ -24,6 +28,7 @@ mod status;
 mod submit;
 mod table;
 mod take;
+mod wait;
 mod why;
 
 use clap::{Parser, Subcommand};
@@ -128,6 +133,14 @@ enum Verb {
     Show(show::Arguments),
     /// Say why an order does not run, since when, and what would release it
     Why(why::Arguments),
+    /// Wait until orders are settled
+    Wait(wait::Arguments),
+    /// Print what the commands of an order wrote
+    Logs(logs::Arguments),
+    /// Say what is wrong with the root, or with files that are not submitted yet
+    Lint(lint::Arguments),
+    /// Check the ledger, or print what it says
+    Audit(audit::Arguments),
     /// Show the whole way of five orders in a scratch repository
     Demo(demo::Arguments),
 }
@@ -149,6 +162,10 @@ impl Verb {
             Self::Status(given) => status::run(globals, given),
             Self::Show(given) => show::run(globals, given),
             Self::Why(given) => why::run(globals, given),
+            Self::Wait(given) => wait::run(globals, given),
+            Self::Logs(given) => logs::run(globals, given),
+            Self::Lint(given) => lint::run(globals, given),
+            Self::Audit(given) => audit::run(globals, given),
             Self::Demo(given) => demo::run(globals, given),
         }
     }

@@ -79,6 +79,17 @@ pub(super) fn plain_lines(text: &str) -> String {
     text.lines().map(plain).collect::<Vec<_>>().join("\n")
 }
 
+/// The first line of a text, cut.
+pub(super) fn first_line(text: &str) -> String {
+    const COLUMNS_MAX: usize = 60;
+    let text = text.trim();
+    let line = text.lines().next().unwrap_or_default().trim_end();
+    match (line.len() < text.len(), width(line) <= COLUMNS_MAX) {
+        (true, true) => format!("{line} …"),
+        _ => cut(line, COLUMNS_MAX),
+    }
+}
+
 /// Columns a text takes.
 pub(super) fn width(text: &str) -> usize {
     text.width()

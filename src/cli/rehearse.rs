@@ -85,6 +85,7 @@ fn request(world: &ReadOnly<RealWorld>, ask: &Ask) -> Request {
         uid: who.uid,
         user: who.user.clone(),
         inode: 0,
+        ctime_ns: 0,
         body: Ok(ask.body.clone()),
         refused: false,
     }

@@ -136,7 +136,9 @@ pub struct Engine<W: World> {
     look_for_strays: bool,
     executor_retry_at: Tick,
     refusals: BTreeSet<(State, OrderId)>,
-    dirs_due: Option<Tick>,
+    group_due: Option<Tick>,
+    /// The highest attempt of orders that have no ticket now.
+    numbers: BTreeMap<OrderId, u32>,
     spare: bool,
     /// Told of each action.
     pub watcher: Option<Watcher>,
@@ -271,7 +273,7 @@ impl<W: World> Engine<W> {
         let missing = self.index.executor_state != ExecutorState::Up && self.needs_executor();
         let soon = self.world.tick().after(Millis(100));
         let executor = missing.then(|| self.executor_retry_at.max(soon));
-        requests.into_iter().chain(tickets).chain(executor).chain(self.dirs_due).min()
+        requests.into_iter().chain(tickets).chain(executor).chain(self.group_due).min()
     }
 
     /// Lines for the daemon's own log since the last call.

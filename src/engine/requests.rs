@@ -95,11 +95,22 @@ impl<W: World> Engine<W> {
         let dir = self.ensure_run_dir(id, number)?;
         self.replan.insert(id.clone());
         if self.consume(id, &request.file, &dir.join(&request.file))? {
+            self.supersede(id, wish);
             let verb = wish.name().to_owned();
             let request = request.hex.clone();
             self.record(id, Some(number), Event::Request { verb, request, by, asked });
         }
         Ok(())
+    }
+
+    /// Whoever asked something else of the attempt before is told that it will not happen.
+    fn supersede(&mut self, id: &OrderId, wish: Wish) {
+        let Some(attempt) = self.ticket(id).and_then(|t| t.attempt.as_deref()) else { return };
+        let Some(asked) = attempt.asked.clone() else { return };
+        let (number, verb) = (attempt.number, asked.wish.name().to_owned());
+        let text = format!("{} came before its end", wish.name());
+        let answer = Event::Answer { verb, request: asked.request, code: 4, text };
+        self.record(id, Some(number), answer);
     }
 
     /// Refuses a request: a `.why` beside it, and its answer.
@@ -224,6 +235,7 @@ impl<W: World> Engine<W> {
         self.changed(&there);
         self.hint(id.clone(), crate::observe::Arrival::Unsure);
         if moved == Outcome::Done {
+            self.supersede(id, wish);
             let by = Holder { uid, name: self.world.user(uid) };
             let verb = wish.name().to_owned();
             let asked = Options::default();

@@ -65,17 +65,18 @@ impl<W: World> Engine<W> {
             look_for_strays: false,
             executor_retry_at: Tick(0),
             refusals: BTreeSet::new(),
-            dirs_due: None,
+            group_due: None,
+            numbers: BTreeMap::new(),
             spare: false,
             watcher: None,
         };
-        match engine.begin() {
+        match engine.begin(&tail.numbers) {
             Ok(()) => Ok(engine),
             Err(fault) => Err((engine.world, fault)),
         }
     }
 
-    fn begin(&mut self) -> Result<(), Fault> {
+    fn begin(&mut self, numbers: &BTreeMap<OrderId, u32>) -> Result<(), Fault> {
         // An executor that is connected already has said `Hello` to an earlier engine.
         let _ = self.world.send(&ToExecutor::Hello { version: VERSION });
         if self.ledger.wants_segment() {
@@ -89,6 +90,13 @@ impl<W: World> Engine<W> {
             self.look_at_ticket(&id, Arrival::Unsure)?;
         }
         self.dirty.clear();
+        for (id, number) in numbers {
+            if let Some(ticket) = self.index.tickets.get_mut(id) {
+                ticket.last_attempt = ticket.last_attempt.max(*number);
+            } else {
+                self.numbers.insert(id.clone(), *number);
+            }
+        }
         self.explain()?;
         self.close_carried_out();
         Ok(())
@@ -167,6 +175,8 @@ impl<W: World> Engine<W> {
         self.replan.insert(id.clone());
         if !after.is_empty() || after.seen == Seen::Pending {
             self.index.tickets.insert(id.clone(), after);
+        } else if after.last_attempt > 0 {
+            self.numbers.insert(id.clone(), after.last_attempt);
         }
         Ok(())
     }
@@ -204,7 +214,11 @@ impl<W: World> Engine<W> {
                 refusals: &self.refusals,
                 own_lease: None,
             };
-            let found = observe::request(&mut self.world, &context, &file, arrival, &mut waiting)?;
+            let id = crate::model::request::parse_request_name(&file).map(|(id, _, _)| id);
+            let ticket = id.and_then(|id| self.index.tickets.get(&id));
+            let before = ticket.and_then(|t| t.requests.iter().find(|r| r.file == file));
+            let world = &mut self.world;
+            let found = observe::request(world, &context, &file, before, arrival, &mut waiting)?;
             if waiting.is_some() {
                 self.requests.insert(file, (arrival, waiting));
                 continue;

@@ -48,6 +48,8 @@ impl<W: World> Engine<W> {
         if self.options.faults == Planted::ReleaseEarly {
             self.drop_lease(id)?;
         }
+        // The evidence is there before the ticket is.
+        self.write_log(id)?;
         let changes = |own: &OwnKeys| settled_changes(&attempt, own);
         let to = settled.state();
         let keep = paths::run(id, attempt.number).join(paths::SEALED);

@@ -105,6 +105,8 @@ pub struct Request {
     pub user: String,
     /// Inode.
     pub inode: u64,
+    /// Change time in nanoseconds since 1970.
+    pub ctime_ns: i64,
     /// Its content.
     pub body: Result<RequestBody, Defect>,
     /// Already refused; a `.why` lies beside it.

@@ -1,16 +1,13 @@
 //! Integration tests, one binary.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    reason = "a test that cannot go on fails where it stands"
-)]
-
+mod bad_input;
 mod claims;
 mod crash;
 mod executor;
+mod gate;
 mod git;
 mod hand_moves;
+mod look;
 mod states;
 mod tidy;
 mod verbs;

@@ -156,6 +156,8 @@ fn of_ticket(story: &mut Story, line: &Line) {
             story.retries_in_a_row = 0;
         }
         "adopted" => story.place = Where::parse(word("state")),
+        // A settled attempt is carried on from wherever its ticket was.
+        "put-back" | "adopted" if story.attempts.get(&line.attempt).is_some_and(|t| !t.open()) => {}
         "put-back" => story.place = Where::parse(word("to")),
         "held" => story.held = true,
         "unheld" => story.held = false,
