@@ -366,7 +366,11 @@ fn settled(facts: &Facts<'_>, state: State, place: &Place) -> Step {
         Reading::Refused(_) if facts.ticket.seen == Seen::Pending => {
             Some(Step::act(put_back(state, State::Pending, "it is not a valid work order")))
         }
-        _ => None,
+        Reading::Refused(_) => Some(Step {
+            actions: requests::refuse_all(facts, 4, "the ticket is not a valid work order"),
+            ..Step::wait(Wait::Settled(state))
+        }),
+        Reading::Settled { .. } => None,
     };
     by_hand.unwrap_or_else(|| Step {
         actions: requests::settled(facts, state).into_iter().collect(),
