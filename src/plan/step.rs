@@ -340,7 +340,10 @@ fn running(facts: &Facts<'_>, place: &Place, attempt: &Attempt) -> Step {
 fn settling(facts: &Facts<'_>, state: State, place: &Place, attempt: &Attempt) -> Step {
     match &attempt.settled {
         Some(s) if s.state() == state && !unstamped(place, attempt, s) => release(facts, s.seq),
-        Some(_) => Step::act(put_back(state, State::Running, "")),
+        Some(_) => match place.reading {
+            Reading::Settling(at) => Step { look_at: Some(at), ..Step::default() },
+            _ => Step::act(put_back(state, State::Running, "")),
+        },
         None if untouched(attempt) => Step::act(put_back(state, State::Running, "")),
         None if state == State::Done && attempt.is_process() && !attempt.run_is_over() => {
             let why = "its commands still run; end them first with `finish --stop`";
@@ -414,7 +417,7 @@ fn unstamped(place: &Place, attempt: &Attempt, settled: &Settlement) -> bool {
         }
         Reading::Order(_) => true,
         Reading::Settled { attempt: number, .. } => *number != attempt.number,
-        Reading::Refused(_) | Reading::Settling(_) => false,
+        Reading::Refused(_) | Reading::Settling(_) => true,
     }
 }
 
