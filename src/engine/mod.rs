@@ -30,6 +30,7 @@ use crate::plan::{self, Policy};
 use crate::world::ledger::Ledger;
 use crate::world::{Fault, World};
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 /// Ids looked at before the loop turns to planning and starting again.
@@ -136,6 +137,7 @@ pub struct Engine<W: World> {
     look_for_strays: bool,
     executor_retry_at: Tick,
     refusals: BTreeSet<(State, OrderId)>,
+    noted: BTreeSet<OsString>,
     group_due: Option<Tick>,
     /// The highest attempt of orders that have no ticket now.
     numbers: BTreeMap<OrderId, u32>,

@@ -65,6 +65,7 @@ impl<W: World> Engine<W> {
             look_for_strays: false,
             executor_retry_at: Tick(0),
             refusals: BTreeSet::new(),
+            noted: BTreeSet::new(),
             group_due: None,
             numbers: BTreeMap::new(),
             spare: false,
@@ -178,7 +179,7 @@ impl<W: World> Engine<W> {
         } else if after.last_attempt > 0 {
             self.numbers.insert(id.clone(), after.last_attempt);
         }
-        Ok(())
+        self.forget_whys(id)
     }
 
     fn link_dependencies(&mut self, id: &OrderId, before: &Ticket, after: &Ticket) {

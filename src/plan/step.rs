@@ -122,6 +122,10 @@ fn doubled(facts: &Facts<'_>, there: &[State]) -> Step {
     let names: Vec<_> = there.iter().map(|s| s.name()).collect();
     let text = format!("two different files carry this id, in {}", names.join(" and "));
     step.actions.extend(requests::refuse_all(facts, 4, &text));
+    if let state @ (State::Pending | State::Running) = there[0] {
+        let text = format!("{text}; remove or rename one of them");
+        step.actions.push(Action::Why { state, text, refusal: true });
+    }
     step.waits.push(Wait::Refused(text));
     step
 }

@@ -177,14 +177,24 @@ fn what_is_mended_is_taken_up_and_what_is_removed_is_forgotten() {
     yard.publish(&Yard::ticket("pending", "A"), wrong);
     yard.publish("_ctx/jobs/pending/B.yml", "id: B\ntitle: T\nrun: true\nworkspace: none\n");
     fs::write(pending(&yard, "c d.yaml"), "title: T\n").unwrap();
-    let names = ["A.yaml", "B.yml", "c d.yaml"];
+    yard.publish(&Yard::ticket("pending", "E"), wrong);
+    for (id, upstream) in [("R1", "R2"), ("R2", "R3"), ("R3", "R1")] {
+        let text =
+            format!("id: {id}\ntitle: T\nrun: true\nworkspace: none\ndependencies: [{upstream}]\n");
+        yard.publish(&Yard::ticket("pending", id), &text);
+    }
+    let names = ["A.yaml", "B.yml", "c d.yaml", "E.yaml", "R1.yaml", "R2.yaml", "R3.yaml"];
     let why = |name: &str| pending(&yard, format!("{name}.why"));
     yard.until("the explanations", || names.iter().all(|name| why(name).exists()));
     fs::write(pending(&yard, "A.yaml"), wrong.replace("run: b\n", "")).unwrap();
     fs::rename(pending(&yard, "B.yml"), pending(&yard, "B.yaml")).unwrap();
     fs::remove_file(pending(&yard, "c d.yaml")).unwrap();
+    fs::remove_file(pending(&yard, "E.yaml")).unwrap();
+    yard.submit("R2", "run: true\nworkspace: none\n");
     yard.until("the end of A", || yard.places("A") == ["failed"]);
-    yard.until_in("done", "B");
+    for id in ["B", "R1", "R2", "R3"] {
+        yard.until_in("done", id);
+    }
     yard.until("no explanations", || !names.iter().any(|name| why(name).exists()));
 }
 

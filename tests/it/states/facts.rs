@@ -30,7 +30,7 @@ pub(super) struct Case {
 pub(super) const STATES: Case = Case {
     name: "states",
     columns: &[
-        ("place", &["none", "P", "R", "D", "F", "twice", "two"]),
+        ("place", &["none", "P", "R", "D", "F", "twice", "two", "ends"]),
         ("lease", &["none", "mine", "dead", "alive", "person", "rebooted", "foreign"]),
         (
             "attempt",
@@ -233,7 +233,7 @@ fn command(values: &[&str]) -> Vec<String> {
 /// In `running/`, missing, and there twice: the end of a command is recorded in any case.
 fn everywhere(attempt: &Attempt) -> Vec<Ticket> {
     let mut tickets = vec![in_running(attempt.clone())];
-    for at in ["none", "two"] {
+    for at in ["none", "ends"] {
         let places = places(at, "order").remove(0);
         tickets.push(Ticket { places, ..in_running(attempt.clone()) });
     }
