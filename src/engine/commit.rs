@@ -26,6 +26,7 @@ impl<W: World> Engine<W> {
     pub(super) fn commit(&mut self) -> Result<bool, Fault> {
         let planted = self.options.faults;
         self.ledger.flush(&mut self.world)?;
+        self.consume_answered()?;
         let due = self.group_due.is_some_and(|due| self.world.tick() >= due);
         let advanced = self.ledger.head().0 > self.index.durable_seq;
         if advanced && (due || self.is_waited_for()) {
@@ -47,6 +48,7 @@ impl<W: World> Engine<W> {
             self.sync_dirs()?;
         }
         let answered = waited_for;
+        self.answered_files.append(&mut self.answering);
         for ((id, verb, request), answer) in std::mem::take(&mut self.answers) {
             self.record_answer(&id, verb, request, answer);
         }
@@ -156,6 +158,7 @@ impl<W: World> Engine<W> {
 
     fn record_answer(&mut self, id: &OrderId, verb: String, request: String, answer: Answer) {
         let Answer { attempt, code, text } = answer;
+        self.answered.insert(request.clone());
         self.record(id, attempt, Event::Answer { verb, request, code, text });
         let settled = |a: &Attempt| a.settled.is_some();
         let over = self.ticket(id).is_some_and(|t| {
@@ -196,6 +199,7 @@ impl<W: World> Engine<W> {
         let pending = waiting.map(|(id, _)| id.to_string()).collect();
         let at = self.world.now();
         let adopting = self.options.policy.fresh;
+        self.answered.clear();
         self.ledger.begin_segment(&mut self.world, at, open, pending, adopting)?;
         self.index.durable_seq = self.ledger.head().0;
         Ok(())

@@ -141,6 +141,12 @@ pub struct Engine<W: World> {
     group_due: Option<Tick>,
     /// The highest attempt of orders that have no ticket now.
     numbers: BTreeMap<OrderId, u32>,
+    /// Requests whose answer is being prepared, by id and file.
+    answering: Vec<(OrderId, String)>,
+    /// Requests whose answer is recorded; their files go after the next flush.
+    answered_files: Vec<(OrderId, String)>,
+    /// Hexes of the requests that this segment answers.
+    answered: BTreeSet<String>,
     spare: bool,
     /// Told of each action.
     pub watcher: Option<Watcher>,
@@ -288,6 +294,7 @@ impl<W: World> Engine<W> {
         self.requests.is_empty()
             && self.dirty.is_empty()
             && self.answers.is_empty()
+            && self.answered_files.is_empty()
             && self.dirs.is_empty()
             && !plan::busy(&self.index)
     }

@@ -48,10 +48,24 @@ impl<W: World> Engine<W> {
         }
     }
 
-    /// Consumes a request that binds no attempt.
-    pub(super) fn consume_unbound(&mut self, id: &OrderId, request: &Request) -> Result<(), Fault> {
-        let to = Path::new(paths::ANSWERED).join(&request.file);
-        self.consume(id, &request.file, &to)?;
+    /// Lets go of a request that binds no attempt: its file goes once its answer stands in the ledger, so
+    /// that a crash in between asks again instead of losing it.
+    pub(super) fn consume_unbound(&mut self, id: &OrderId, request: &Request) {
+        for known in &mut self.index.ticket_mut(id).requests {
+            known.refused |= known.file == request.file;
+        }
+        self.answering.push((id.clone(), request.file.clone()));
+    }
+
+    /// Removes the files of requests whose answers have been written.
+    pub(super) fn consume_answered(&mut self) -> Result<(), Fault> {
+        while let Some((id, file)) = self.answered_files.pop() {
+            let to = Path::new(paths::ANSWERED).join(&file);
+            if let Err(fault) = self.consume(&id, &file, &to) {
+                self.answered_files.push((id, file));
+                return Err(fault);
+            }
+        }
         Ok(())
     }
 
@@ -94,12 +108,15 @@ impl<W: World> Engine<W> {
         };
         let dir = self.ensure_run_dir(id, number)?;
         self.replan.insert(id.clone());
-        if self.consume(id, &request.file, &dir.join(&request.file))? {
+        let known =
+            self.ticket(id).and_then(|t| t.attempt.as_deref()).and_then(|a| a.asked.as_ref());
+        if !known.is_some_and(|k| k.wish == wish && k.request == request.hex) {
             self.supersede(id, wish);
-            let verb = wish.name().to_owned();
-            let request = request.hex.clone();
-            self.record(id, Some(number), Event::Request { verb, request, by, asked });
+            let (verb, hex) = (wish.name().to_owned(), request.hex.clone());
+            self.record(id, Some(number), Event::Request { verb, request: hex, by, asked });
+            self.ledger.flush(&mut self.world)?;
         }
+        self.consume(id, &request.file, &dir.join(&request.file))?;
         Ok(())
     }
 
@@ -124,7 +141,7 @@ impl<W: World> Engine<W> {
         let why = control(&format!("{}.why", request.file));
         let by_command_line = !request.hex.is_empty();
         if by_command_line {
-            self.consume_unbound(id, request)?;
+            self.consume_unbound(id, request);
         } else {
             put_derived(&mut self.world, &why, format!("{text}\n").as_bytes())?;
             for known in &mut self.index.ticket_mut(id).requests {
@@ -175,7 +192,7 @@ impl<W: World> Engine<W> {
             None => (Event::Unheld, format!("{id} is no longer held")),
         };
         self.record(id, None, event);
-        self.consume_unbound(id, request)?;
+        self.consume_unbound(id, request);
         self.answer(id, None, request.verb.name(), &request.hex, 0, text);
         Ok(())
     }
@@ -219,7 +236,7 @@ impl<W: World> Engine<W> {
             return Ok(());
         }
         if let Some(request) = request {
-            self.consume_unbound(id, request)?;
+            self.consume_unbound(id, request);
             let text = format!("{id} is pending again");
             self.answer(id, None, request.verb.name(), &request.hex, 0, text);
         }

@@ -68,6 +68,9 @@ impl<W: World> Engine<W> {
             noted: BTreeSet::new(),
             group_due: None,
             numbers: BTreeMap::new(),
+            answering: Vec::new(),
+            answered_files: Vec::new(),
+            answered: tail.answered,
             spare: false,
             watcher: None,
         };
@@ -249,8 +252,15 @@ impl<W: World> Engine<W> {
         let named = crate::model::request::parse_request_name(file).map(|(id, _, _)| id);
         let Some(id) = named else { return };
         let ticket = self.index.ticket_mut(&id);
-        ticket.requests.retain(|r| r.file != file);
-        if let Some((_, request)) = found {
+        let before = ticket.requests.iter().position(|r| r.file == file);
+        let before = before.map(|at| ticket.requests.remove(at));
+        if let Some((_, mut request)) = found {
+            if !request.hex.is_empty() && self.answered.contains(&request.hex) {
+                request.refused = true;
+                self.answered_files.push((id.clone(), request.file.clone()));
+            }
+            request.refused |=
+                before.is_some_and(|b| b.inode == request.inode && b.refused && !b.hex.is_empty());
             ticket.requests.push(request);
             ticket.requests.sort_by(|a, b| a.file.cmp(&b.file));
         }

@@ -269,7 +269,7 @@ impl<W: World> Engine<W> {
         }
         self.index.ticket_mut(id).seen = crate::model::index::Seen::Settled(State::Failed);
         if let Some(request) = request {
-            self.consume_unbound(id, request)?;
+            self.consume_unbound(id, request);
             let text = format!("{id} is failed ({result}: {reason})");
             self.answer(id, None, request.verb.name(), &request.hex, 0, text);
         }

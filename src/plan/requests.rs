@@ -91,6 +91,13 @@ pub fn running(facts: &Facts<'_>, attempt: &Attempt) -> Option<Action> {
         return Some(refusal);
     }
     let (request, body) = first(facts)?;
+    if let Some(asked) = &attempt.asked
+        && asked.request == request.hex
+        && asked.wish.name() == request.verb.name()
+    {
+        // Accepted before a crash; only its file is still there.
+        return Some(accept(request, body, asked.wish));
+    }
     Some(match request.verb {
         Verb::Take | Verb::Requeue if body.takeover => {
             stale_takeover(facts, attempt, request, body)

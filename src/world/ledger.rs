@@ -42,6 +42,8 @@ pub struct Tail {
     pub attempts: BTreeMap<OrderId, Attempt>,
     /// Orders that were last seen pending.
     pub pending: BTreeSet<OrderId>,
+    /// Requests that these lines answer.
+    pub answered: BTreeSet<String>,
     /// The highest attempt that these lines name, by order.
     pub numbers: BTreeMap<OrderId, u32>,
     /// Settled tickets that were there before the ledger are to be adopted.
@@ -200,6 +202,11 @@ impl Tail {
         if let (Some(id), Some(attempt)) = (id, link.line.attempt) {
             let known = self.numbers.entry(id).or_default();
             *known = (*known).max(attempt);
+        }
+        if let Event::Answer { request, .. } = &link.line.event
+            && !request.is_empty()
+        {
+            self.answered.insert(request.clone());
         }
         match &link.line.event {
             Event::Checkpoint { adopting, .. } => self.fresh = *adopting,
