@@ -181,8 +181,9 @@ impl<W: World> Engine<W> {
 
     /// After the first whole turn nothing is adopted any more.
     fn end_adoption(&mut self) -> Result<(), Fault> {
+        let adopted = self.options.policy.fresh && !self.adopts();
         let policy = &mut self.options.policy;
-        if policy.fresh && policy.only.is_none() {
+        if adopted && policy.only.is_none() {
             policy.fresh = false;
             self.ledger.add(self.world.now(), None, None, Event::AdoptionOver);
             self.ledger.flush(&mut self.world)?;

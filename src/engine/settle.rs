@@ -9,7 +9,7 @@ use crate::model::defect::Defect;
 use crate::model::edit::{Change, Key, Scalar, edit, own_changes};
 use crate::model::event::{Event, sha256_hex};
 use crate::model::id::OrderId;
-use crate::model::index::{Reading, Request};
+use crate::model::index::{Reading, Request, Seen, Ticket};
 use crate::model::lease::{LeaseBody, LeaseMode};
 use crate::model::order::{OwnKeys, Stamp, State};
 use crate::model::parse::parse_order;
@@ -289,9 +289,25 @@ impl<W: World> Engine<W> {
             new.settled = Some(Stamp { state, attempt: own.attempt, seq, hash: hash.clone() });
             own_changes(own, &new)
         };
-        self.index.ticket_mut(id).seen = crate::model::index::Seen::Settled(state);
-        self.rewrite(id, state, None, &changes, None)?;
+        if self.rewrite(id, state, None, &changes, None)? == Outcome::Done {
+            self.index.ticket_mut(id).seen = crate::model::index::Seen::Settled(state);
+        }
         Ok(())
+    }
+
+    /// Something that was there before the ledger still waits to be adopted.
+    pub(super) fn adopts(&self) -> bool {
+        let waits = |t: &Ticket| {
+            let state = t.state().filter(|s| matches!(s, State::Done | State::Failed));
+            let reading = state.and_then(|s| t.place(s)).map(|p| &p.reading);
+            let open = match reading {
+                Some(Reading::Order(brief)) => brief.stamp.is_none(),
+                Some(Reading::Settling(_)) => true,
+                _ => false,
+            };
+            open && t.attempt.is_none() && t.seen == Seen::Never
+        };
+        self.index.tickets.values().any(waits)
     }
 
     /// Rare transitions wait for the ledger at once.

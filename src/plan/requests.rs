@@ -138,7 +138,7 @@ fn stale_takeover(
     if attempt.is_process() {
         return refuse(request, 5, &format!("{}; `cancel` ends it", held_by(attempt)));
     }
-    if request.verb == Verb::Requeue && attempt.asked.is_some() {
+    if attempt.asked.is_some() || attempt.unended().is_some() {
         return refuse(request, 4, "it is being finished");
     }
     let silent = facts.ticket.lease.as_deref().and_then(|l| l.silent_ms).unwrap_or(0);

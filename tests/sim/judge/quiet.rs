@@ -46,6 +46,10 @@ impl Judge {
             let lock = m.disk.peek_inode(&format!("_ctx/jobs/running/{id}.lock")).is_some();
             return if lock { Err("a lease for a ticket nobody knows".to_owned()) } else { Ok(()) };
         }
+        if order.ancient.is_some() && order.moved && story.attempts.is_empty() {
+            // Moved while it was being adopted: nobody knows any more what it was.
+            return Ok(());
+        }
         if dir != story.place.dir() {
             return Err(format!("it lies in {dir}/, the ledger says {:?}", story.place));
         }

@@ -249,11 +249,19 @@ impl Life {
         engine.world.kill();
     }
 
+    /// Orders with which people broke the rules: a rebuilt index may know less of them, or more.
+    fn meddled(&self) -> Vec<OrderId> {
+        let scene = self.scene.borrow();
+        let orders = scene.people.orders.iter().filter(|o| o.meddled);
+        orders.filter_map(|o| OrderId::parse(&o.spec.id).ok()).collect()
+    }
+
     /// What another engine, opened on the same disk, makes of it.
     pub(super) fn second_opinion(&mut self, engine: &Engine<SimWorld>) -> Vec<String> {
         let mut broken = Vec::new();
         let policy = engine.options.policy.clone();
         let ours = everything(engine, &policy);
+        let wake_at = ours.wake_at;
         engine.world.kill();
         let Some(world) = self.process() else { return vec!["the lock is not free".to_owned()] };
         let before = dump(&self.m.borrow());
@@ -262,17 +270,27 @@ impl Life {
             Err((_, fault)) => return vec![format!("a second engine cannot open: {fault}")],
         };
         let mut fresh = fresh;
+        let meddled = self.meddled();
+        let fair = |plan: plan::action::Plan| -> Vec<_> {
+            plan.actions.into_iter().filter(|(id, _)| !meddled.contains(id)).collect()
+        };
         self.m.borrow_mut().advance(2000);
         let _ = fresh.turn();
         if let Err(fault) = fresh.rescan().and_then(|()| fresh.turn().map(|_| ())) {
             broken.push(format!("a second engine fails: {fault}"));
         }
         let theirs = everything(&fresh, &fresh.options.policy.clone());
-        if !ours.actions.is_empty() {
-            broken.push(format!("quiet, but the plan is {:?}", ours.actions));
+        let same_wake = wake_at == theirs.wake_at || !meddled.is_empty();
+        let (ours, theirs) = (fair(ours), fair(theirs));
+        if !ours.is_empty() {
+            broken.push(format!("quiet, but the plan is {ours:?}"));
         }
-        if ours.actions != theirs.actions || ours.wake_at != theirs.wake_at {
-            broken.push(format!("a rebuilt index gives another plan: {:?}", theirs.actions));
+        if ours != theirs || !same_wake {
+            broken.push(format!("a rebuilt index gives another plan: {theirs:?}"));
+        }
+        if !meddled.is_empty() {
+            fresh.world.kill();
+            return broken;
         }
         let after = dump(&self.m.borrow());
         for (path, text) in after.iter().filter(|entry| !before.contains(entry)) {

@@ -181,7 +181,7 @@ impl People {
         let id = self.orders[at].spec.id.clone();
         let (tree, branch) = (format!(".worktrees/{id}"), format!("feat/wo-{id}"));
         match self.rng.below(6) {
-            0 | 1 => {
+            0 | 1 if m.git.worktrees.contains_key(&tree) => {
                 m.git.worktrees.remove(&tree);
                 let _ = m.hand(OWNER).rm_all(&tree);
             }

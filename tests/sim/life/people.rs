@@ -47,6 +47,8 @@ pub(crate) struct Order {
     pub(crate) durable: bool,
     /// People broke the rules; see the module.
     pub(crate) meddled: bool,
+    /// A person has moved it.
+    pub(crate) moved: bool,
     /// Its text is unreadable for now.
     pub(crate) broken: bool,
     /// It lies in `done/` or `failed/` since before the first start.
@@ -101,6 +103,7 @@ impl People {
             versions: Vec::new(),
             durable: false,
             meddled: false,
+            moved: false,
             broken: false,
             ancient: None,
             foreign_lock: false,
@@ -326,6 +329,7 @@ impl People {
         let Some((from, _)) = self.rng.pick(&places).copied() else { return };
         let Some(to) = self.rng.pick(&DIRS).copied() else { return };
         if m.hand(OWNER).mv_new(&ticket(from, &id), &ticket(to, &id)).is_ok() {
+            self.orders[at].moved = true;
             self.tell(&id, Arrival::Renamed);
         }
     }
