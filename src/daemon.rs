@@ -105,10 +105,10 @@ pub fn run(mut world: RealWorld, mut start: Start) -> Result<Ended, String> {
                 }
                 return Ok(ended);
             }
-            Err((back, fault, lived)) => {
-                world = back;
-                faults = if lived { 1 } else { faults + 1 };
-                (start.talk)(&format!("{fault}; trying again"));
+            Err(broken) => {
+                world = broken.world;
+                faults = if broken.lived { 1 } else { faults + 1 };
+                (start.talk)(&format!("{}; trying again", broken.fault));
                 if start.drain && faults > DRAIN_FAULTS_MAX {
                     say_goodbye(&mut world, false);
                     return Ok(Ended::DiskRefuses);
@@ -132,6 +132,18 @@ fn pause(signals: &mut Signals, faults: u32) {
     signals.drain();
 }
 
+/// An engine that a disk fault has ended.
+struct Broken {
+    world: RealWorld,
+    fault: Fault,
+    /// It had worked before.
+    lived: bool,
+}
+
+fn broken(world: RealWorld, fault: Fault, lived: bool) -> Box<Broken> {
+    Box::new(Broken { world, fault, lived })
+}
+
 /// One life of an engine. The error says whether it had worked before the fault.
 fn session(
     world: RealWorld,
@@ -139,24 +151,24 @@ fn session(
     start: &mut Start,
     signals: &mut Signals,
     ready: &mut bool,
-) -> Result<Ended, (RealWorld, Fault, bool)> {
+) -> Result<Ended, Box<Broken>> {
     let mut world = world;
     world.forget_directories();
     let root = world.root_path().to_owned();
-    let mut engine = Engine::open(world, options).map_err(|(w, f)| (w, f, false))?;
+    let mut engine = Engine::open(world, options).map_err(|(w, f)| broken(w, f, false))?;
     let mut watch = match arm(&root) {
         Ok(watch) => watch,
-        Err(fault) => return Err((engine.world, fault, false)),
+        Err(fault) => return Err(broken(engine.world, fault, false)),
     };
     if let Err(fault) = engine.rescan() {
-        return Err((engine.world, fault, false));
+        return Err(broken(engine.world, fault, false));
     }
     let mut lived = false;
     let mut rescan_at = engine.world.tick().0 + RESCAN_MS;
     loop {
         let turn = match engine.turn() {
             Ok(turn) => turn,
-            Err(fault) => return Err((engine.world, fault, lived)),
+            Err(fault) => return Err(broken(engine.world, fault, lived)),
         };
         for note in engine.notes() {
             (start.talk)(&note);
@@ -170,25 +182,20 @@ fn session(
         lived = true;
         if signals.ended() || (start.drain && engine.is_drained()) {
             if let Err(fault) = engine.finish() {
-                return Err((engine.world, fault, lived));
+                return Err(broken(engine.world, fault, lived));
             }
             let idle = engine.is_idle();
             say_goodbye(&mut engine.world, idle);
             return Ok(Ended::Done);
         }
-        if signals.reloads.swap(false, Ordering::SeqCst) {
-            match (start.options)() {
-                Ok(options) => engine.reload(options),
-                Err(text) => (start.talk)(&format!("configuration kept as it was: {text}")),
-            }
-        }
+        reload(&mut engine, start, signals);
         let waited = wait(&mut engine, &mut watch, signals, turn, rescan_at);
         let rescan = match waited {
             Ok(rescan) => rescan || engine.world.tick().0 >= rescan_at,
             Err(error) => {
                 let errno = error.raw_os_error().unwrap_or(5);
                 let fault = Fault { act: "wait", path: PathBuf::new(), errno };
-                return Err((engine.world, fault, lived));
+                return Err(broken(engine.world, fault, lived));
             }
         };
         if rescan {
@@ -196,11 +203,21 @@ fn session(
             engine.world.forget_directories();
             match arm(&root) {
                 Ok(fresh) => watch = fresh,
-                Err(fault) => return Err((engine.world, fault, lived)),
+                Err(fault) => return Err(broken(engine.world, fault, lived)),
             }
             if let Err(fault) = engine.rescan() {
-                return Err((engine.world, fault, lived));
+                return Err(broken(engine.world, fault, lived));
             }
+        }
+    }
+}
+
+/// Takes over a new configuration when HUP has asked for it.
+fn reload(engine: &mut Engine<RealWorld>, start: &mut Start, signals: &Signals) {
+    if signals.reloads.swap(false, Ordering::SeqCst) {
+        match (start.options)() {
+            Ok(options) => engine.reload(options),
+            Err(text) => (start.talk)(&format!("configuration kept as it was: {text}")),
         }
     }
 }

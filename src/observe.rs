@@ -92,10 +92,8 @@ fn place<W: World>(
             }
             _ => reading.clone(),
         },
-        Some(Reading::Settled { .. }) if here.is_some() => match known {
-            Some(p) => p.reading.clone(),
-            None => read(world, look, id, state, &path, stat)?,
-        },
+        Some(reading @ Reading::Settled { .. }) if here.is_some() => reading.clone(),
+        Some(Reading::Settled { .. }) => read(world, look, id, state, &path, stat)?,
         _ if arrival == Arrival::Renamed || state != State::Pending => {
             read(world, look, id, state, &path, stat)?
         }
@@ -227,7 +225,8 @@ fn unverified(bytes: &[u8]) -> bool {
 /// What of an order decides when it runs.
 pub fn brief(order: &Order, config: &Config, warned: bool) -> Brief {
     let engine = order.engine.as_ref().is_some_and(|e| config.engines.contains_key(e));
-    let hold = order.own.hold.as_ref().or(order.hold.as_ref());
+    // An empty own key: a person let go what the order itself holds.
+    let hold = order.own.hold.as_ref().or(order.hold.as_ref()).filter(|why| !why.is_empty());
     Brief {
         priority: order.priority,
         deadline: order.deadline,
@@ -308,19 +307,22 @@ pub fn silence<W: World>(
     Ok(u64::try_from(silent).unwrap_or(0))
 }
 
-/// The requests for every id, by file name. `None` for a name that is no request.
+/// The request in a file of `control/`; `before` is what was known of it. `None` for a name that is no
+/// request.
 pub fn request<W: World>(
     world: &mut W,
     look: &Look<'_>,
     file: &str,
+    before: Option<&Request>,
     arrival: Arrival,
     waiting: &mut Option<Tick>,
 ) -> Result<Option<(OrderId, Request)>, Fault> {
+    let since = waiting.take();
     let Some((id, verb, hex)) = parse_request_name(file) else { return Ok(None) };
     let path = Path::new(paths::CONTROL).join(file);
     let Some(stat) = world.stat(&path)? else { return Ok(None) };
     if arrival == Arrival::Unsure && stat.kind == Kind::File {
-        let until = waiting.unwrap_or_else(|| look.tick.after(look.config.settle));
+        let until = since.unwrap_or_else(|| look.tick.after(look.config.settle));
         let file = world.open(&path)?;
         let written = match &file {
             Some(file) => world.has_writer(file)? == Some(true),
@@ -331,14 +333,20 @@ pub fn request<W: World>(
             return Ok(None);
         }
     }
-    *waiting = None;
     let body = request_body(world, &path, stat)?;
-    let why = world.stat(&Path::new(paths::CONTROL).join(format!("{file}.why")))?.is_some();
+    let why = world.stat(&Path::new(paths::CONTROL).join(format!("{file}.why")))?;
+    // A request that was put there again after its refusal is a new one, however old its content is.
+    let refused = match before {
+        Some(known) => {
+            known.refused && (known.inode, known.ctime_ns) == (stat.inode, stat.ctime_ns)
+        }
+        None => why.is_some_and(|why| why.ctime_ns >= stat.ctime_ns),
+    };
     let hex = hex.unwrap_or_default();
     let user = world.user(stat.uid);
-    let (uid, inode) = (stat.uid, stat.inode);
+    let (uid, inode, ctime_ns) = (stat.uid, stat.inode, stat.ctime_ns);
     let file = file.to_owned();
-    Ok(Some((id, Request { file, verb, hex, uid, user, inode, body, refused: why })))
+    Ok(Some((id, Request { file, verb, hex, uid, user, inode, ctime_ns, body, refused })))
 }
 
 fn request_body<W: World>(

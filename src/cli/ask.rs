@@ -33,8 +33,12 @@ pub(super) use tail::Answer;
 /// How long a verb waits unless told otherwise.
 const WAIT: Duration = Duration::from_secs(10);
 
-/// Between two looks whether the root lock is free.
-const LOCK_PAUSE: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(200));
+/// Between two looks whether the root lock is free, when a verb holds it: doubled from the first to the
+/// second.
+const LOCK_PAUSE: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(50));
+
+/// The same when a daemon holds it: its answer wakes, its death does not.
+const DEATH_PAUSE: Duration = Duration::from_millis(200);
 
 /// How long the answer to a take that was granted is waited for past the deadline.
 const GRANTED_PATIENCE: Duration = Duration::from_secs(2);
@@ -72,6 +76,8 @@ struct Asking<'a> {
     /// Name of the request in `control/`.
     file: String,
     filed: bool,
+    /// It is not ours that was filed, but the same asked before.
+    joined: bool,
     tail: Tail,
     deadline: Instant,
     ended: Arc<AtomicBool>,
@@ -89,6 +95,7 @@ pub(super) fn ask(root: &Path, ask: &Ask) -> Result<Done, Failure> {
         ask,
         file,
         filed: false,
+        joined: false,
         tail,
         deadline: Instant::now() + ask.wait.unwrap_or(WAIT),
         ended: signals()?,
@@ -102,15 +109,23 @@ pub(super) fn ask(root: &Path, ask: &Ask) -> Result<Done, Failure> {
     Ok(Done { answer, claim: asking.tail.claim })
 }
 
-/// Raised by INT, TERM and HUP: time is up then. A second one ends the process at once.
+/// Raised by INT, TERM and HUP: time is up then. A second one ends the process at once. What `nohup` or a
+/// shell told us to ignore stays ignored.
 fn signals() -> Result<Arc<AtomicBool>, Failure> {
     let flag = Arc::new(AtomicBool::new(false));
-    for signal in [SIGINT, SIGTERM, SIGHUP] {
+    for signal in [SIGINT, SIGTERM, SIGHUP].into_iter().filter(|s| !is_ignored(*s)) {
         signal_hook::flag::register_conditional_shutdown(signal, 130, Arc::clone(&flag))
             .and_then(|_| signal_hook::flag::register(signal, Arc::clone(&flag)))
             .map_err(|e| Failure::new(code::FAILED, format!("register signals: {e}")))?;
     }
     Ok(flag)
+}
+
+fn is_ignored(signal: i32) -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0);
+    mask >> (signal - 1) & 1 == 1
 }
 
 fn failed(act: &str, path: &Path, error: &io::Error) -> Failure {
@@ -129,13 +144,12 @@ impl Asking<'_> {
             let step = match tried {
                 Tried::Held(_lock) => {
                     self.holder.clear();
-                    self.file()?;
                     self.drive()?
                 }
                 Tried::Taken { role: Role::Daemon, text } => {
                     self.holder = text;
                     self.file()?;
-                    self.wait_for_answer(LOCK_PAUSE.1)?
+                    self.wait_for_answer(DEATH_PAUSE)?
                 }
                 Tried::Taken { text, .. } => {
                     self.holder = text;

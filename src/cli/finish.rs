@@ -5,7 +5,7 @@
 
 use super::ask::{self, Answer, Done};
 use super::request::{self, needed_reason, order_id};
-use super::{Failure, Globals, Outcome, code, say};
+use super::{Failure, Globals, Outcome, code, rehearse, say};
 use crate::model::id::OrderId;
 use crate::model::paths;
 use crate::model::request::{RequestBody, Verb};
@@ -49,6 +49,9 @@ pub(super) fn run(globals: &Globals, given: Arguments) -> Outcome {
         ..RequestBody::default()
     };
     let asked = given.asking.ask(id, Verb::Finish, body);
+    if given.asking.dry_run {
+        return rehearse::run(globals, &root, &asked);
+    }
     let Done { answer, .. } = ask::ask(&root, &asked)?;
     match answer.code {
         code::DONE | code::CHECKS => told(globals, &root, &asked.id, &answer),

@@ -45,7 +45,8 @@ pub(super) fn words(line: &Line) -> String {
 
 fn event(event: &Event) -> String {
     match event {
-        Event::Checkpoint { open } => format!("a segment begins, {} attempts open", open.len()),
+        Event::AdoptionOver => "settled tickets are adopted no longer".to_owned(),
+        Event::Checkpoint { open, .. } => format!("a segment begins, {} attempts open", open.len()),
         Event::Intake => "seen in pending/".to_owned(),
         Event::Withdrawn => "withdrawn: its ticket was deleted".to_owned(),
         Event::Adopted { state } => format!("adopted as it lay in {state}/"),

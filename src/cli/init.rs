@@ -113,8 +113,13 @@ fn look_at_git(root: &Path, dry: bool, report: &mut Report) -> Result<(), Failur
     }
     let failed =
         |why: String| Failure::new(code::FAILED, format!("init {}: {why}", root.display()));
-    let excluded = if dry { Ok(false) } else { git.ensure_excludes() };
-    if excluded.map_err(|e| failed(format!("write .git/info/exclude: {e}")))? {
+    let excluded = match dry {
+        true => git.excludes().map(|rules| !covers(&rules)).map_err(|e| failed(e.to_string()))?,
+        false => {
+            git.ensure_excludes().map_err(|e| failed(format!("write .git/info/exclude: {e}")))?
+        }
+    };
+    if excluded {
         report.made.push("lines in .git/info/exclude that keep state out of commits".to_owned());
     }
     report.tracked = git.tracked_state().map_err(|e| failed(e.to_string()))?;
@@ -122,6 +127,14 @@ fn look_at_git(root: &Path, dry: bool, report: &mut Report) -> Result<(), Failur
         report.no_git = Some(fault.cause);
     }
     Ok(())
+}
+
+/// Whether rules name every directory of state.
+fn covers(rules: &[u8]) -> bool {
+    let rules = String::from_utf8_lossy(rules);
+    ["_ctx/jobs", "_ctx/runs", "_ctx/audit", "_ctx/packages", ".worktrees"]
+        .iter()
+        .all(|dir| rules.lines().any(|line| line.trim_end().trim_end_matches('/').ends_with(dir)))
 }
 
 /// Settled tickets that were there before get their stamp. A daemon does that by itself.
@@ -183,7 +196,7 @@ fn say_report(globals: &Globals, root: &Path, report: &Report, dry: bool) -> Res
         say::line(&format!("{verb} {made}"))?;
     }
     if report.adopted > 0 {
-        say::line(&format!("adopted {} settled tickets", report.adopted))?;
+        say::line(&format!("adopted {} settled ticket(s)", report.adopted))?;
     }
     if report.made.is_empty() && report.adopted == 0 {
         say::line(&format!("{} is a root already; nothing to do", root.display()))?;
@@ -196,7 +209,7 @@ fn say_report(globals: &Globals, root: &Path, report: &Report, dry: bool) -> Res
     }
     if let Some(first) = report.tracked.first() {
         say::talk(&format!(
-            "jobyard: git tracks state ({} files, such as {first}): a checkout or merge would bring \
+            "jobyard: git tracks state ({} file(s), such as {first}): a checkout or merge would bring \
              tickets back; run: git -C {} rm -r --cached --ignore-unmatch _ctx/jobs _ctx/runs \
              _ctx/audit _ctx/packages .worktrees",
             report.tracked.len(),

@@ -18,6 +18,7 @@ mod logs;
 mod look;
 mod notice;
 mod out;
+mod rehearse;
 mod request;
 pub mod root;
 mod say;

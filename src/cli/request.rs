@@ -4,7 +4,7 @@
 //! stdout whatever it says.
 
 use super::ask::{self, Answer, Ask, Done};
-use super::{Failure, Globals, Outcome, code, say};
+use super::{Failure, Globals, Outcome, code, rehearse, say};
 use crate::model::id::OrderId;
 use crate::model::request::{RequestBody, Verb};
 use std::io::{BufRead, IsTerminal};
@@ -81,6 +81,9 @@ fn plain(globals: &Globals, verb: Verb, id: &str, body: RequestBody, asking: &As
     let id = order_id(id)?;
     let root = globals.find_root()?;
     let asked = asking.ask(id, verb, body);
+    if asking.dry_run {
+        return rehearse::run(globals, &root, &asked);
+    }
     let Done { answer, .. } = ask::ask(&root, &asked)?;
     report(globals, &asked, &answer)
 }

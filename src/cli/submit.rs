@@ -5,7 +5,7 @@
 
 use super::ask::drive::world;
 use super::{Failure, Globals, Outcome, code, dirs, say};
-use crate::model::defect::{Defect, INVALID_TICKET};
+use crate::model::defect::{Defect, INVALID_TICKET, MISSING_KEY};
 use crate::model::edit::{Change, Key, Scalar, edit};
 use crate::model::id::OrderId;
 use crate::model::order::State;
@@ -81,7 +81,7 @@ fn drafts(given: &Arguments) -> Result<Vec<Draft>, Failure> {
                 defects.push(format!("{file}: the id {} is given twice", draft.id));
             }
             Ok(draft) => drafts.push(draft),
-            Err(found) => defects.extend(found.iter().map(|d| format!("{file}:{d}"))),
+            Err(found) => defects.extend(found.iter().map(|d| located(file, d))),
         }
     }
     if defects.is_empty() {
@@ -95,12 +95,17 @@ fn draft(file: &str, id: Option<&str>) -> Result<Result<Draft, Vec<Defect>>, Fai
     let bytes = read(file)?;
     let made = identified(bytes, id).and_then(|(id, bytes)| {
         let parsed = parse_order(&bytes, &id)?;
-        for warning in &parsed.warnings {
-            say::talk(&format!("jobyard: warning: {file}:{warning}"));
+        for warning in parsed.warnings.iter().filter(|w| w.code != MISSING_KEY) {
+            say::talk(&format!("jobyard: warning: {}", located(file, warning)));
         }
         Ok(Draft { id: parsed.order.id, bytes, file: file.to_owned() })
     });
     Ok(made)
+}
+
+fn located(file: &str, defect: &Defect) -> String {
+    let between = if defect.line > 0 { ":" } else { ": " };
+    format!("{file}{between}{defect}")
 }
 
 fn read(file: &str) -> Result<Vec<u8>, Failure> {

@@ -5,7 +5,7 @@
 
 use super::ask::{self, Answer, Done};
 use super::request::{self, needed_reason, order_id};
-use super::{Failure, Globals, Outcome, code, say};
+use super::{Failure, Globals, Outcome, code, rehearse, say};
 use crate::model::attempt::{Claim, Mode, Place};
 use crate::model::id::OrderId;
 use crate::model::lease::{LeaseBody, LeaseMode};
@@ -71,7 +71,12 @@ pub(super) fn run(globals: &Globals, given: Arguments) -> Outcome {
         ..RequestBody::default()
     };
     let asked = given.asking.ask(id, Verb::Take, body);
-    if let Err(error) = Git::new(root.clone(), None).ensure_excludes() {
+    if given.asking.dry_run {
+        return rehearse::run(globals, &root, &asked);
+    }
+    if let Err(error) = Git::new(root.clone(), None).ensure_excludes()
+        && error.kind() != std::io::ErrorKind::NotFound
+    {
         say::talk(&format!("jobyard: keep state out of git: {error}; `jobyard init` tries again"));
     }
     let Done { answer, claim } = ask::ask(&root, &asked)?;

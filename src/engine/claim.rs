@@ -62,14 +62,15 @@ impl<W: World> Engine<W> {
         let claim = match self.decide(id, &order, &snapshot.bytes, mode, request) {
             Ok(claim) => claim,
             Err(git) => {
-                return self.claim_failed(id, None, request, "prepare the worktree", &git);
+                let step = (from, "prepare the worktree");
+                return self.claim_failed(id, None, request, step, &git);
             }
         };
         self.begin_attempt(id, number, claim);
         match self.take_hold(id, number, from, &snapshot)? {
             Ok(()) => Ok(()),
             Err(Refusal::Git(git)) => {
-                self.claim_failed(id, Some(number), request, "create worktree", &git)
+                self.claim_failed(id, Some(number), request, (from, "create worktree"), &git)
             }
             Err(_) => {
                 self.undo_claim(id, "the ticket changed meanwhile")?;
@@ -110,7 +111,8 @@ impl<W: World> Engine<W> {
 
     fn next_attempt(&mut self, id: &OrderId, of_ticket: u32) -> Result<u32, Fault> {
         let known = self.ticket(id).map_or(0, |t| t.last_attempt);
-        let mut highest = of_ticket.max(known);
+        let before = self.numbers.get(id).copied().unwrap_or(0);
+        let mut highest = of_ticket.max(known).max(before);
         match self.world.list(&paths::runs(id)) {
             Ok(entries) => {
                 let numbers = entries.iter().filter_map(|e| e.name.to_str()?.parse::<u32>().ok());
@@ -343,8 +345,14 @@ impl<W: World> Engine<W> {
         self.world.unlink(&temp)?;
         self.changed(&lock);
         match exchanged {
+            Ok(()) => {
+                let number = self.ticket(id).and_then(|t| t.attempt.as_deref()).map(|a| a.number);
+                let state = State::Running.name().to_owned();
+                self.record(id, number, Event::Adopted { state });
+                Ok(())
+            }
             Err(fault) if fault.errno != errno::ENOENT => Err(fault),
-            _ => Ok(()),
+            Err(_) => Ok(()),
         }
     }
 
@@ -399,7 +407,7 @@ impl<W: World> Engine<W> {
         id: &OrderId,
         attempt: Option<u32>,
         request: Option<&Request>,
-        step: &str,
+        (from, step): (State, &str),
         git: &GitFault,
     ) -> Result<(), Fault> {
         let mut text = format!("✗ Failed to {step}: {}\nExecuting rollback...", git.cause);
@@ -411,7 +419,7 @@ impl<W: World> Engine<W> {
         let defect = Defect::whole("cannot-claim", format!("failed to {step}: {}", git.cause));
         match request {
             Some(request) => self.refuse(id, request, 1, &text),
-            None => self.not_claimable(id, State::Pending, None, &defect),
+            None => self.not_claimable(id, from, None, &defect),
         }
     }
 

@@ -17,8 +17,8 @@ use crate::world::{Fault, World};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-/// Directory changes that nobody waits for are synced together after this long. Until then a power cut
-/// finds the ledger's synced line, which tells the next start to carry them out again.
+/// Lines and directory changes that nobody waits for are synced together after this long. Until then a
+/// power cut finds the ledger's synced lines, which tell the next start what to carry out again.
 const GROUP_PAUSE: Millis = Millis(25);
 
 impl<W: World> Engine<W> {
@@ -26,32 +26,54 @@ impl<W: World> Engine<W> {
     pub(super) fn commit(&mut self) -> Result<bool, Fault> {
         let planted = self.options.faults;
         self.ledger.flush(&mut self.world)?;
-        if planted != Planted::StartWithoutSync {
-            self.ledger.sync(&mut self.world)?;
-        }
-        self.send();
+        let due = self.group_due.is_some_and(|due| self.world.tick() >= due);
         let advanced = self.ledger.head().0 > self.index.durable_seq;
-        if advanced {
+        if advanced && (due || self.is_waited_for()) {
+            if planted != Planted::StartWithoutSync {
+                self.ledger.sync(&mut self.world)?;
+            }
             self.index.durable_seq = self.ledger.head().0;
             self.replan_settled();
+        } else if advanced {
+            self.group_soon();
         }
+        self.send();
         self.write_logs(false)?;
         if !self.replan.is_empty() {
             return Ok(true);
         }
         let waited_for = !self.answers.is_empty();
-        if waited_for || self.dirs_due.is_some_and(|due| self.world.tick() >= due) {
+        if waited_for || due {
             self.sync_dirs()?;
         }
         let answered = waited_for;
-        for ((id, request), answer) in std::mem::take(&mut self.answers) {
-            self.record_answer(&id, request, answer);
+        for ((id, verb, request), answer) in std::mem::take(&mut self.answers) {
+            self.record_answer(&id, verb, request, answer);
         }
         if self.ledger.wants_segment() {
             self.begin_segment()?;
         }
         self.prepare_spare()?;
         Ok(answered)
+    }
+
+    /// A command, a settlement or an answer waits for the ledger.
+    fn is_waited_for(&self) -> bool {
+        let start = |m: &ToExecutor| matches!(m, ToExecutor::Start(_));
+        let settled = |id: &OrderId| {
+            let attempt = self.index.tickets.get(id).and_then(|t| t.attempt.as_deref());
+            let settled = attempt.and_then(|a| a.settled.as_ref());
+            settled.is_some_and(|s| s.seq > self.index.durable_seq)
+        };
+        self.outbox.iter().any(start)
+            || !self.answers.is_empty()
+            || self.index.open.iter().any(settled)
+    }
+
+    /// What nobody waits for is made durable together, a moment later.
+    fn group_soon(&mut self) {
+        let due = self.world.tick().after(GROUP_PAUSE);
+        self.group_due = Some(self.group_due.map_or(due, |known| known.min(due)));
     }
 
     fn replan_settled(&mut self) {
@@ -92,13 +114,15 @@ impl<W: World> Engine<W> {
             }
             self.dirs.remove(&dir);
         }
-        self.dirs_due = None;
+        self.group_due = None;
         Ok(())
     }
 
     /// Makes everything durable that only waits for company: before the process ends.
     pub fn finish(&mut self) -> Result<(), Fault> {
         self.write_logs(true)?;
+        self.ledger.flush(&mut self.world)?;
+        self.ledger.sync(&mut self.world)?;
         self.sync_dirs()
     }
 
@@ -107,8 +131,7 @@ impl<W: World> Engine<W> {
         if let Some(dir) = path.parent()
             && self.dirs.insert(dir.to_owned())
         {
-            let due = self.world.tick().after(GROUP_PAUSE);
-            self.dirs_due = Some(self.dirs_due.map_or(due, |known| known.min(due)));
+            self.group_soon();
         }
     }
 
@@ -122,12 +145,17 @@ impl<W: World> Engine<W> {
         code: u8,
         text: String,
     ) {
-        let answer = Answer { attempt, verb: verb.to_owned(), code, text };
-        self.answers.insert((id.clone(), request.to_owned()), answer);
+        let answer = Answer { attempt, code, text };
+        self.answers.insert((id.clone(), verb.to_owned(), request.to_owned()), answer);
     }
 
-    fn record_answer(&mut self, id: &OrderId, request: String, answer: Answer) {
-        let Answer { attempt, verb, code, text } = answer;
+    /// The answer to this request waits for what it promises; nothing is to be done about it again.
+    pub(super) fn is_answering(&self, id: &OrderId, verb: &str, request: &str) -> bool {
+        self.answers.contains_key(&(id.clone(), verb.to_owned(), request.to_owned()))
+    }
+
+    fn record_answer(&mut self, id: &OrderId, verb: String, request: String, answer: Answer) {
+        let Answer { attempt, code, text } = answer;
         self.record(id, attempt, Event::Answer { verb, request, code, text });
         let settled = |a: &Attempt| a.settled.is_some();
         let over = self.ticket(id).is_some_and(|t| {
@@ -163,8 +191,12 @@ impl<W: World> Engine<W> {
             self.index.tickets.get(id).and_then(|t| t.attempt.as_deref()).cloned()
         });
         let open: Vec<Attempt> = open.collect();
+        let waiting = self.index.tickets.iter().filter(|(_, t)| t.seen == Seen::Pending);
+        let waiting = waiting.filter(|(_, t)| t.attempt.is_none());
+        let pending = waiting.map(|(id, _)| id.to_string()).collect();
         let at = self.world.now();
-        self.ledger.begin_segment(&mut self.world, at, open)?;
+        let adopting = self.options.policy.fresh;
+        self.ledger.begin_segment(&mut self.world, at, open, pending, adopting)?;
         self.index.durable_seq = self.ledger.head().0;
         Ok(())
     }
@@ -184,18 +216,30 @@ impl<W: World> Engine<W> {
             std::mem::take(&mut self.logs).into_iter().partition(|(id, _)| !all && young(id));
         self.logs = later;
         for (id, text) in now {
-            let path = paths::execution_log(&id);
-            let file = match self.world.append(&path, 0o644) {
-                Ok(file) => file,
-                Err(fault) if fault.errno == errno::ENOENT => {
-                    self.ensure_dir(&paths::runs(&id))?;
-                    self.world.append(&path, 0o644)?
-                }
-                Err(fault) => return Err(fault),
-            };
-            write_all(&mut self.world, &file, text.as_bytes())?;
+            self.append_log(&id, &text)?;
         }
         Ok(())
+    }
+
+    /// The gathered lines of one order, now.
+    pub(super) fn write_log(&mut self, id: &OrderId) -> Result<(), Fault> {
+        match self.logs.remove(id) {
+            Some(text) => self.append_log(id, &text),
+            None => Ok(()),
+        }
+    }
+
+    fn append_log(&mut self, id: &OrderId, text: &str) -> Result<(), Fault> {
+        let path = paths::execution_log(id);
+        let file = match self.world.append(&path, 0o644) {
+            Ok(file) => file,
+            Err(fault) if fault.errno == errno::ENOENT => {
+                self.ensure_dir(&paths::runs(id))?;
+                self.world.append(&path, 0o644)?
+            }
+            Err(fault) => return Err(fault),
+        };
+        write_all(&mut self.world, &file, text.as_bytes())
     }
 
     /// Makes a directory unless it is there.

@@ -7,6 +7,7 @@ use super::Engine;
 use crate::model::attempt::{CommandEnd, Mode};
 use crate::model::event::Event;
 use crate::model::id::OrderId;
+use crate::model::order::State;
 use crate::model::protocol::{Cause, End};
 use crate::model::time::Moment;
 use crate::world::World;
@@ -82,7 +83,14 @@ fn words(attempt: Option<u32>, event: &Event) -> Option<(&'static str, &'static 
         Event::Held { reason } => ("SYSTEM", "HELD", reason.clone()),
         Event::Unheld => ("SYSTEM", "UNHELD", String::new()),
         Event::Epic { epic, status } => ("SYSTEM", "EPIC", format!("{epic} is {status}")),
-        Event::Checkpoint { .. } | Event::Intake | Event::Withdrawn | Event::Adopted { .. } => {
+        Event::Adopted { state } if state == State::Running.name() => {
+            ("SYSTEM", "ADOPTED", format!("attempt {n} goes on under another daemon"))
+        }
+        Event::Checkpoint { .. }
+        | Event::AdoptionOver
+        | Event::Intake
+        | Event::Withdrawn
+        | Event::Adopted { .. } => {
             return None;
         }
     })

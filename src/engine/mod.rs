@@ -30,6 +30,7 @@ use crate::plan::{self, Policy};
 use crate::world::ledger::Ledger;
 use crate::world::{Fault, World};
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 /// Ids looked at before the loop turns to planning and starting again.
@@ -89,7 +90,6 @@ pub enum Planted {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Answer {
     attempt: Option<u32>,
-    verb: String,
     code: u8,
     text: String,
 }
@@ -128,7 +128,7 @@ pub struct Engine<W: World> {
     requests: BTreeMap<String, (Arrival, Option<Tick>)>,
     look_at: BTreeSet<(Tick, OrderId)>,
     outbox: Vec<ToExecutor>,
-    answers: BTreeMap<(OrderId, String), Answer>,
+    answers: BTreeMap<(OrderId, String, String), Answer>,
     dirs: BTreeSet<PathBuf>,
     logs: BTreeMap<OrderId, String>,
     lease_file: Option<OwnLease>,
@@ -137,7 +137,10 @@ pub struct Engine<W: World> {
     look_for_strays: bool,
     executor_retry_at: Tick,
     refusals: BTreeSet<(State, OrderId)>,
-    dirs_due: Option<Tick>,
+    noted: BTreeSet<OsString>,
+    group_due: Option<Tick>,
+    /// The highest attempt of orders that have no ticket now.
+    numbers: BTreeMap<OrderId, u32>,
     spare: bool,
     /// Told of each action.
     pub watcher: Option<Watcher>,
@@ -166,7 +169,19 @@ impl<W: World> Engine<W> {
                 break;
             }
         }
+        self.end_adoption()?;
         Ok(Turn { wake_at: self.wake_at, look_at: self.next_look() })
+    }
+
+    /// After the first whole turn nothing is adopted any more.
+    fn end_adoption(&mut self) -> Result<(), Fault> {
+        let policy = &mut self.options.policy;
+        if policy.fresh && policy.only.is_none() {
+            policy.fresh = false;
+            self.ledger.add(self.world.now(), None, None, Event::AdoptionOver);
+            self.ledger.flush(&mut self.world)?;
+        }
+        Ok(())
     }
 
     /// Plans what changed and carries it out; whether there was anything.
@@ -260,7 +275,7 @@ impl<W: World> Engine<W> {
         let missing = self.index.executor_state != ExecutorState::Up && self.needs_executor();
         let soon = self.world.tick().after(Millis(100));
         let executor = missing.then(|| self.executor_retry_at.max(soon));
-        requests.into_iter().chain(tickets).chain(executor).chain(self.dirs_due).min()
+        requests.into_iter().chain(tickets).chain(executor).chain(self.group_due).min()
     }
 
     /// Lines for the daemon's own log since the last call.

@@ -12,9 +12,10 @@ use crate::model::event::Event;
 use crate::model::id::OrderId;
 use crate::model::index::{Request, Seen};
 use crate::model::order::{OwnKeys, State};
+use crate::model::parse::parse_order;
 use crate::model::paths;
 use crate::model::request::parse_request_name;
-use crate::world::store::{Outcome, errno, put_derived, relocate};
+use crate::world::store::{Outcome, TICKET_BYTES_MAX, errno, put_derived, read_whole, relocate};
 use crate::world::{Fault, World};
 use std::path::{Path, PathBuf};
 
@@ -33,6 +34,9 @@ impl<W: World> Engine<W> {
         let renamed = self.world.rename(&from, to);
         let here = self.world.stat(to)?.is_some();
         self.index.ticket_mut(id).requests.retain(|r| r.file != file);
+        if file.rsplit('.').next().is_none_or(|hex| hex.len() != 16) {
+            let _ = self.world.unlink(&control(&format!("{file}.why")));
+        }
         match renamed {
             Ok(()) => Ok(true),
             Err(fault) if fault.errno == errno::ENOENT => Ok(here),
@@ -91,11 +95,22 @@ impl<W: World> Engine<W> {
         let dir = self.ensure_run_dir(id, number)?;
         self.replan.insert(id.clone());
         if self.consume(id, &request.file, &dir.join(&request.file))? {
+            self.supersede(id, wish);
             let verb = wish.name().to_owned();
             let request = request.hex.clone();
             self.record(id, Some(number), Event::Request { verb, request, by, asked });
         }
         Ok(())
+    }
+
+    /// Whoever asked something else of the attempt before is told that it will not happen.
+    fn supersede(&mut self, id: &OrderId, wish: Wish) {
+        let Some(attempt) = self.ticket(id).and_then(|t| t.attempt.as_deref()) else { return };
+        let Some(asked) = attempt.asked.clone() else { return };
+        let (number, verb) = (attempt.number, asked.wish.name().to_owned());
+        let text = format!("{} came before its end", wish.name());
+        let answer = Event::Answer { verb, request: asked.request, code: 4, text };
+        self.record(id, Some(number), answer);
     }
 
     /// Refuses a request: a `.why` beside it, and its answer.
@@ -141,9 +156,12 @@ impl<W: World> Engine<W> {
         reason: Option<String>,
         request: &Request,
     ) -> Result<(), Fault> {
+        // What the order itself says of `hold` is the person's to change: an empty own key overrules it.
+        let overrules = reason.is_none() && self.holds_itself(id)?;
+        let wanted = if overrules { Some(String::new()) } else { reason.clone() };
         let changes = |own: &OwnKeys| {
             let mut new = own.clone();
-            new.hold.clone_from(&reason);
+            new.hold.clone_from(&wanted);
             own_changes(own, &new)
         };
         if self.rewrite(id, State::Pending, None, &changes, None)? == Outcome::LookAgain {
@@ -162,6 +180,14 @@ impl<W: World> Engine<W> {
         Ok(())
     }
 
+    /// The order's own `hold` is set.
+    fn holds_itself(&mut self, id: &OrderId) -> Result<bool, Fault> {
+        let path = paths::ticket(State::Pending, id);
+        let found = read_whole(&mut self.world, &path, TICKET_BYTES_MAX)?;
+        let parsed = found.and_then(|s| parse_order(&s.bytes, id.as_str()).ok());
+        Ok(parsed.is_some_and(|p| p.order.hold.is_some()))
+    }
+
     /// Makes a failed order pending again: said, stamped, moved.
     pub(super) fn requeue(
         &mut self,
@@ -169,6 +195,9 @@ impl<W: World> Engine<W> {
         from: State,
         request: Option<&Request>,
     ) -> Result<(), Fault> {
+        if self.is_being_written(id, from)? {
+            return Ok(());
+        }
         let given = request.and_then(|r| r.body.as_ref().ok()).and_then(|b| b.reason.clone());
         let reason = given.unwrap_or_else(|| "requeued".to_owned());
         self.record(id, None, Event::Requeued { reason: reason.clone() });
@@ -209,6 +238,7 @@ impl<W: World> Engine<W> {
         self.changed(&there);
         self.hint(id.clone(), crate::observe::Arrival::Unsure);
         if moved == Outcome::Done {
+            self.supersede(id, wish);
             let by = Holder { uid, name: self.world.user(uid) };
             let verb = wish.name().to_owned();
             let asked = Options::default();

@@ -37,6 +37,9 @@ impl<W: World> Engine<W> {
         options.policy.instance.clone_from(&world.identity().instance);
         let mut index = Index { boot: world.identity().boot.clone(), ..Index::default() };
         index.durable_seq = 0;
+        for id in tail.pending {
+            index.ticket_mut(&id).seen = Seen::Pending;
+        }
         for (id, attempt) in tail.attempts {
             let ticket = index.ticket_mut(&id);
             ticket.last_attempt = attempt.number;
@@ -62,17 +65,19 @@ impl<W: World> Engine<W> {
             look_for_strays: false,
             executor_retry_at: Tick(0),
             refusals: BTreeSet::new(),
-            dirs_due: None,
+            noted: BTreeSet::new(),
+            group_due: None,
+            numbers: BTreeMap::new(),
             spare: false,
             watcher: None,
         };
-        match engine.begin() {
+        match engine.begin(&tail.numbers) {
             Ok(()) => Ok(engine),
             Err(fault) => Err((engine.world, fault)),
         }
     }
 
-    fn begin(&mut self) -> Result<(), Fault> {
+    fn begin(&mut self, numbers: &BTreeMap<OrderId, u32>) -> Result<(), Fault> {
         // An executor that is connected already has said `Hello` to an earlier engine.
         let _ = self.world.send(&ToExecutor::Hello { version: VERSION });
         if self.ledger.wants_segment() {
@@ -86,6 +91,13 @@ impl<W: World> Engine<W> {
             self.look_at_ticket(&id, Arrival::Unsure)?;
         }
         self.dirty.clear();
+        for (id, number) in numbers {
+            if let Some(ticket) = self.index.tickets.get_mut(id) {
+                ticket.last_attempt = ticket.last_attempt.max(*number);
+            } else {
+                self.numbers.insert(id.clone(), *number);
+            }
+        }
         self.explain()?;
         self.close_carried_out();
         Ok(())
@@ -136,7 +148,8 @@ impl<W: World> Engine<W> {
         Ok(())
     }
 
-    pub(super) fn look_at_ticket(&mut self, id: &OrderId, arrival: Arrival) -> Result<(), Fault> {
+    /// Brings the facts of one ticket up to date.
+    pub fn look_at_ticket(&mut self, id: &OrderId, arrival: Arrival) -> Result<(), Fault> {
         let (tick, now) = self.look_context();
         let mut before = self.index.tickets.remove(id).unwrap_or_default();
         let context = Look {
@@ -163,8 +176,10 @@ impl<W: World> Engine<W> {
         self.replan.insert(id.clone());
         if !after.is_empty() || after.seen == Seen::Pending {
             self.index.tickets.insert(id.clone(), after);
+        } else if after.last_attempt > 0 {
+            self.numbers.insert(id.clone(), after.last_attempt);
         }
-        Ok(())
+        self.forget_whys(id)
     }
 
     fn link_dependencies(&mut self, id: &OrderId, before: &Ticket, after: &Ticket) {
@@ -200,15 +215,34 @@ impl<W: World> Engine<W> {
                 refusals: &self.refusals,
                 own_lease: None,
             };
-            let found = observe::request(&mut self.world, &context, &file, arrival, &mut waiting)?;
+            let id = crate::model::request::parse_request_name(&file).map(|(id, _, _)| id);
+            let ticket = id.and_then(|id| self.index.tickets.get(&id));
+            let before = ticket.and_then(|t| t.requests.iter().find(|r| r.file == file));
+            let world = &mut self.world;
+            let found = observe::request(world, &context, &file, before, arrival, &mut waiting)?;
             if waiting.is_some() {
                 self.requests.insert(file, (arrival, waiting));
                 continue;
             }
             self.requests.remove(&file);
+            if found.is_none() {
+                self.forget_refusal(&file)?;
+            }
             self.take_request(&file, found);
         }
         Ok(())
+    }
+
+    /// A request that is gone leaves no explanation behind.
+    fn forget_refusal(&mut self, file: &str) -> Result<(), Fault> {
+        let named = crate::model::request::parse_request_name(file);
+        if named.is_none_or(|(_, _, hex)| hex.is_some()) {
+            return Ok(());
+        }
+        match self.world.unlink(&Path::new(paths::CONTROL).join(format!("{file}.why"))) {
+            Err(fault) if fault.errno != errno::ENOENT => Err(fault),
+            _ => Ok(()),
+        }
     }
 
     fn take_request(&mut self, file: &str, found: Option<(OrderId, crate::model::index::Request)>) {
@@ -225,22 +259,13 @@ impl<W: World> Engine<W> {
 
     /// Learns from the ledger's history where tickets were that lie where nothing explains it.
     fn explain(&mut self) -> Result<(), Fault> {
-        let since = self.ledger.opened_at();
         let mut puzzling = BTreeSet::new();
-        for (id, ticket) in &mut self.index.tickets {
+        for (id, ticket) in &self.index.tickets {
             let Some(state) = ticket.state() else { continue };
-            if ticket.attempt.is_some() {
-                continue;
-            }
-            let Some(place) = ticket.place(state) else { continue };
-            match (state, &place.reading) {
-                (State::Pending, _) if place.intake_ns / 1_000_000 < since.0 => {
-                    ticket.seen = Seen::Pending;
-                }
-                (State::Pending, _) | (_, Reading::Settled { .. }) => {}
-                _ => {
-                    puzzling.insert(id.clone());
-                }
+            let known = ticket.attempt.is_some() || ticket.seen == Seen::Pending;
+            let place = ticket.place(state).filter(|_| !known && state != State::Pending);
+            if place.is_some_and(|p| !matches!(p.reading, Reading::Settled { .. })) {
+                puzzling.insert(id.clone());
             }
         }
         if puzzling.is_empty() || self.options.policy.fresh {
@@ -258,9 +283,11 @@ impl<W: World> Engine<W> {
             t.attempt.as_deref().is_some_and(|a| {
                 a.asked.is_none()
                     && t.lease.is_none()
-                    && a.settled
-                        .as_ref()
-                        .is_some_and(|s| t.state().is_none_or(|at| at == s.state()))
+                    && a.settled.as_ref().is_some_and(|s| {
+                        let stamp = t.brief().and_then(|b| b.stamp.as_deref());
+                        t.state() != Some(State::Running)
+                            || stamp.is_some_and(|stamp| stamp.seq == s.seq)
+                    })
             })
         };
         let ids: Vec<OrderId> = self.index.open.iter().cloned().collect();

@@ -16,6 +16,7 @@ use crate::world::store::{
     Outcome, TICKET_BYTES_MAX, errno, exchange_in, put_derived, read_whole, relocate, write_stamp,
 };
 use crate::world::{Fault, Kind, World};
+use std::ffi::OsStr;
 use std::path::Path;
 
 impl<W: World> Engine<W> {
@@ -52,6 +53,7 @@ impl<W: World> Engine<W> {
         self.notes.push(format!("{id}.yaml in {}/: {first}", state.name()));
         if refusal {
             self.refusals.insert((state, id.clone()));
+            self.replan_dependants(id);
         } else {
             self.refusals.remove(&(state, id.clone()));
         }
@@ -65,11 +67,29 @@ impl<W: World> Engine<W> {
         if let Some(place) = self.index.ticket_mut(id).places[state as usize].as_deref_mut() {
             place.why = false;
         }
-        self.refusals.remove(&(state, id.clone()));
+        if self.refusals.remove(&(state, id.clone())) {
+            self.replan_dependants(id);
+        }
         match self.world.unlink(&paths::why(state, id)) {
             Err(fault) if fault.errno != errno::ENOENT => Err(fault),
             _ => Ok(()),
         }
+    }
+
+    /// The other members of a dependency cycle learn of it, and of its end, from one another.
+    fn replan_dependants(&mut self, id: &OrderId) {
+        self.replan.extend(self.index.dependants.get(id).into_iter().flatten().cloned());
+    }
+
+    /// Removes explanations beside tickets that are gone.
+    pub(super) fn forget_whys(&mut self, id: &OrderId) -> Result<(), Fault> {
+        for state in [State::Pending, State::Running] {
+            let here = self.ticket(id).is_some_and(|t| t.place(state).is_some());
+            if !here && self.refusals.contains(&(state, id.clone())) {
+                self.clear_why(id, state)?;
+            }
+        }
+        Ok(())
     }
 
     /// Undoes a move by hand.
@@ -101,19 +121,35 @@ impl<W: World> Engine<W> {
     }
 
     /// One file under two names: the earlier name goes.
+    ///
+    /// A person who moves it while we look shows it twice too. So the name is put aside first, and
+    /// removed only when the file has another one; what a crash leaves aside is given back.
     pub(super) fn drop_double(&mut self, id: &OrderId, earlier: State) -> Result<(), Fault> {
         let path = paths::ticket(earlier, id);
         self.changed(&path);
         self.hint(id.clone(), crate::observe::Arrival::Unsure);
-        self.world.unlink(&path)
+        if self.world.stat(&path)?.is_none_or(|s| s.links < 2) {
+            return Ok(());
+        }
+        let aside = path.with_file_name(format!(".{id}.yaml.{:016x}-0", self.world.random()));
+        match self.world.rename(&path, &aside) {
+            Err(fault) if fault.errno == errno::ENOENT => return Ok(()),
+            moved => moved?,
+        }
+        match self.world.stat(&aside)? {
+            Some(stat) if stat.links < 2 => self.world.rename(&aside, &path),
+            _ => self.world.unlink(&aside),
+        }
     }
 
     /// Explains names in `pending/` that can never be tickets.
     pub(super) fn strays(&mut self) -> Result<(), Fault> {
-        for entry in self.world.list(&paths::dir(State::Pending))? {
+        let entries = self.world.list(&paths::dir(State::Pending))?;
+        self.noted.retain(|name| entries.iter().any(|e| e.name == *name));
+        for entry in entries {
             let Some(text) = entry.name.to_str().and_then(|n| stray(n, entry.kind)) else {
                 if entry.name.to_str().is_none() {
-                    self.notes.push(format!("{:?} in pending/: its name is not UTF-8", entry.name));
+                    self.note_stray(&entry.name, "its name is not UTF-8");
                 }
                 continue;
             };
@@ -124,12 +160,19 @@ impl<W: World> Engine<W> {
             if old.is_ok_and(|o| o.is_some_and(|o| o.bytes == body.as_bytes())) {
                 continue;
             }
-            self.notes.push(format!("{:?} in pending/: {text}", entry.name));
+            self.note_stray(&entry.name, &text);
             if why.file_name().is_some_and(|n| n.len() <= 255) {
                 put_derived(&mut self.world, &why, body.as_bytes())?;
             }
         }
         self.stale_whys()
+    }
+
+    /// Says once what is wrong with a name.
+    fn note_stray(&mut self, name: &OsStr, text: &str) {
+        if self.noted.insert(name.to_owned()) {
+            self.notes.push(format!("{name:?} in pending/: {text}"));
+        }
     }
 
     /// Removes explanations of names that are gone.
@@ -141,7 +184,7 @@ impl<W: World> Engine<W> {
             let Some(of) = entry.name.to_str().and_then(|n| n.strip_suffix(".why")) else {
                 continue;
             };
-            if !names.contains(std::ffi::OsStr::new(of)) {
+            if !names.contains(OsStr::new(of)) {
                 let path = dir.join(&entry.name);
                 let ours = read_whole(&mut self.world, &path, 64)?
                     .is_some_and(|s| s.bytes.starts_with(REFUSAL_MARK.as_bytes()));

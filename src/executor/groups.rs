@@ -1,11 +1,13 @@
 //! Control groups: one per running command where the kernel and the permissions allow.
 //!
 //! Invariants: a command begins inside its group, so that there is no instant at which it could fork
-//! outside of it; a group is given to the next command only when it is empty; groups are named after a
+//! outside of it; a group is given to the next command only when it is empty and was never killed as one:
+//! Linux 6.18 kills whatever is cloned into such a group later; groups are named after a
 //! living executor (`jobyard-<pid>-<start time>`), so those of a dead one can be told and removed when
 //! empty.
 
 use super::proc;
+use std::cell::Cell;
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -38,6 +40,7 @@ pub(crate) struct Group {
     name: String,
     dir: File,
     events: File,
+    killed: Cell<bool>,
 }
 
 impl Groups {
@@ -82,7 +85,7 @@ impl Groups {
     /// Takes back a group whose command has ended. Groups that the command made inside are removed.
     pub(crate) fn release(&mut self, group: Group) {
         remove_nested(&group.path, DEPTH_MAX);
-        if self.usable && self.idle.len() < IDLE_MAX && !group.populated() {
+        if self.usable && self.idle.len() < IDLE_MAX && !group.killed.get() && !group.populated() {
             self.idle.push(group);
         } else {
             // Fails only while something stands in it; the next executor tries again.
@@ -102,7 +105,7 @@ impl Group {
     fn open(path: PathBuf, name: String) -> io::Result<Self> {
         let dir = File::open(&path)?;
         let events = File::open(path.join("cgroup.events"))?;
-        Ok(Self { path, name, dir, events })
+        Ok(Self { path, name, dir, events, killed: Cell::new(false) })
     }
 
     /// The directory, for a process to begin in.
@@ -133,6 +136,7 @@ impl Group {
 
     /// Kills everything in it at once, also what forks without end; `false` where the kernel cannot.
     pub(crate) fn kill(&self) -> bool {
+        self.killed.set(true);
         fs::write(self.path.join("cgroup.kill"), "1").is_ok()
     }
 }

@@ -287,7 +287,8 @@ impl Executor {
         }
     }
 
-    /// Does what is due for every command, and finishes those whose tree is gone. `changed`: a process has ended.
+    /// Does what is due for every command, and finishes those whose tree is gone. `changed`: a process
+    /// has ended.
     pub(crate) fn step(&mut self, changed: bool) {
         let now = Instant::now();
         if changed && self.running.values().any(Running::has_exited) {

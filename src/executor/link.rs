@@ -27,7 +27,8 @@ pub enum LinkError {
 }
 
 /// Connects to the executor's socket, nonblocking in both senses: the call does not wait for a frozen
-/// executor (`WouldBlock`), and the socket is nonblocking. `NotFound` and `ConnectionRefused`: nobody listens.
+/// executor (`WouldBlock`), and the socket is nonblocking. `NotFound` and `ConnectionRefused`: nobody
+/// listens.
 pub fn connect(root: &Path) -> io::Result<UnixStream> {
     let dir = beneath::open_exec_dir(root)?;
     let address = SocketAddrUnix::new(beneath::through(&dir, SOCKET))?;

@@ -77,13 +77,13 @@ pub fn is_locked(root: &Path) -> io::Result<bool> {
 }
 
 /// Starts `program exec --root ROOT` as an executor that outlives the caller: it makes a session of its
-/// own, reads nothing and writes only to the inherited stderr. The child's `stdout` is a pipe that reaches
-/// its end when the executor can be connected to, or has ended. The caller waits for the child if it
+/// own, reads nothing and writes only to `notes`, which it keeps open. The child's `stdout` is a pipe that
+/// reaches its end when the executor can be connected to, or has ended. The caller waits for the child if it
 /// lives long enough. The mark of an attempt is not inherited.
-pub fn spawn(program: &Path, root: &Path) -> io::Result<Child> {
+pub fn spawn(program: &Path, root: &Path, notes: Stdio) -> io::Result<Child> {
     let mut command = Command::new(program);
     command.arg("exec").arg("--root").arg(root).env_remove("JOBYARD_TOKEN");
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn()
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(notes).spawn()
 }
 
 /// One line on stderr. Nobody may be reading, and that is no reason to end.

@@ -20,14 +20,22 @@ pub enum Event {
     Checkpoint {
         /// Every attempt without a `settled` or `released` line.
         open: Vec<Attempt>,
+        /// Every order that was last seen pending.
+        #[serde(default)]
+        pending: Vec<String>,
+        /// Settled tickets that were there before the ledger are still being adopted.
+        #[serde(default, skip_serializing_if = "is_false")]
+        adopting: bool,
     },
+    /// From here on a settled ticket needs a settlement of ours.
+    AdoptionOver,
     /// A valid ticket was first seen in `pending/`.
     Intake,
     /// A pending ticket was deleted by a person.
     Withdrawn,
-    /// A settled ticket was there before the ledger was.
+    /// A settled ticket was there before the ledger was, or another daemon goes on with an attempt.
     Adopted {
-        /// `done` or `failed`.
+        /// `done` or `failed`; `running` for an attempt.
         state: String,
     },
     /// A claim begins: everything sealed, and what existed before. Nothing runs by this line.
@@ -135,6 +143,10 @@ pub enum Event {
         /// New status.
         status: String,
     },
+}
+
+fn is_false(b: &bool) -> bool {
+    !b
 }
 
 /// One line of the ledger.

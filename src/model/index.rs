@@ -105,6 +105,8 @@ pub struct Request {
     pub user: String,
     /// Inode.
     pub inode: u64,
+    /// Change time in nanoseconds since 1970.
+    pub ctime_ns: i64,
     /// Its content.
     pub body: Result<RequestBody, Defect>,
     /// Already refused; a `.why` lies beside it.
@@ -173,11 +175,13 @@ impl Ticket {
             && self.requests.is_empty()
     }
 
-    /// It ended well, as dependants see it.
+    /// It ended well, as dependants see it. Only the stamp of a settlement counts, not the directory.
     pub fn succeeded(&self) -> Option<bool> {
-        match (self.state()?, self.attempt.is_some()) {
-            (State::Done, false) => Some(true),
-            (State::Failed, false) => Some(false),
+        let state = self.state()?;
+        let stamped = matches!(self.place(state)?.reading, Reading::Settled { .. });
+        match (state, stamped && self.attempt.is_none()) {
+            (State::Done, true) => Some(true),
+            (State::Failed, true) => Some(false),
             _ => None,
         }
     }

@@ -74,6 +74,22 @@ impl Lease {
 }
 
 impl LeaseBody {
+    /// Whose it is, for people.
+    pub fn describe(&self) -> String {
+        match self {
+            Self::Foreign(first) => format!("not made by jobyard: {first:?}"),
+            Self::Ours(lease) => {
+                let attempt = match &lease.mode {
+                    LeaseMode::Process => String::new(),
+                    LeaseMode::Manual { attempt, holder } => {
+                        format!(", attempt {attempt} of {}", holder.name)
+                    }
+                };
+                format!("process {} of {} on {}{attempt}", lease.pid, lease.user, lease.host)
+            }
+        }
+    }
+
     /// Reads a lock file.
     pub fn parse(bytes: &[u8]) -> Self {
         let text = String::from_utf8_lossy(bytes);

@@ -19,7 +19,8 @@ pub struct CommandKey {
     pub id: String,
     /// Attempt, from 1.
     pub attempt: u32,
-    /// Number of the command in the attempt, from 1, checks included. Checks that are run again get new numbers.
+    /// Number of the command in the attempt, from 1, checks included. Checks that are run again get new
+    /// numbers.
     pub number: u32,
 }
 

@@ -132,25 +132,26 @@ fn direct(command: &str) -> Option<Vec<String>> {
 mod tests {
     use super::*;
 
+    const DIRECT: [(&str, &[&str]); 13] = [
+        ("make test", &["make", "test"]),
+        ("make test\n", &["make", "test"]),
+        ("  make\t test  ", &["make", "test"]),
+        ("echo 'a  b' \"c d\"", &["echo", "a  b", "c d"]),
+        ("echo 'a$b|c'", &["echo", "a$b|c"]),
+        ("echo a'b'\"c\"", &["echo", "abc"]),
+        ("echo ''", &["echo", ""]),
+        ("'my prog' x", &["my prog", "x"]),
+        ("./run.sh -x --y:z a,b @c +d", &["./run.sh", "-x", "--y:z", "a,b", "@c", "+d"]),
+        ("true", &["true"]),
+        ("date +%s --utc=x", &["date", "+%s", "--utc=x"]),
+        ("echo 'two\nlines'", &["echo", "two\nlines"]),
+        ("printenv É", &["printenv", "É"]),
+    ];
+
     #[test]
     fn only_plain_commands_are_run_directly() {
         let shell = ["bash".to_owned(), "-c".to_owned()];
-        let cases: [(&str, &[&str]); 13] = [
-            ("make test", &["make", "test"]),
-            ("make test\n", &["make", "test"]),
-            ("  make\t test  ", &["make", "test"]),
-            ("echo 'a  b' \"c d\"", &["echo", "a  b", "c d"]),
-            ("echo 'a$b|c'", &["echo", "a$b|c"]),
-            ("echo a'b'\"c\"", &["echo", "abc"]),
-            ("echo ''", &["echo", ""]),
-            ("'my prog' x", &["my prog", "x"]),
-            ("./run.sh -x --y:z a,b @c +d", &["./run.sh", "-x", "--y:z", "a,b", "@c", "+d"]),
-            ("true", &["true"]),
-            ("date +%s --utc=x", &["date", "+%s", "--utc=x"]),
-            ("echo 'two\nlines'", &["echo", "two\nlines"]),
-            ("printenv É", &["printenv", "É"]),
-        ];
-        for (text, want) in cases {
+        for (text, want) in DIRECT {
             assert_eq!(argv(text, &shell), want, "{text:?}");
         }
         let by_shell = [

@@ -6,6 +6,7 @@
 pub mod action;
 pub mod argv;
 pub mod artifacts;
+pub mod check;
 pub mod findings;
 pub mod progress;
 pub mod ready;
@@ -83,13 +84,18 @@ pub fn plan(
     if policy.runs
         && policy.only.is_none()
         && let Some(id) = ready::best(index, policy)
-        && !plan.actions.iter().any(|(busy, _)| *busy == id)
+        && !plan.actions.iter().any(|(busy, a)| *busy == id || withdraws_an_end(a))
     {
         let mode = crate::model::attempt::Mode::Process;
         plan.actions.push((id, Action::Claim { mode, request: None, in_place: false }));
     }
     plan.wake_at = index.wakes.first().map(|(at, _)| *at);
     plan
+}
+
+/// What others wait for is about to be no longer so; the next round sees it.
+fn withdraws_an_end(action: &Action) -> bool {
+    matches!(action, Action::Requeue { .. })
 }
 
 /// Whether anything is left that the daemon can do without a person: what `--drain` waits for.

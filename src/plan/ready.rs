@@ -34,7 +34,7 @@ pub fn unmet(
     if let Some(lease) = &ticket.lease
         && ticket.attempt.is_none()
     {
-        waits.push(Wait::Lease(format!("{:?}", lease.body)));
+        waits.push(Wait::Lease(lease.body.describe()));
     }
     waits
 }

@@ -7,8 +7,9 @@
 use super::Policy;
 use super::action::{Action, Wait};
 use super::{progress, ready, requests};
-use crate::model::attempt::{Attempt, Wish};
+use crate::model::attempt::{Attempt, Settlement, Wish};
 use crate::model::config::Unsatisfiable;
+use crate::model::defect::Defect;
 use crate::model::id::OrderId;
 use crate::model::index::{Brief, Index, LeaseFact, Place, Reading, Seen, Ticket};
 use crate::model::lease::{LeaseBody, LeaseMode};
@@ -71,13 +72,21 @@ pub fn step(index: &Index, id: &OrderId, now: Moment, tick: Tick, policy: &Polic
 
 fn placed(facts: &Facts<'_>, state: State, place: &Place) -> Step {
     let attempt = facts.ticket.attempt.as_deref();
+    if let Some(settled) = attempt.and_then(|a| a.settled.as_ref())
+        && state != State::Running
+        && let Reading::Order(brief) = &place.reading
+        && brief.stamp.as_ref().is_some_and(|stamp| stamp.seq == settled.seq)
+    {
+        // Carried out, and moved on by a person before the lease was ended.
+        return release(facts, settled.seq);
+    }
     match (state, attempt) {
         (State::Pending, None) => pending(facts, place),
         (State::Pending, Some(attempt)) => pending_with_attempt(facts, place, attempt),
         (State::Running, None) => running_without_attempt(facts, place),
         (State::Running, Some(attempt)) => running(facts, place, attempt),
         (_, None) => settled(facts, state, place),
-        (_, Some(attempt)) => settling(facts, state, attempt),
+        (_, Some(attempt)) => settling(facts, state, place, attempt),
     }
 }
 
@@ -113,6 +122,10 @@ fn doubled(facts: &Facts<'_>, there: &[State]) -> Step {
     let names: Vec<_> = there.iter().map(|s| s.name()).collect();
     let text = format!("two different files carry this id, in {}", names.join(" and "));
     step.actions.extend(requests::refuse_all(facts, 4, &text));
+    if let state @ (State::Pending | State::Running) = there[0] {
+        let text = format!("{text}; remove or rename one of them");
+        step.actions.push(Action::Why { state, text, refusal: true });
+    }
     step.waits.push(Wait::Refused(text));
     step
 }
@@ -191,14 +204,26 @@ fn pending_order(facts: &Facts<'_>, place: &Place, brief: &Brief) -> Step {
     step
 }
 
+/// It cannot be read, and waits until it is mended.
+fn refused(state: State, defects: &[Defect]) -> Step {
+    let text = defects.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
+    let mut step = Step::wait(Wait::Refused(text.clone()));
+    step.actions.push(Action::Why { state, text, refusal: true });
+    step
+}
+
 /// S2: a claim that was interrupted, a requeue that is not finished, or a running ticket moved by hand.
 fn pending_with_attempt(facts: &Facts<'_>, place: &Place, attempt: &Attempt) -> Step {
     match &attempt.settled {
-        Some(s) if s.state() == State::Pending => release(facts, s.seq),
-        Some(_) => Step::act(put_back(State::Pending, State::Running, "")),
+        Some(s) if s.state() == State::Pending && !unstamped(place, attempt, s) => {
+            release(facts, s.seq)
+        }
+        Some(_) => match place.reading {
+            Reading::Settling(at) => Step { look_at: Some(at), ..Step::default() },
+            _ => Step::act(put_back(State::Pending, State::Running, "")),
+        },
         None if untouched(attempt) => Step::act(undo("interrupted")),
         None => {
-            let _ = place;
             let restarted = attempt.last().is_some_and(|c| c.boot != facts.index.boot);
             let why = if restarted {
                 ""
@@ -220,7 +245,7 @@ fn running_without_attempt(facts: &Facts<'_>, place: &Place) -> Step {
             return Step::act(action);
         }
         let actions = requests::refuse_all(facts, 5, "a lock that jobyard does not know holds it");
-        return Step { actions, ..Step::wait(Wait::Lease(format!("{:?}", lease.body))) };
+        return Step { actions, ..Step::wait(Wait::Lease(lease.body.describe())) };
     }
     match &place.reading {
         Reading::Settling(at) => Step { look_at: Some(*at), ..Step::wait(Wait::Settling(*at)) },
@@ -229,15 +254,26 @@ fn running_without_attempt(facts: &Facts<'_>, place: &Place) -> Step {
                 let why = "a settled order is started again with `requeue`";
                 Step::act(put_back(State::Running, stamp.state, why))
             }
-            None if facts.ticket.seen == Seen::Pending => taken_by_hand(facts, place, brief),
-            None => Step::default(),
+            None if was_pending(facts) => taken_by_hand(facts, place, brief),
+            None => unexplained(facts),
         },
-        Reading::Refused(defects) if facts.ticket.seen == Seen::Pending => {
+        Reading::Refused(defects) if was_pending(facts) => {
             let text = defects.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
             Step::act(put_back(State::Running, State::Pending, &text))
         }
-        _ => Step::default(),
+        _ => unexplained(facts),
     }
+}
+
+/// It was pending, or on its way there, when a person moved it.
+fn was_pending(facts: &Facts<'_>) -> bool {
+    matches!(facts.ticket.seen, Seen::Pending | Seen::Requeued)
+}
+
+/// A finding: nothing is made of it, and whoever asks is told so.
+fn unexplained(facts: &Facts<'_>) -> Step {
+    let text = "it lies in running/, but was never taken from pending/; move it there";
+    Step { actions: requests::refuse_all(facts, 4, text), ..Step::default() }
 }
 
 fn taken_by_hand(facts: &Facts<'_>, place: &Place, brief: &Brief) -> Step {
@@ -255,7 +291,12 @@ fn taken_by_hand(facts: &Facts<'_>, place: &Place, brief: &Brief) -> Step {
 fn running(facts: &Facts<'_>, place: &Place, attempt: &Attempt) -> Step {
     if let Some(settled) = &attempt.settled {
         let durable = settled.seq <= facts.index.durable_seq;
-        return if durable { Step::act(Action::CarryOut) } else { Step::default() };
+        return match &place.reading {
+            _ if !durable => Step::default(),
+            Reading::Settling(at) => Step { look_at: Some(*at), ..Step::wait(Wait::Settling(*at)) },
+            Reading::Refused(defects) => refused(State::Running, defects),
+            _ => Step::act(Action::CarryOut),
+        };
     }
     if !attempt.is_process() && !attempt.claimed {
         return Step::act(Action::CompleteTake);
@@ -300,9 +341,9 @@ fn running(facts: &Facts<'_>, place: &Place, attempt: &Attempt) -> Step {
 }
 
 /// S4: on its way out, or moved by hand.
-fn settling(facts: &Facts<'_>, state: State, attempt: &Attempt) -> Step {
+fn settling(facts: &Facts<'_>, state: State, place: &Place, attempt: &Attempt) -> Step {
     match &attempt.settled {
-        Some(s) if s.state() == state => release(facts, s.seq),
+        Some(s) if s.state() == state && !unstamped(place, attempt, s) => release(facts, s.seq),
         Some(_) => Step::act(put_back(state, State::Running, "")),
         None if untouched(attempt) => Step::act(put_back(state, State::Running, "")),
         None if state == State::Done && attempt.is_process() && !attempt.run_is_over() => {
@@ -362,6 +403,19 @@ fn moved_here(facts: &Facts<'_>, state: State, brief: &Brief) -> Option<Step> {
 fn release(facts: &Facts<'_>, seq: u64) -> Step {
     let durable = seq <= facts.index.durable_seq;
     if durable { Step::act(Action::Release) } else { Step::default() }
+}
+
+/// It lies where its settlement wants it, but a person moved it there: the stamp is missing.
+fn unstamped(place: &Place, attempt: &Attempt, settled: &Settlement) -> bool {
+    match &place.reading {
+        Reading::Order(brief) if settled.state() == State::Pending => {
+            let retry_at = settled.retry_at.as_deref().and_then(Moment::parse);
+            brief.attempt != attempt.number || brief.retry_at != retry_at
+        }
+        Reading::Order(_) => true,
+        Reading::Settled { attempt: number, .. } => *number != attempt.number,
+        Reading::Refused(_) | Reading::Settling(_) => false,
+    }
 }
 
 /// Nothing of the attempt was ever started or promised to anybody.

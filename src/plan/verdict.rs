@@ -338,7 +338,8 @@ fn weaknesses(input: &GateInput) -> Reasons {
     if let Some(id) = &input.unknown_dod {
         found.push(("unknown-dod", format!("dod_id {id:?} is not in the catalogue")));
     }
-    if input.checks.is_empty() && input.preconditions.is_empty() && input.skip.is_none() {
+    let looked = input.preconditions.is_empty() && input.violations.is_empty();
+    if input.checks.is_empty() && looked && input.skip.is_none() {
         found.push(("no-checks", "the order has no checks: nothing was verified".to_owned()));
     }
     found

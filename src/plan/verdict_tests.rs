@@ -99,11 +99,23 @@ fn checks_decide_when_all_else_holds() {
     }
 }
 
+type Case<'a> = (&'a str, GateInput, &'a str, &'a str);
+
+fn judged(cases: &[Case<'_>]) {
+    for (what, input, result, reason) in cases {
+        let verdict = decide(input);
+        assert_eq!((verdict.result.name(), verdict.reason), (*result, *reason), "{what}");
+        let verified = *result == "pass" && !input.workspace_none;
+        assert_eq!(verdict.verified_at.is_some(), verified, "{what}");
+        assert!(!verdict.sentences.is_empty(), "{what}");
+    }
+}
+
 #[test]
-fn everything_else_comes_before_or_beside_the_checks() {
+fn preconditions_skips_scope_and_budget_come_before_the_checks() {
     let pass = || good(&[Outcome::Pass]);
     let dirty = || vec![Precondition::Changed(vec!["f".to_owned()])];
-    let cases: [(&str, GateInput, &str, &str); 15] = [
+    judged(&[
         ("dirty", GateInput { preconditions: dirty(), ..pass() }, "fail", "dirty"),
         (
             "a skip does not excuse a dirty tree",
@@ -148,6 +160,13 @@ fn everything_else_comes_before_or_beside_the_checks() {
             "fail",
             "out-of-scope",
         ),
+    ]);
+}
+
+#[test]
+fn artifacts_commits_and_the_catalogue_count_beside_the_checks() {
+    let pass = || good(&[Outcome::Pass]);
+    judged(&[
         (
             "artifact",
             GateInput { missing_artifacts: vec!["a".to_owned()], ..pass() },
@@ -191,14 +210,7 @@ fn everything_else_comes_before_or_beside_the_checks() {
             "pass",
             "passed",
         ),
-    ];
-    for (what, input, result, reason) in cases {
-        let verdict = decide(&input);
-        assert_eq!((verdict.result.name(), verdict.reason), (result, reason), "{what}");
-        let verified = result == "pass" && !input.workspace_none;
-        assert_eq!(verdict.verified_at.is_some(), verified, "{what}");
-        assert!(!verdict.sentences.is_empty(), "{what}");
-    }
+    ]);
 }
 
 #[test]

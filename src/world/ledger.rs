@@ -11,7 +11,7 @@ use crate::model::attempt::Attempt;
 use crate::model::event::{Event, GENESIS, Line, Link};
 use crate::model::id::OrderId;
 use crate::model::time::Moment;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// Directory of the segments.
@@ -33,14 +33,18 @@ pub struct Ledger<F> {
     buffer: Vec<u8>,
     unsynced: bool,
     new_segment: bool,
-    opened_at: Moment,
 }
 
 /// What reading the tail gave.
+#[derive(Default)]
 pub struct Tail {
     /// Attempts that have neither been released nor, as far as the lines say, carried out.
     pub attempts: BTreeMap<OrderId, Attempt>,
-    /// There was no ledger at all.
+    /// Orders that were last seen pending.
+    pub pending: BTreeSet<OrderId>,
+    /// The highest attempt that these lines name, by order.
+    pub numbers: BTreeMap<OrderId, u32>,
+    /// Settled tickets that were there before the ledger are to be adopted.
     pub fresh: bool,
 }
 
@@ -57,9 +61,8 @@ impl<F> Ledger<F> {
             buffer: Vec::new(),
             unsynced: false,
             new_segment: true,
-            opened_at: Moment(i64::MIN),
         };
-        let mut tail = Tail { attempts: BTreeMap::new(), fresh: numbers.is_empty() };
+        let mut tail = Tail { fresh: numbers.is_empty(), ..Tail::default() };
         let mut first = numbers.len().saturating_sub(1);
         let mut texts = Vec::new();
         while let Some(number) = numbers.get(first) {
@@ -72,7 +75,7 @@ impl<F> Ledger<F> {
             first -= 1;
         }
         for (_, text) in texts.iter().rev() {
-            ledger.fold(text, &mut tail.attempts);
+            ledger.fold(text, &mut tail);
         }
         if let Some((number, text)) = texts.first() {
             ledger.reopen(world, *number, text)?;
@@ -80,15 +83,14 @@ impl<F> Ledger<F> {
         Ok((ledger, tail))
     }
 
-    fn fold(&mut self, text: &[u8], attempts: &mut BTreeMap<OrderId, Attempt>) {
+    fn fold(&mut self, text: &[u8], tail: &mut Tail) {
         let whole = text.iter().rposition(|b| *b == b'\n').map_or(0, |end| end + 1);
         for line in text[..whole].split(|b| *b == b'\n') {
             let Ok(line) = std::str::from_utf8(line) else { continue };
             let Ok(link) = Link::parse(line) else { continue };
             self.seq = link.line.seq;
             self.head.clone_from(&link.hash);
-            self.opened_at = link.line.time;
-            apply(attempts, &link.line, &link.hash);
+            tail.take(&link);
         }
     }
 
@@ -142,6 +144,8 @@ impl<F> Ledger<F> {
         world: &mut W,
         at: Moment,
         open: Vec<Attempt>,
+        pending: Vec<String>,
+        adopting: bool,
     ) -> Result<(), Fault> {
         self.flush(world)?;
         self.sync(world)?;
@@ -151,7 +155,7 @@ impl<F> Ledger<F> {
         self.file = Some(file);
         self.bytes = 0;
         self.new_segment = false;
-        self.add(at, None, None, Event::Checkpoint { open });
+        self.add(at, None, None, Event::Checkpoint { open, pending, adopting });
         self.flush(world)?;
         self.sync(world)?;
         world.sync_dir(Path::new(DIR))
@@ -181,14 +185,27 @@ impl<F> Ledger<F> {
         Ok(())
     }
 
-    /// Time of the last line that was there when the ledger was opened.
-    pub fn opened_at(&self) -> Moment {
-        self.opened_at
-    }
-
     /// Number and hash of the last line.
     pub fn head(&self) -> (u64, &str) {
         (self.seq, &self.head)
+    }
+}
+
+impl Tail {
+    /// Takes a line into account.
+    fn take(&mut self, link: &Link) {
+        apply(&mut self.attempts, &link.line, &link.hash);
+        follow_pending(&mut self.pending, &link.line);
+        let id = link.line.id.as_deref().and_then(|t| OrderId::parse(t).ok());
+        if let (Some(id), Some(attempt)) = (id, link.line.attempt) {
+            let known = self.numbers.entry(id).or_default();
+            *known = (*known).max(attempt);
+        }
+        match &link.line.event {
+            Event::Checkpoint { adopting, .. } => self.fresh = *adopting,
+            Event::AdoptionOver => self.fresh = false,
+            _ => {}
+        }
     }
 }
 
@@ -200,7 +217,7 @@ pub fn look<W: World>(world: &mut W, each: &mut dyn FnMut(&Link)) -> Result<Tail
         Err(fault) if fault.errno == errno::ENOENT => Vec::new(),
         Err(fault) => return Err(fault),
     };
-    let mut tail = Tail { attempts: BTreeMap::new(), fresh: numbers.is_empty() };
+    let mut tail = Tail { fresh: numbers.is_empty(), ..Tail::default() };
     let mut texts = Vec::new();
     for number in numbers.iter().rev() {
         let text = read_segment(world, *number)?;
@@ -213,7 +230,7 @@ pub fn look<W: World>(world: &mut W, each: &mut dyn FnMut(&Link)) -> Result<Tail
     for text in texts.iter().rev() {
         for line in whole_lines(text) {
             let Ok(link) = Link::parse(line) else { continue };
-            apply(&mut tail.attempts, &link.line, &link.hash);
+            tail.take(&link);
             each(&link);
         }
     }
@@ -228,7 +245,7 @@ pub fn whole_lines(text: &[u8]) -> impl DoubleEndedIterator<Item = &str> {
 
 /// Takes a line into account in the open attempts.
 pub fn apply(attempts: &mut BTreeMap<OrderId, Attempt>, line: &Line, hash: &str) {
-    if let Event::Checkpoint { open } = &line.event {
+    if let Event::Checkpoint { open, .. } = &line.event {
         attempts.clear();
         for attempt in open {
             if let Ok(id) = OrderId::parse(&attempt.id) {
@@ -244,8 +261,13 @@ pub fn apply(attempts: &mut BTreeMap<OrderId, Attempt>, line: &Line, hash: &str)
             let attempt = Attempt::begin(&id, number, line.time, (**claim).clone());
             attempts.insert(id, attempt);
         }
-        // A requeued order was settled whole before; its next attempt begins with its next claim.
-        Event::Released { .. } | Event::Requeued { .. } => {
+        Event::Released { .. } => {
+            attempts.remove(&id);
+        }
+        // An answer waits for what it promises, and may come when the next attempt has begun.
+        Event::Answer { .. } if line.attempt.is_none() => {}
+        // Said of an order without an attempt: the last one was settled whole before.
+        _ if line.attempt.is_none() => {
             attempts.remove(&id);
         }
         event => {
@@ -255,6 +277,32 @@ pub fn apply(attempts: &mut BTreeMap<OrderId, Attempt>, line: &Line, hash: &str)
                 attempt.apply(line.time, event, line.seq, hash);
             }
         }
+    }
+}
+
+/// Takes a line into account in the orders last seen pending.
+fn follow_pending(pending: &mut BTreeSet<OrderId>, line: &Line) {
+    if let Event::Checkpoint { pending: listed, .. } = &line.event {
+        *pending = listed.iter().filter_map(|t| OrderId::parse(t).ok()).collect();
+        return;
+    }
+    let Some(id) = line.id.as_deref().and_then(|t| OrderId::parse(t).ok()) else { return };
+    match &line.event {
+        Event::Intake | Event::Released { .. } => {
+            pending.insert(id);
+        }
+        Event::Settled { state, .. } | Event::PutBack { to: state, .. } if state == "pending" => {
+            pending.insert(id);
+        }
+        Event::Claiming(_)
+        | Event::Settled { .. }
+        | Event::PutBack { .. }
+        | Event::Withdrawn
+        | Event::Adopted { .. }
+        | Event::Requeued { .. } => {
+            pending.remove(&id);
+        }
+        _ => {}
     }
 }
 

@@ -4,10 +4,12 @@
 //! between any two of them can be simulated; every path is relative to the root; no method follows a
 //! symlink or leaves the root; no method decides anything.
 
+mod calls;
 pub mod git;
 pub mod identity;
 pub mod ledger;
 pub mod leftovers;
+pub mod read_only;
 pub mod real;
 pub mod root_lock;
 pub mod store;

@@ -3,6 +3,7 @@
 //! Invariants: every path is resolved beneath the root without following a symlink; nothing blocks on a
 //! FIFO or a device; descriptors are never inherited by children.
 
+use super::calls::{again, fault, io_fault, kind, nanos};
 use super::git::Git;
 use super::store::errno;
 use super::{Entry, ExecutorLink, Fault, GitFault, Identity, Kind, Stat, World, writers};
@@ -21,7 +22,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
-use std::process::Child;
+use std::process::{Child, Stdio};
 
 /// Directories whose descriptors are kept open: those of the hot path.
 const KEPT: [&str; 6] = [
@@ -44,6 +45,7 @@ pub struct RealWorld {
     program: PathBuf,
     link: Option<executor::Link>,
     starting: Option<Child>,
+    aloof: bool,
 }
 
 impl RealWorld {
@@ -62,7 +64,14 @@ impl RealWorld {
             program,
             link: None,
             starting: None,
+            aloof: false,
         })
+    }
+
+    /// Executors that are started from here get nothing of ours to write to: they may outlive a verb, and
+    /// whoever reads the verb's stderr to its end would wait for them.
+    pub fn stay_aloof(&mut self) {
+        self.aloof = true;
     }
 
     /// Git at this root.
@@ -182,27 +191,6 @@ impl RealWorld {
     }
 }
 
-fn fault(act: &'static str, path: &Path, errno: Errno) -> Fault {
-    Fault { act, path: path.to_owned(), errno: errno.raw_os_error() }
-}
-
-fn io_fault(act: &'static str, error: &std::io::Error) -> Fault {
-    Fault { act, path: PathBuf::new(), errno: error.raw_os_error().unwrap_or(errno::EIO) }
-}
-
-fn nanos(seconds: i64, nanos: i64) -> i64 {
-    seconds.saturating_mul(1_000_000_000).saturating_add(nanos)
-}
-
-fn kind(kind: FileType) -> Kind {
-    match kind {
-        FileType::RegularFile => Kind::File,
-        FileType::Directory => Kind::Dir,
-        FileType::Symlink => Kind::Symlink,
-        _ => Kind::Other,
-    }
-}
-
 impl World for RealWorld {
     type File = File;
 
@@ -257,7 +245,7 @@ impl World for RealWorld {
                 size: u64::try_from(s.st_size).unwrap_or(0),
                 mtime_ns: nanos(s.st_mtime, i64::try_from(s.st_mtime_nsec).unwrap_or(0)),
                 ctime_ns: nanos(s.st_ctime, i64::try_from(s.st_ctime_nsec).unwrap_or(0)),
-                links: s.st_nlink as u64,
+                links: s.st_nlink,
                 uid: s.st_uid,
                 mode: s.st_mode & 0o7777,
             })),
@@ -406,7 +394,8 @@ impl World for RealWorld {
     }
 
     fn start_executor(&mut self) -> Result<(), Fault> {
-        let child = executor::spawn(&self.program, &self.root)
+        let notes = if self.aloof { Stdio::null() } else { Stdio::inherit() };
+        let child = executor::spawn(&self.program, &self.root, notes)
             .map_err(|e| io_fault("start the executor", &e))?;
         self.starting = Some(child);
         Ok(())
@@ -440,6 +429,11 @@ impl World for RealWorld {
         branch: &str,
         base: &CommitId,
     ) -> Result<WorktreeMade, GitFault> {
+        // The first worktree of a root that nobody has initialised: its state must stay out of commits.
+        self.git.ensure_excludes().map_err(|e| GitFault {
+            act: "keep state out of commits",
+            cause: format!("write .git/info/exclude: {e}"),
+        })?;
         self.git.add(path, branch, base)
     }
 
@@ -482,15 +476,5 @@ fn announced(child: &mut Child) {
     let now = Timespec { tv_sec: 0, tv_nsec: 0 };
     if poll(&mut fds, Some(&now)).is_ok_and(|n| n > 0) {
         child.stdout = None;
-    }
-}
-
-/// Repeats a call that a signal interrupted.
-fn again<T>(mut call: impl FnMut() -> Result<T, Errno>) -> Result<T, Errno> {
-    loop {
-        match call() {
-            Err(Errno::INTR) => {}
-            other => return other,
-        }
     }
 }

@@ -40,7 +40,10 @@ fn calls_that_hide_failures_or_races_are_absent() {
 
 #[test]
 fn the_project_speaks_of_itself() {
-    none(&pages::foreign_words(&source::texts()));
+    let mut texts = source::texts();
+    // The text of a licence is not ours to change.
+    texts.retain(|(path, _)| path != "LICENSE-APACHE");
+    none(&pages::foreign_words(&texts));
 }
 
 #[test]

@@ -330,14 +330,12 @@ impl Yard {
         self.until_in("done", id);
     }
 
-    /// Processes of this root: its daemon's executor and the commands.
-    pub(crate) fn processes(&self, wanted: impl Fn(&str, &str) -> bool) -> Vec<u32> {
+    /// Living processes by their directory in `/proc`.
+    fn processes(wanted: impl Fn(&Path) -> bool) -> Vec<u32> {
         let mut found = Vec::new();
         for entry in fs::read_dir("/proc").unwrap().flatten() {
             let Ok(pid) = entry.file_name().to_string_lossy().parse::<u32>() else { continue };
-            let read = |file: &str| fs::read(entry.path().join(file)).unwrap_or_default();
-            let text = |file: &str| String::from_utf8_lossy(&read(file)).replace('\0', "\n");
-            if lives(pid) && wanted(&text("cmdline"), &text("environ")) {
+            if wanted(&entry.path()) && lives(pid) {
                 found.push(pid);
             }
         }
@@ -346,14 +344,21 @@ impl Yard {
 
     /// The executor's process id, while it lives.
     pub(crate) fn executor_pid(&self) -> Option<u32> {
-        let words = format!("\nexec\n--root\n{}\n", self.root.display());
-        self.processes(|command, _| command.ends_with(&words)).first().copied()
+        let words = format!("\0exec\0--root\0{}\0", self.root.display());
+        let is_executor = |process: &Path| {
+            fs::read(process.join("cmdline")).is_ok_and(|line| line.ends_with(words.as_bytes()))
+        };
+        Self::processes(is_executor).first().copied()
     }
 
-    /// Commands of this root that live, whoever their parent is.
+    /// Processes that commands of this root have left: by their environment, or by where they work.
     pub(crate) fn commands(&self) -> Vec<u32> {
-        let mark = format!("JOBYARD_ROOT={}\n", self.root.display());
-        self.processes(|_, environ| environ.contains(&mark))
+        let mark = format!("JOBYARD_ROOT={}\0", self.root.display());
+        Self::processes(|process| {
+            let environ = fs::read(process.join("environ")).unwrap_or_default();
+            environ.windows(mark.len()).any(|part| part == mark.as_bytes())
+                || fs::read_link(process.join("cwd")).is_ok_and(|dir| dir.starts_with(&self.root))
+        })
     }
 }
 

@@ -5,13 +5,14 @@
 //! one step under way.
 
 use super::{Asking, Step};
-use crate::cli::{Failure, code, root};
+use crate::cli::{Failure, code, root, say};
 use crate::engine::{Engine, Turn};
-use crate::model::attempt::CommandKind;
+use crate::model::attempt::{CommandKind, Options};
 use crate::model::id::OrderId;
 use crate::model::index::ExecutorFact;
 use crate::model::paths;
 use crate::model::protocol::CommandKey;
+use crate::model::request::Verb;
 use crate::observe::Arrival;
 use crate::world::Fault;
 use crate::world::World;
@@ -39,8 +40,10 @@ pub(in crate::cli) fn world(place: &Path) -> Result<RealWorld, Failure> {
     let program = std::env::current_exe()
         .map_err(|e| Failure::new(code::FAILED, format!("find this program: {e}")))?;
     let workers = root::config(place)?.checkout_workers;
-    RealWorld::open(place, program, Some(workers).filter(|n| *n > 0))
-        .map_err(|e| Failure::new(code::FAILED, format!("open {}: {e}", place.display())))
+    let mut world = RealWorld::open(place, program, Some(workers).filter(|n| *n > 0))
+        .map_err(|e| Failure::new(code::FAILED, format!("open {}: {e}", place.display())))?;
+    world.stay_aloof();
+    Ok(world)
 }
 
 /// An engine that runs nothing; for one order, or for all.
@@ -48,7 +51,8 @@ pub(in crate::cli) fn engine(
     place: &Path,
     only: Option<&OrderId>,
 ) -> Result<Engine<RealWorld>, Failure> {
-    let mut options = root::options(place, None, false, &mut |text| eprintln!("jobyard: {text}"))?;
+    let mut options =
+        root::options(place, None, false, &mut |text| say::talk(&format!("jobyard: {text}")))?;
     options.policy.only = only.cloned();
     Engine::open(world(place)?, options).map_err(|(_, fault)| refused_by_disk(&fault))
 }
@@ -90,14 +94,20 @@ impl Asking<'_> {
     }
 
     fn turns(&mut self, mut engine: Engine<RealWorld>) -> Result<Step, Failure> {
-        engine.hint_request(self.file.clone(), Arrival::Renamed);
+        if !self.joins(&engine) {
+            self.file()?;
+            engine.hint_request(self.file.clone(), Arrival::Renamed);
+        }
         loop {
             let turn = engine.turn().map_err(|fault| refused_by_disk(&fault))?;
             engine.world.flush_executor();
             let notes = engine.notes();
             if let Some(answer) = self.answer()? {
-                for note in notes.iter().filter(|n| !n.contains(answer.text.as_str())) {
-                    eprintln!("jobyard: {note}");
+                let told = |note: &&String| {
+                    self.ask.verb == Verb::Finish || note.contains(answer.text.as_str())
+                };
+                for note in notes.iter().filter(|note| !told(note)) {
+                    say::talk(&format!("jobyard: {note}"));
                 }
                 return Ok(Step::Answered(answer));
             }
@@ -110,6 +120,32 @@ impl Asking<'_> {
             wait(&mut engine, &turn, self.deadline);
             engine.hint(self.ask.id.clone(), Arrival::Unsure);
         }
+    }
+}
+
+impl Asking<'_> {
+    /// The same was asked before and is still being carried out, such as a `finish` that was interrupted:
+    /// its answer is ours.
+    fn joins(&mut self, engine: &Engine<RealWorld>) -> bool {
+        if self.filed {
+            return self.joined;
+        }
+        let attempt = engine.index.tickets.get(&self.ask.id).and_then(|t| t.attempt.as_deref());
+        let Some(asked) = attempt.and_then(|a| a.asked.as_ref()) else { return false };
+        let body = &self.ask.body;
+        let options = Options {
+            reason: body.reason.clone(),
+            skip_verification: body.skip_verification,
+            stop: body.stop,
+        };
+        let same = asked.wish.name() == self.ask.verb.name()
+            && asked.options == options
+            && asked.by.uid == engine.world.identity().uid;
+        if same {
+            self.tail.follow(&asked.request);
+            (self.filed, self.joined) = (true, true);
+        }
+        same
     }
 }
 

@@ -53,6 +53,11 @@ impl Tail {
         Ok(Self { dir, id, hex, segment, offset, claim: None, answer: None, watch: None })
     }
 
+    /// Looks for the answer to another request.
+    pub(super) fn follow(&mut self, hex: &str) {
+        hex.clone_into(&mut self.hex);
+    }
+
     /// The answer, if it stands there by now.
     pub(super) fn answer(&mut self) -> io::Result<Option<Answer>> {
         loop {

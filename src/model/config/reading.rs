@@ -22,8 +22,8 @@ const SLOTS_MAX: u64 = 10_000;
 /// Smallest and largest `log.max`.
 const LOG_BYTES: Range<u64> = 1024..(1 << 40) + 1;
 
-const SPAN_EXPECTED: &str = "a duration such as \"500ms\", \"90s\", \"10m\" or \"1h30m\" (a number alone is seconds), above 0 \
-     and at most 366d";
+const SPAN_EXPECTED: &str = "a duration such as \"500ms\", \"90s\", \"10m\" or \"1h30m\" (a number alone \
+     is seconds), above 0 and at most 366d";
 
 struct Reading<'t> {
     source: Source<'t>,

@@ -96,7 +96,8 @@ fn flow_maps_stay_flow_maps() {
     check(
         "{\n  \"id\": \"a\", # c\n  \"status\":\"x\" # d\n}",
         &[set("status", "y"), own("attempt", 1), set("owner", "z")],
-        "{\n  \"id\": \"a\", # c\n  \"status\":\"y\", \"owner\": \"z\", \"x_jobyard\": {\"attempt\": 1} # d\n}",
+        "{\n  \"id\": \"a\", # c\n  \"status\":\"y\", \"owner\": \"z\", \
+         \"x_jobyard\": {\"attempt\": 1} # d\n}",
     );
     let gone = |name| Change::Remove(Key::Top(name));
     check("{id: a, b: c, d: e}\n", &[gone("b")], "{id: a, d: e}\n");

@@ -162,7 +162,7 @@ fn a_long_path_to_the_root_is_no_obstacle() {
 fn a_spawned_executor_says_when_it_can_be_connected_to() {
     let dir = tempfile::TempDir::new().unwrap();
     let program = Path::new(env!("CARGO_BIN_EXE_jobyard"));
-    let mut child = executor::spawn(program, dir.path()).unwrap();
+    let mut child = executor::spawn(program, dir.path(), std::process::Stdio::inherit()).unwrap();
     child.stdout.take().unwrap().read_to_end(&mut Vec::new()).unwrap();
     let mut link = Link::connect(dir.path()).unwrap();
     link.send(&ToExecutor::Bye).unwrap();

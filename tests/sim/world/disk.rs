@@ -187,6 +187,25 @@ impl Disk {
         }
     }
 
+    /// The inode of a name, past all permissions and troubles. Unlike what `stat` shows, an inode is
+    /// told from every earlier one.
+    pub(crate) fn peek_inode(&self, path: &str) -> Option<u64> {
+        self.resolve(Path::new(path)).ok()?.map(|ino| ino as u64)
+    }
+
+    /// Grows with every change of names.
+    pub(crate) fn seq(&self) -> u64 {
+        self.seq
+    }
+
+    /// The names in a directory, sorted, past all permissions and troubles.
+    pub(crate) fn peek_names(&self, path: &str) -> Vec<String> {
+        let found = self.resolve(Path::new(path)).ok().flatten();
+        let dir = found.and_then(|ino| self.dir(ino).ok());
+        let names = dir.into_iter().flat_map(|d| d.names.keys());
+        names.map(|n| n.to_string_lossy().into_owned()).collect()
+    }
+
     fn dump_below<'a>(&'a self, at: Ino, base: &Path, out: &mut Vec<(PathBuf, Kind, &'a [u8])>) {
         let Node::Dir(dir) = &self.inodes[at].node else { return };
         for (name, &ino) in &dir.names {

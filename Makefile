@@ -1,0 +1,44 @@
+# Targets for people. `make` alone lists them; cargo does the work, and CARGO_TARGET_DIR is honoured.
+
+CARGO ?= cargo
+SIM_LIVES ?= 1000000
+
+.DEFAULT_GOAL := help
+.PHONY: help demo build check test proof bench clean tools
+
+help: ## List the targets
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | while IFS='	' read -r name text; \
+	do printf '  make %-8s %s\n' "$$name" "$$text"; done
+
+demo: tools ## Build it, and watch five work orders run in a scratch repository
+	$(CARGO) run --locked -- demo
+
+build: ## Build the binary as it is released
+	$(CARGO) build --locked --release
+
+check: tools ## Form and lints only
+	$(CARGO) fmt --check
+	$(CARGO) clippy --locked --all-targets -- -D warnings
+
+test: check ## Form, lints and all tests (about 10 minutes on two processors)
+	$(CARGO) test --locked
+
+proof: tools ## A long run of the simulator (SIM_LIVES lives); says what this machine cannot prove
+	SIM_LIVES=$(SIM_LIVES) $(CARGO) test --locked --release --test sim -- --nocapture lives_
+	@echo 'Not run here: power cuts of a real disk and disks that are really full need root and a block device;'
+	@echo 'the simulator stands in for both (docs/states.md, tests/sim).'
+	@exit 3
+
+bench: ## Say how the figures of docs/performance.md are measured
+	@sed -n '/^## Measuring/,/^## /{/^## /d;p}' docs/performance.md
+
+clean: ## Remove what cargo built
+	$(CARGO) clean
+
+tools:
+	@missing=; for tool in git bash cc $(CARGO); do \
+	command -v $$tool >/dev/null 2>&1 || missing="$$missing $$tool"; done; \
+	for part in fmt clippy; do $(CARGO) $$part --version >/dev/null 2>&1 || missing="$$missing cargo-$$part"; done; \
+	if [ -n "$$missing" ]; then \
+	echo "missing:$$missing; on Debian: apt-get install git bash gcc, rustup component add rustfmt clippy" >&2; \
+	exit 1; fi

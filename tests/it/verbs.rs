@@ -1,0 +1,9 @@
+//! The verbs that write, with the real binary on real repositories: daemon down, up and frozen.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails where it stands")]
+
+mod down;
+mod files;
+mod frozen;
+mod root;
+mod up;

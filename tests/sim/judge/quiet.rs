@@ -1,0 +1,183 @@
+//! What must hold when nothing is left to do and nothing goes wrong any more.
+
+use super::story::{Story, Where};
+use super::{Judge, stamp};
+use crate::life::{Order, People, Presence, edits_of, ticket};
+use crate::world::Machine;
+use jobyard::world::Kind;
+use std::path::Path;
+
+impl Judge {
+    /// Looks at everything that must hold when all is quiet.
+    pub(crate) fn at_quiet(&mut self, m: &Machine, people: &People) -> Vec<String> {
+        let mut broken = self.look(m, people);
+        for order in &people.orders {
+            let found = self.order(m, people, order);
+            broken.extend(found.err().map(|text| format!("{}: {text}", order.spec.id)));
+        }
+        broken.extend(unknown_tickets(m, people));
+        broken.extend(self.requests(m, people));
+        for (name, text) in &self.precious {
+            let kept = m.disk.dump().iter().any(|(path, kind, bytes)| {
+                *kind == Kind::File && path.ends_with(name) && *bytes == text.as_slice()
+            });
+            if !kept {
+                broken.push(format!("{name}, which nobody may delete, is gone"));
+            }
+        }
+        broken
+    }
+
+    fn order(&self, m: &Machine, people: &People, order: &Order) -> Result<(), String> {
+        let id = order.spec.id.as_str();
+        let places = People::places(m, id);
+        if order.presence != Presence::There || order.meddled {
+            return Ok(());
+        }
+        let [(dir, _)] = places[..] else { return Err(format!("it lies in {places:?}")) };
+        let text = m.disk.peek(Path::new(&ticket(dir, id))).unwrap_or_default();
+        if edits_of(text).as_ref() != Some(&order.edits) {
+            let left = edits_of(text);
+            return Err(format!("a person saved {:?}, what is left is {left:?}", order.edits));
+        }
+        let story = self.stories.get(id).cloned().unwrap_or_default();
+        if story.place == Where::Nowhere && dir != "pending" {
+            // Never seen pending: a finding, and nothing is made of it.
+            let lock = m.disk.peek_inode(&format!("_ctx/jobs/running/{id}.lock")).is_some();
+            return if lock { Err("a lease for a ticket nobody knows".to_owned()) } else { Ok(()) };
+        }
+        if dir != story.place.dir() {
+            return Err(format!("it lies in {dir}/, the ledger says {:?}", story.place));
+        }
+        let lock = m.disk.peek_inode(&format!("_ctx/jobs/running/{id}.lock")).is_some();
+        if lock != (dir == "running") {
+            return Err(format!("it lies in {dir}/, lease: {lock}"));
+        }
+        match story.place {
+            Where::Done | Where::Failed => self.settled(text, dir, id),
+            Where::Running => running(&story),
+            Where::Nowhere | Where::Pending => self.pending(m, people, order, &story, text),
+        }
+    }
+
+    fn settled(&self, text: &[u8], dir: &str, id: &str) -> Result<(), String> {
+        let stamp = stamp(text).ok_or_else(|| format!("it lies in {dir}/ without a stamp"))?;
+        let line =
+            self.book.find(stamp.seq, &stamp.hash).ok_or("its stamp is not in the ledger")?;
+        let fits = matches!(line.event.as_str(), "settled" | "adopted")
+            && line.id == id
+            && line.value["state"] == dir
+            && stamp.state == dir;
+        if fits { Ok(()) } else { Err(format!("its stamp tells of {} {}", line.event, line.id)) }
+    }
+
+    /// A pending order must have a reason to be pending.
+    fn pending(
+        &self,
+        m: &Machine,
+        people: &People,
+        order: &Order,
+        story: &Story,
+        text: &[u8],
+    ) -> Result<(), String> {
+        let text = String::from_utf8_lossy(text);
+        if text.contains("settled_state:") {
+            return Err("it is pending with a settlement stamp".to_owned());
+        }
+        let held = text.lines().any(|l| l.starts_with("  hold: ") && l != "  hold: null");
+        if held != story.held {
+            return Err(format!("held: {held}, but the ledger says {}", story.held));
+        }
+        let last = story.attempts.values().last();
+        let tree = format!(".worktrees/{}", order.spec.id);
+        if last.is_some_and(|t| t.released && t.made_tree)
+            && !people.temper.has(crate::life::Class::Git)
+            && m.git.worktrees.get(&tree).is_some_and(crate::world::Worktree::clean)
+        {
+            return Err("its last claim was undone, but the worktree is left".to_owned());
+        }
+        let executable = !order.spec.run.is_empty();
+        if executable && !held && !circular(people, order) && self.satisfied(order) {
+            return Err("it is left behind: nothing keeps it from running".to_owned());
+        }
+        Ok(())
+    }
+
+    fn satisfied(&self, order: &Order) -> bool {
+        order.spec.dependencies.iter().all(|(up, on)| {
+            let story = self.stories.get(up);
+            let vouched = !self.require_checks || story.is_none_or(|s| s.result != "unverified");
+            match story.map_or(Where::Nowhere, |s| s.place) {
+                Where::Done => *on == "always" || (*on == "success" && vouched),
+                Where::Failed => *on != "success",
+                _ => false,
+            }
+        })
+    }
+
+    /// Every request was taken or refused; those of the command line are answered.
+    fn requests(&self, m: &Machine, people: &People) -> Vec<String> {
+        let mut broken = Vec::new();
+        for ask in people.unconsumed(m) {
+            let why = m.disk.peek_inode(&format!("{}.why", ask.path())).is_some();
+            if !why {
+                broken.push(format!("the request {} is neither taken nor refused", ask.file));
+            }
+        }
+        for ask in &people.asks {
+            let answer = self.answers.code(&ask.hex);
+            let due = !ask.hex.is_empty() && !ask.withdrawn && !ask.perhaps_lost;
+            let bound = |t: &super::story::Tale| t.open() && t.claimed;
+            let waits = ask.verb == "finish"
+                && self.stories.get(&ask.id).is_some_and(|s| s.attempts.values().any(bound));
+            if due && answer.is_none() && !waits {
+                broken.push(format!("the request {} was never answered", ask.file));
+            }
+        }
+        broken
+    }
+}
+
+fn running(story: &Story) -> Result<(), String> {
+    let (number, tale) = story.attempts.last_key_value().ok_or("it runs without an attempt")?;
+    if !tale.open() {
+        return Err(format!("it lies in running/, but attempt {number} is over"));
+    }
+    match tale.holder {
+        None => Err(format!("attempt {number} never ends")),
+        Some(_) if !tale.claimed => Err(format!("the take of attempt {number} never ends")),
+        Some(_) => Ok(()),
+    }
+}
+
+fn circular(people: &People, order: &Order) -> bool {
+    let mut todo: Vec<&str> = order.spec.dependencies.iter().map(|(id, _)| id.as_str()).collect();
+    let mut seen = Vec::new();
+    while let Some(id) = todo.pop() {
+        if id == order.spec.id {
+            return true;
+        }
+        if seen.contains(&id) {
+            continue;
+        }
+        seen.push(id);
+        let needs = people.order(id).into_iter().flat_map(|o| &o.spec.dependencies);
+        todo.extend(needs.map(|(id, _)| id.as_str()));
+    }
+    false
+}
+
+fn unknown_tickets(m: &Machine, people: &People) -> Vec<String> {
+    let mut broken = Vec::new();
+    for dir in crate::life::DIRS {
+        for name in m.disk.peek_names(&format!("_ctx/jobs/{dir}")) {
+            let Some(id) = name.strip_suffix(".yaml").filter(|n| !n.starts_with('.')) else {
+                continue;
+            };
+            if people.order(id).is_none() && id != "a b" {
+                broken.push(format!("{dir}/{name} was written by nobody"));
+            }
+        }
+    }
+    broken
+}

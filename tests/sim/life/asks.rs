@@ -1,0 +1,224 @@
+//! Requests in `control/`, and persons at work in worktrees.
+//!
+//! Invariants: a person believes an answer when its line can be read; a request that its asker has
+//! removed was withdrawn, unless a power cut brings it back.
+
+use super::people::{DIRS, Hint, OTHER, OWNER, People};
+use crate::world::{Deeds, Head, Machine};
+use jobyard::observe::Arrival;
+use std::path::Path;
+
+const CONTROL: &str = "_ctx/jobs/control";
+
+/// A request.
+#[derive(Clone, Debug)]
+pub(crate) struct Ask {
+    /// The order.
+    pub(crate) id: String,
+    /// The verb.
+    pub(crate) verb: &'static str,
+    /// 16 digits, or nothing.
+    pub(crate) hex: String,
+    /// Who asks.
+    pub(crate) uid: u32,
+    /// Name of the file.
+    pub(crate) file: String,
+    /// Dependencies are skipped.
+    pub(crate) force: bool,
+    /// It goes on although another holds the order.
+    pub(crate) takeover: bool,
+    /// Its file was removed by the asker before anybody had consumed it.
+    pub(crate) withdrawn: bool,
+    /// The file may have been lost in a power cut.
+    pub(crate) perhaps_lost: bool,
+}
+
+impl Ask {
+    /// Where its file lies.
+    pub(crate) fn path(&self) -> String {
+        format!("{CONTROL}/{}", self.file)
+    }
+}
+
+impl People {
+    /// Did this request, by its file name, skip the dependencies?
+    pub(crate) fn forced(&self, file: Option<&str>) -> bool {
+        file.is_some_and(|f| self.asks.iter().any(|a| a.file == f && a.force))
+    }
+
+    /// Files a request that fits the state of the order, more or less, or withdraws one.
+    pub(super) fn ask(&mut self, m: &mut Machine, at: usize) {
+        if self.rng.chance(20) {
+            return self.withdraw_one(m);
+        }
+        let id = self.orders[at].spec.id.clone();
+        let dir = Self::places(m, &id).first().map_or("", |(dir, _)| *dir);
+        let verbs: &[&'static str] = match dir {
+            "pending" => &["take", "take", "take", "cancel", "hold", "hold", "unhold", "requeue"],
+            "running" => &["finish", "finish", "finish", "cancel", "cancel", "requeue", "take"],
+            "failed" => &["requeue", "requeue", "requeue", "take", "cancel"],
+            "done" => &["requeue", "cancel", "finish"],
+            _ => &["take"],
+        };
+        let verb = match self.rng.chance(8) {
+            true => ["take", "finish", "cancel", "requeue", "hold", "unhold"][self.rng.index(6)],
+            false => self.rng.pick(verbs).copied().unwrap_or("take"),
+        };
+        self.file(m, &id, verb);
+    }
+
+    /// Files a request; returns its place in the list when the disk took it.
+    pub(super) fn file(&mut self, m: &mut Machine, id: &str, verb: &'static str) -> Option<usize> {
+        let uid = if self.rng.chance(12) { OTHER } else { OWNER };
+        let hex =
+            if self.rng.chance(75) { format!("{:016x}", self.rng.next()) } else { String::new() };
+        let dot = if hex.is_empty() { "" } else { "." };
+        let file = format!("{id}.{verb}{dot}{hex}");
+        let mut body = Vec::new();
+        let force = verb == "take" && self.rng.chance(15);
+        let takeover = matches!(verb, "take" | "requeue") && self.rng.chance(40);
+        if force || takeover || self.rng.chance(20) {
+            body.push("reason: 'because'");
+        }
+        if force {
+            body.push("force: true");
+        }
+        if takeover {
+            body.push("takeover: true");
+        }
+        if verb == "finish" && self.rng.chance(25) {
+            body.push("stop: true");
+        }
+        if verb == "finish" && self.rng.chance(15) {
+            body.push("skip_verification: true");
+        }
+        if self.rng.chance(3) {
+            body.push("nonsense: [");
+        }
+        let text = body.join("\n");
+        let path = format!("{CONTROL}/{file}");
+        let in_place = self.rng.chance(30);
+        let theirs = m.disk.stat(Path::new(&path)).ok().flatten().is_some_and(|s| s.uid != uid);
+        if theirs {
+            return None;
+        }
+        let _ = m.hand(uid).rm(&format!("{path}.why"));
+        let filed = match in_place {
+            true => m.hand(uid).write(&path, text.as_bytes()),
+            false => m.hand(uid).save(&path, text.as_bytes()),
+        };
+        if filed.is_err() {
+            return None;
+        }
+        let arrival = if in_place { Arrival::Unsure } else { Arrival::Renamed };
+        self.hints.push(Hint::Request(file.clone(), arrival));
+        let (withdrawn, perhaps_lost, id) = (false, false, id.to_owned());
+        self.asks.retain(|a| a.file != file);
+        let ask = Ask { id, verb, hex, uid, file, force, takeover, withdrawn, perhaps_lost };
+        self.asks.push(ask);
+        Some(self.asks.len() - 1)
+    }
+
+    fn withdraw_one(&mut self, m: &mut Machine) {
+        let open: Vec<usize> = (0..self.asks.len())
+            .filter(|at| m.disk.peek_inode(&self.asks[*at].path()).is_some())
+            .collect();
+        if let Some(at) = self.rng.pick(&open).copied() {
+            self.withdraw(m, at);
+        }
+    }
+
+    /// Removes a request; whether it was still there. Whoever is told so may rely on it.
+    pub(super) fn withdraw(&mut self, m: &mut Machine, at: usize) -> bool {
+        let (path, uid) = (self.asks[at].path(), self.asks[at].uid);
+        if m.hand(uid).rm(&path).is_err() {
+            return false;
+        }
+        let _ = m.hand(uid).rm(&format!("{path}.why"));
+        let _ = m.disk.sync_dir(Path::new(CONTROL));
+        self.asks[at].withdrawn = true;
+        self.hints.push(Hint::Request(self.asks[at].file.clone(), Arrival::Unsure));
+        true
+    }
+
+    /// A power cut: requests may be gone, withdrawn ones back.
+    pub(super) fn asks_after_cut(&mut self, m: &Machine) {
+        for ask in &mut self.asks {
+            ask.perhaps_lost = true;
+            if ask.withdrawn && m.disk.peek_inode(&ask.path()).is_some() {
+                ask.withdrawn = false;
+            }
+        }
+    }
+
+    /// A person at work in a worktree, or showing a sign of life.
+    pub(super) fn work(&mut self, m: &mut Machine, at: usize) {
+        let id = self.orders[at].spec.id.clone();
+        let tree = format!(".worktrees/{id}");
+        match self.rng.below(10) {
+            0..5 => {
+                let part = self.rng.below(20);
+                let deeds =
+                    Deeds { commit: Some(format!("src/by-hand{part}.rs")), ..Deeds::default() };
+                m.git.work(&tree, &deeds);
+            }
+            5 => m.git.work(&tree, &Deeds { dirty: true, ..Deeds::default() }),
+            6 => m.git.work(&tree, &Deeds { untracked: true, ..Deeds::default() }),
+            7 => {
+                let _ = m.hand(OWNER).touch(&format!("_ctx/jobs/running/{id}.lock"));
+            }
+            _ => {
+                if let Some(tree) = m.git.worktrees.get_mut(&tree) {
+                    tree.changed.clear();
+                    tree.untracked.clear();
+                }
+            }
+        }
+    }
+
+    /// A person does to worktrees and branches what git allows.
+    pub(super) fn meddle_with_git(&mut self, m: &mut Machine, at: usize) {
+        let id = self.orders[at].spec.id.clone();
+        let (tree, branch) = (format!(".worktrees/{id}"), format!("feat/wo-{id}"));
+        match self.rng.below(6) {
+            0 | 1 => {
+                m.git.worktrees.remove(&tree);
+                let _ = m.hand(OWNER).rm_all(&tree);
+            }
+            2 => {
+                let head = m.git.head(&tree).cloned();
+                if let (Some(found), Some(head)) = (m.git.worktrees.get_mut(&tree), head) {
+                    found.head = Head::Commit(head);
+                }
+            }
+            3 => {
+                if let Some(found) = m.git.worktrees.get_mut(&tree) {
+                    found.head = Head::Branch(branch);
+                }
+            }
+            4 => {
+                let _ = m.git.commit_on("main", "src/main.rs");
+            }
+            _ => {
+                if m.git.worktrees.contains_key(&tree) {
+                    return;
+                }
+                let _ = m.hand(OWNER).mkdir(&tree);
+                let _ = m.hand(OWNER).write(&format!("{tree}/precious-{id}"), b"mine\n");
+            }
+        }
+    }
+
+    /// Requests whose file still lies there.
+    pub(crate) fn unconsumed(&self, m: &Machine) -> Vec<&Ask> {
+        self.asks.iter().filter(|a| m.disk.peek_inode(&a.path()).is_some()).collect()
+    }
+
+    /// Where a ticket lies now, if in one place.
+    pub(crate) fn dir_of(m: &Machine, id: &str) -> Option<&'static str> {
+        match Self::places(m, id)[..] {
+            [(dir, _)] => DIRS.into_iter().find(|d| *d == dir),
+            _ => None,
+        }
+    }
+}

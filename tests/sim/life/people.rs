@@ -1,0 +1,451 @@
+//! Persons at the tickets, and what they know of them.
+//!
+//! Invariants: a person reads before editing and saves what they read plus one edit; who finds an edit
+//! of theirs gone saves nothing, so that a loss stays visible; what people did against the rules (two
+//! files for one id, texts read long ago, deletions of running tickets) is noted as `meddled`, and
+//! excuses the place of that order, never what runs.
+
+use super::asks::Ask;
+use super::orders::{BROKEN, Spec, edits_of, with_edit};
+use super::setup::{Class, Temper};
+use crate::rng::Rng;
+use crate::world::{Machine, SimFile};
+use jobyard::model::id::OrderId;
+use jobyard::observe::Arrival;
+
+/// The directories of the four states.
+pub(crate) const DIRS: [&str; 4] = ["pending", "running", "done", "failed"];
+/// The owner of the root.
+pub(crate) const OWNER: u32 = 1000;
+/// Somebody else who may file requests.
+pub(crate) const OTHER: u32 = 1001;
+
+/// What people know of a ticket.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) enum Presence {
+    /// It was not written yet, or was lost before it was durable.
+    #[default]
+    Never,
+    /// It is there.
+    There,
+    /// A person deleted it.
+    Deleted,
+}
+
+/// One order as people know it.
+#[derive(Debug)]
+pub(crate) struct Order {
+    /// What it is.
+    pub(crate) spec: Spec,
+    /// Whether its ticket is there.
+    pub(crate) presence: Presence,
+    /// The edits its text is built on.
+    pub(crate) edits: Vec<u32>,
+    /// What a power cut may bring back.
+    pub(crate) versions: Vec<Vec<u32>>,
+    /// Its name survives a power cut.
+    pub(crate) durable: bool,
+    /// People broke the rules; see the module.
+    pub(crate) meddled: bool,
+    /// Its text is unreadable for now.
+    pub(crate) broken: bool,
+    /// It lies in `done/` or `failed/` since before the first start.
+    pub(crate) ancient: Option<&'static str>,
+    /// A lock file of nobody's lies beside it.
+    pub(crate) foreign_lock: bool,
+    in_place: bool,
+    writer: Option<(SimFile, String)>,
+    stale: Option<(String, Vec<u8>, Vec<u32>)>,
+}
+
+/// What the daemon is told of.
+#[derive(Clone, Debug)]
+pub(crate) enum Hint {
+    /// A ticket or lock.
+    Ticket(OrderId, Arrival),
+    /// A name in `control/`.
+    Request(String, Arrival),
+    /// A name in `pending/` that is no ticket's.
+    Stray,
+}
+
+/// All persons.
+#[derive(Debug)]
+pub(crate) struct People {
+    /// The orders, by number.
+    pub(crate) orders: Vec<Order>,
+    /// The requests, oldest first.
+    pub(crate) asks: Vec<Ask>,
+    /// Told to the daemon and not heard yet.
+    pub(crate) hints: Vec<Hint>,
+    /// Chance.
+    pub(crate) rng: Rng,
+    /// The character of the life.
+    pub(crate) temper: Temper,
+    edits_made: u32,
+}
+
+/// Path of a ticket.
+pub(crate) fn ticket(dir: &str, id: &str) -> String {
+    format!("_ctx/jobs/{dir}/{id}.yaml")
+}
+
+impl People {
+    /// Persons with some orders in mind.
+    pub(crate) fn new(mut rng: Rng, temper: Temper) -> Self {
+        let count = rng.between(1, 4);
+        let order = |spec| Order {
+            spec,
+            presence: Presence::Never,
+            edits: vec![0],
+            versions: Vec::new(),
+            durable: false,
+            meddled: false,
+            broken: false,
+            ancient: None,
+            foreign_lock: false,
+            in_place: false,
+            writer: None,
+            stale: None,
+        };
+        let orders = (1..=count).map(|n| order(Spec::draw(&mut rng, n, count))).collect();
+        Self { orders, asks: Vec::new(), hints: Vec::new(), rng, temper, edits_made: 0 }
+    }
+
+    /// The order with this id.
+    pub(crate) fn order(&self, id: &str) -> Option<&Order> {
+        self.orders.iter().find(|o| o.spec.id == id)
+    }
+
+    /// One act of one person.
+    pub(crate) fn act(&mut self, m: &mut Machine) {
+        let at = self.rng.index(self.orders.len());
+        if self.orders[at].writer.is_some() {
+            return self.write_on(m, at);
+        }
+        if self.orders[at].presence != Presence::There {
+            return self.drop_ticket(m, at);
+        }
+        match self.rng.below(100) {
+            0..22 if self.temper.has(Class::Edit) => self.edit(m, at),
+            22..30 if self.temper.has(Class::Broken) => self.toggle_broken(m, at),
+            30..36 if self.temper.has(Class::Stale) => self.stale(m, at),
+            36..52 if self.temper.has(Class::Move) => self.move_ticket(m, at),
+            52..54 if self.temper.has(Class::Delete) => self.delete(m, at),
+            54..57 if self.temper.has(Class::Foreign) => self.foreign(m, at),
+            57..60 if self.temper.has(Class::Git) => self.meddle_with_git(m, at),
+            60..68 => self.work(m, at),
+            _ if self.temper.has(Class::Ask) => self.ask(m, at),
+            _ => {}
+        }
+    }
+
+    /// Everything that people have begun is ended, and what they broke is mended.
+    pub(crate) fn calm_down(&mut self, m: &mut Machine) {
+        for at in 0..self.orders.len() {
+            while self.orders[at].writer.is_some() {
+                self.write_on(m, at);
+            }
+            self.orders[at].stale = None;
+            self.leave_one(m, at);
+            if self.orders[at].broken {
+                self.toggle_broken(m, at);
+            }
+            if self.orders[at].foreign_lock {
+                let id = self.orders[at].spec.id.clone();
+                let _ = m.hand(OWNER).rm(&format!("_ctx/jobs/running/{id}.lock"));
+                self.orders[at].foreign_lock = false;
+                self.tell(&id, Arrival::Unsure);
+            }
+        }
+    }
+
+    /// The directories in which a ticket lies, with the inode.
+    pub(crate) fn places(m: &Machine, id: &str) -> Vec<(&'static str, u64)> {
+        let inode = |dir: &&'static str| m.disk.peek_inode(&ticket(dir, id));
+        DIRS.iter().filter_map(|dir| inode(dir).map(|inode| (*dir, inode))).collect()
+    }
+
+    /// The daemon hears of a ticket.
+    pub(crate) fn tell(&mut self, id: &str, arrival: Arrival) {
+        if let Ok(id) = OrderId::parse(id) {
+            self.hints.push(Hint::Ticket(id, arrival));
+        }
+    }
+
+    fn next_edit(&mut self) -> u32 {
+        self.edits_made += 1;
+        self.edits_made
+    }
+
+    fn drop_ticket(&mut self, m: &mut Machine, at: usize) {
+        let edit = self.next_edit();
+        let order = &mut self.orders[at];
+        let id = order.spec.id.clone();
+        if !Self::places(m, &id).is_empty() {
+            return;
+        }
+        if order.presence == Presence::Deleted {
+            order.meddled = true;
+        }
+        order.edits = vec![0, edit];
+        order.versions = vec![order.edits.clone()];
+        order.broken = false;
+        let text = order.spec.text(&order.edits);
+        let path = ticket("pending", &id);
+        // Where nobody can tell writers, a slow one is read half-written: a limit that is documented.
+        let way = self.rng.below(if m.disk.tells_writers { 10 } else { 8 });
+        let arrival = if way < 6 { Arrival::Renamed } else { Arrival::Unsure };
+        let done = match way {
+            0..6 => m.hand(OWNER).save(&path, text.as_bytes()),
+            6..8 => m.hand(OWNER).write(&path, text.as_bytes()),
+            _ => self.begin_writing(m, at, &path, &text),
+        };
+        let order = &mut self.orders[at];
+        if done.is_err() {
+            let _ = m.hand(OWNER).rm(&path);
+            order.writer = None;
+            return;
+        }
+        order.presence = Presence::There;
+        order.in_place = way >= 6;
+        order.durable = way < 3 && m.disk.sync_dir(std::path::Path::new(PENDING)).is_ok();
+        self.tell(&id, arrival);
+    }
+
+    /// Writes the first part and keeps the file open.
+    fn begin_writing(
+        &mut self,
+        m: &mut Machine,
+        at: usize,
+        path: &str,
+        text: &str,
+    ) -> Result<(), i32> {
+        let cut = self.rng.index(text.len());
+        let file = m.hand(OWNER).open(path)?;
+        m.hand(OWNER).write_open(&file, &text.as_bytes()[..cut])?;
+        self.orders[at].writer = Some((file, text[cut..].to_owned()));
+        Ok(())
+    }
+
+    /// Writes more of what was begun; closes the file at the end.
+    fn write_on(&mut self, m: &mut Machine, at: usize) {
+        let Some((file, rest)) = self.orders[at].writer.take() else { return };
+        let part = if self.rng.chance(50) { rest.len() } else { self.rng.index(rest.len() + 1) };
+        let (now, later) = rest.split_at(part);
+        if m.hand(OWNER).write_open(&file, now.as_bytes()).is_err() {
+            self.orders[at].writer = Some((file, rest));
+            return;
+        }
+        if !later.is_empty() {
+            self.orders[at].writer = Some((file, later.to_owned()));
+        }
+        let id = self.orders[at].spec.id.clone();
+        self.tell(&id, Arrival::Unsure);
+    }
+
+    /// Path and text of a ticket that lies in one place and says what people expect.
+    fn read(&self, m: &mut Machine, at: usize) -> Option<(String, Vec<u8>)> {
+        let order = &self.orders[at];
+        let places = Self::places(m, &order.spec.id);
+        let [(dir, _)] = places[..] else { return None };
+        let path = ticket(dir, &order.spec.id);
+        let text = m.hand(OWNER).cat(&path)?;
+        (edits_of(&text).as_ref() == Some(&order.edits)).then_some((path, text))
+    }
+
+    /// Saves a text; `true` in place.
+    fn save(&mut self, m: &mut Machine, at: usize, path: &str, text: &[u8], edits: Vec<u32>) {
+        let in_place = self.rng.chance(30);
+        let saved = match in_place {
+            true => m.hand(OWNER).write(path, text),
+            false => m.hand(OWNER).save(path, text),
+        };
+        let order = &mut self.orders[at];
+        if saved.is_err() {
+            // A full disk may have left it empty: its owner will put that right.
+            order.broken |= in_place;
+            order.meddled |= in_place;
+            return;
+        }
+        order.in_place |= in_place;
+        order.versions.push(edits.clone());
+        order.edits = edits;
+        let id = order.spec.id.clone();
+        self.tell(&id, if in_place { Arrival::Unsure } else { Arrival::Renamed });
+    }
+
+    fn edit(&mut self, m: &mut Machine, at: usize) {
+        let Some((path, text)) = self.read(m, at) else { return };
+        let edit = self.next_edit();
+        let mut edits = self.orders[at].edits.clone();
+        let Some(text) = with_edit(&text, &edits, edit) else { return };
+        edits.push(edit);
+        self.save(m, at, &path, text.as_bytes(), edits);
+    }
+
+    fn toggle_broken(&mut self, m: &mut Machine, at: usize) {
+        let edits = self.orders[at].edits.clone();
+        let Some((path, text)) = self.read(m, at) else { return };
+        let text = String::from_utf8_lossy(&text).into_owned();
+        let text = match self.orders[at].broken {
+            true => text.replace(BROKEN, ""),
+            false => format!("{BROKEN}{text}"),
+        };
+        self.save(m, at, &path, text.as_bytes(), edits);
+        let saved = m.hand(OWNER).cat(&path).unwrap_or_default();
+        self.orders[at].broken = !saved.is_empty() && saved.starts_with(BROKEN.as_bytes());
+    }
+
+    /// Reads a ticket, or saves what was read long ago.
+    fn stale(&mut self, m: &mut Machine, at: usize) {
+        let Some((path, text, mut edits)) = self.orders[at].stale.take() else {
+            if let Some((path, text)) = self.read(m, at) {
+                let edits = self.orders[at].edits.clone();
+                self.orders[at].stale = Some((path, text, edits));
+            }
+            return;
+        };
+        let edit = self.next_edit();
+        let Some(text) = with_edit(&text, &edits, edit) else { return };
+        edits.push(edit);
+        let broken = text.starts_with(BROKEN);
+        if m.hand(OWNER).save(&path, text.as_bytes()).is_ok() {
+            let order = &mut self.orders[at];
+            (order.meddled, order.broken) = (true, broken);
+            order.versions.push(edits.clone());
+            order.edits = edits;
+            let id = order.spec.id.clone();
+            self.tell(&id, Arrival::Renamed);
+        }
+    }
+
+    fn move_ticket(&mut self, m: &mut Machine, at: usize) {
+        let id = self.orders[at].spec.id.clone();
+        let places = Self::places(m, &id);
+        let Some((from, _)) = self.rng.pick(&places).copied() else { return };
+        let Some(to) = self.rng.pick(&DIRS).copied() else { return };
+        if m.hand(OWNER).mv_new(&ticket(from, &id), &ticket(to, &id)).is_ok() {
+            self.tell(&id, Arrival::Renamed);
+        }
+    }
+
+    fn delete(&mut self, m: &mut Machine, at: usize) {
+        let id = self.orders[at].spec.id.clone();
+        for (dir, _) in Self::places(m, &id) {
+            let _ = m.hand(OWNER).rm(&ticket(dir, &id));
+            self.orders[at].meddled |= dir != "pending";
+        }
+        if Self::places(m, &id).is_empty() {
+            let order = &mut self.orders[at];
+            (order.presence, order.durable, order.broken) = (Presence::Deleted, false, false);
+            // What was claimed a moment ago keeps its attempt.
+            order.meddled = true;
+        }
+        self.tell(&id, Arrival::Unsure);
+    }
+
+    /// Two files for one id: a person keeps the one that was saved last.
+    fn leave_one(&mut self, m: &mut Machine, at: usize) {
+        let id = self.orders[at].spec.id.clone();
+        let places = Self::places(m, &id);
+        let mut inodes: Vec<u64> = places.iter().map(|(_, inode)| *inode).collect();
+        inodes.sort_unstable();
+        inodes.dedup();
+        if inodes.len() < 2 {
+            return;
+        }
+        let says = |dir: &str| edits_of(m.disk.peek(std::path::Path::new(&ticket(dir, &id)))?);
+        let wanted =
+            places.iter().find(|(dir, _)| says(dir).as_ref() == Some(&self.orders[at].edits));
+        let keep = wanted.map_or(places[0].1, |(_, inode)| *inode);
+        for (dir, inode) in &places {
+            if *inode != keep {
+                let _ = m.hand(OWNER).rm(&ticket(dir, &id));
+            }
+        }
+        self.tell(&id, Arrival::Unsure);
+    }
+
+    fn foreign(&mut self, m: &mut Machine, at: usize) {
+        let id = self.orders[at].spec.id.clone();
+        let lock = format!("_ctx/jobs/running/{id}.lock");
+        if self.rng.chance(40) {
+            if m.disk.peek_inode(&lock).is_none() && m.hand(OWNER).save(&lock, b"WO-X\n").is_ok() {
+                self.orders[at].foreign_lock = true;
+                self.tell(&id, Arrival::Renamed);
+            }
+            return;
+        }
+        let name = self.rng.pick(&["notes.txt", "x.yml", ".gitkeep", "a b.yaml", "y.yaml~"]);
+        let path = format!("{PENDING}/{}", name.unwrap_or(&"notes.txt"));
+        let _ = m.hand(OWNER).write(&path, b"nothing\n");
+        self.hints.push(Hint::Stray);
+    }
+
+    /// Power failed: what is there now is what people know, if it may be.
+    pub(crate) fn after_cut(&mut self, m: &mut Machine) -> Vec<String> {
+        (0..self.orders.len()).filter_map(|at| self.look_again(m, at).err()).collect()
+    }
+
+    fn look_again(&mut self, m: &mut Machine, at: usize) -> Result<(), String> {
+        let torn = self.orders[at].writer.take().is_some() || self.orders[at].in_place;
+        let order = &mut self.orders[at];
+        order.stale = None;
+        order.in_place = false;
+        let id = order.spec.id.clone();
+        let places = Self::places(m, &id);
+        order.foreign_lock &= m.disk.peek_inode(&format!("_ctx/jobs/running/{id}.lock")).is_some();
+        let Some((dir, _)) = places.first() else {
+            let lost = order.presence == Presence::There && order.durable;
+            if order.presence == Presence::There {
+                order.presence = Presence::Never;
+                order.meddled = true;
+            }
+            return if lost { Err(format!("{id}: a durable ticket is gone")) } else { Ok(()) };
+        };
+        order.presence = Presence::There;
+        order.durable = true;
+        let path = ticket(dir, &id);
+        let text = m.hand(OWNER).cat(&path).unwrap_or_default();
+        order.broken = text.starts_with(BROKEN.as_bytes());
+        match edits_of(&text) {
+            Some(edits) if order.versions.contains(&edits) && whole(&text) => {
+                order.edits = edits;
+            }
+            _ if torn || order.meddled => {
+                let edit = self.next_edit();
+                let order = &mut self.orders[at];
+                order.meddled = true;
+                order.edits.push(edit);
+                order.broken = false;
+                let text = order.spec.text(&order.edits);
+                let _ = m.hand(OWNER).save(&path, text.as_bytes());
+                let _ = m.disk.sync_dir(std::path::Path::new(&format!("_ctx/jobs/{dir}")));
+            }
+            Some(edits) => {
+                return Err(format!("{id}: a power cut left edits {edits:?}, which never were"));
+            }
+            None => return Err(format!("{id}: a power cut left no whole ticket")),
+        }
+        let order = &mut self.orders[at];
+        order.versions = vec![order.edits.clone()];
+        Ok(())
+    }
+
+    /// Everything is durable now.
+    pub(crate) fn written_back(&mut self) {
+        for order in &mut self.orders {
+            order.versions = vec![order.edits.clone()];
+            order.durable |= order.presence == Presence::There;
+            order.in_place = false;
+        }
+    }
+}
+
+/// The text has its end.
+fn whole(text: &[u8]) -> bool {
+    text.ends_with(b"\n")
+}
+
+const PENDING: &str = "_ctx/jobs/pending";

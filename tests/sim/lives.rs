@@ -1,0 +1,82 @@
+//! Many lives: no invariant is broken, everything is met, and planted bugs are found.
+//!
+//! `SIM_SEED=7 cargo test --test sim one_life -- --nocapture` prints the trace of one life;
+//! `SIM_WITHOUT=crash,power` leaves classes out, `SIM_ONLY=ask,move` leaves all others out,
+//! `SIM_PLANTED=StampByRename` switches a bug on, `SIM_LIVES=1000000` lives longer.
+
+use crate::cover::{self, Counts};
+use crate::life::{Ended, Setup, live};
+use jobyard::engine::Planted;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Lives in an ordinary run of the tests.
+const LIVES: u64 = 20_000;
+
+fn number(name: &str) -> Option<u64> {
+    std::env::var(name).ok()?.parse().ok()
+}
+
+/// Lives the seeds from `first` on; the smallest seed at which an invariant is broken, and what was met.
+fn search(first: u64, lives: u64, setup: &Setup) -> (Option<(u64, Ended)>, Counts) {
+    let (next, worst) = (AtomicU64::new(first), AtomicU64::new(u64::MAX));
+    let work = || {
+        let mut found: Option<(u64, Ended)> = None;
+        loop {
+            let seed = next.fetch_add(1, Ordering::Relaxed);
+            if seed >= first + lives || seed > worst.load(Ordering::Relaxed) {
+                return (found, cover::take());
+            }
+            let ended = live(seed, setup, false);
+            if !ended.broken.is_empty() {
+                worst.fetch_min(seed, Ordering::Relaxed);
+                found = found.filter(|(other, _)| *other < seed).or(Some((seed, ended)));
+            }
+        }
+    };
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..2).map(|_| scope.spawn(work)).collect();
+        let mut all = Counts::new();
+        let mut first: Option<(u64, Ended)> = None;
+        for thread in threads {
+            let (found, counts) = thread.join().expect("a life panicked");
+            cover::add(&mut all, counts);
+            first = first.into_iter().chain(found).min_by_key(|(seed, _)| *seed);
+        }
+        (first, all)
+    })
+}
+
+#[test]
+fn one_life() {
+    let planted = std::env::var("SIM_PLANTED").ok();
+    let planted =
+        planted.and_then(|name| ALL_PLANTED.into_iter().find(|p| format!("{p:?}") == name));
+    let setup = Setup::with(planted.unwrap_or_default());
+    let seed = number("SIM_SEED");
+    let ended = live(seed.unwrap_or(1), &setup, seed.is_some());
+    for line in &ended.trace {
+        println!("{line}");
+    }
+    assert!(ended.broken.is_empty(), "life {}: {:#?}", seed.unwrap_or(1), ended.broken);
+}
+
+#[test]
+fn lives_break_nothing_and_meet_everything() {
+    let lives = number("SIM_LIVES").unwrap_or(LIVES);
+    let first = number("SIM_FIRST").unwrap_or(1);
+    let (found, met) = search(first, lives, &Setup::from_env());
+    for (name, count) in &met {
+        println!("{count:>9} {name}");
+    }
+    if let Some((seed, ended)) = found {
+        panic!("SIM_SEED={seed}: {:#?}", ended.broken);
+    }
+    let rare: Vec<_> = cover::ACTIONS
+        .iter()
+        .chain(&cover::ROWS)
+        .filter(|name| met.get(*name).copied().unwrap_or(0) < 200)
+        .collect();
+    assert!(rare.is_empty() || lives < LIVES, "met less than 200 times: {rare:?}");
+}
+
+const ALL_PLANTED: [Planted; 1] = [Planted::StampByRename];
