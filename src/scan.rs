@@ -59,6 +59,8 @@ pub struct View {
     pub started: BTreeMap<(OrderId, u32, u32), Moment>,
     /// When orders came to lie where they lie, as far as the ledger's tail says.
     pub arrived: BTreeMap<OrderId, Moment>,
+    /// Pending orders on a dependency cycle.
+    pub cyclic: BTreeSet<OrderId>,
     last_attempt: BTreeMap<OrderId, u32>,
 }
 
@@ -142,7 +144,8 @@ fn begin<W: World>(world: &mut W, settings: Settings) -> Result<View, Fault> {
     };
     extra.broken.extend(settings.defects.iter().map(|d| (paths::CONFIG.to_owned(), d.clone())));
     let (now, tick) = (world.now(), world.tick());
-    Ok(View { index, extra, settings, now, tick, started, arrived, last_attempt })
+    let cyclic = BTreeSet::new();
+    Ok(View { index, extra, settings, now, tick, started, arrived, cyclic, last_attempt })
 }
 
 /// Lines after which a ticket lies somewhere else, or newly there.
@@ -258,8 +261,9 @@ fn close(index: &mut Index) {
     }
 }
 
-/// Gives every valid pending order its place in the queue, ready or not.
+/// Gives every valid pending order its place in the queue, ready or not, and finds the cycles.
 fn rank(view: &mut View) {
+    view.cyclic = findings::cycles(&view.index, &view.extra).into_iter().flatten().collect();
     let pending: Vec<OrderId> = view
         .index
         .tickets

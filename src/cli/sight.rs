@@ -37,7 +37,7 @@ pub(super) fn word(view: &View, id: &OrderId) -> &'static str {
     let refused = matches!(ticket.place(state).map(|p| &p.reading), Some(Reading::Refused(_)));
     match state {
         _ if refused => "refused",
-        State::Pending if ready::cycle(&view.index, id).is_some() => "refused",
+        State::Pending if view.cyclic.contains(id) => "refused",
         State::Failed => match result(view, id).as_deref() {
             Some("cancelled") => "cancelled",
             Some("skipped") => "skipped",
@@ -95,7 +95,9 @@ fn of_order(
     brief: &Brief,
     daemon: bool,
 ) -> Vec<Obstacle> {
-    if let Some(cycle) = ready::cycle(&view.index, id) {
+    if view.cyclic.contains(id)
+        && let Some(cycle) = ready::cycle(&view.index, id)
+    {
         let names: Vec<&str> = cycle.iter().map(OrderId::as_str).collect();
         let text = format!("dependency cycle: {} -> {id}", names.join(" -> "));
         return vec![Obstacle::new("refused", text, "remove one of these dependencies")];

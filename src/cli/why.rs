@@ -39,12 +39,8 @@ pub(super) fn run(globals: &Globals, given: Arguments) -> Outcome {
     }
     let mut standing = Vec::new();
     for obstacle in sight::obstacles(&view, &id, seat.daemon().is_some()) {
-        let of_upstream = match &obstacle.upstream {
-            Some(upstream) if obstacle.kind == "dependency" => {
-                last_move(&history::lines(&mut seat.world, Some(upstream))?)
-            }
-            _ => None,
-        };
+        let upstream = obstacle.upstream.as_ref().filter(|_| obstacle.kind == "dependency");
+        let of_upstream = upstream.and_then(|up| view.arrived.get(up).copied());
         let since = since(&view, &id, &obstacle, &lines, of_upstream);
         standing.push(Standing { obstacle, since });
     }

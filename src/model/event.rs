@@ -230,6 +230,9 @@ impl Link {
         if sha256_hex(&text.as_bytes()[..cut]) != hash {
             return Err("its bytes do not match its hash".to_owned());
         }
+        if text[cut..] != format!(",\"hash\":\"{hash}\"}}") {
+            return Err("it goes on after its hash".to_owned());
+        }
         let prev = take_text(&mut map, "prev")?;
         let seq = map.remove("seq").and_then(|v| v.as_u64()).ok_or("no seq")?;
         let time = Moment::parse(&take_text(&mut map, "time")?).ok_or("no time")?;
@@ -245,5 +248,28 @@ fn take_text(map: &mut Map<String, Value>, key: &str) -> Result<String, String> 
     match map.remove(key) {
         Some(Value::String(text)) => Ok(text),
         _ => Err(format!("no {key}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_believed_that_the_hash_does_not_cover() {
+        let line = Line {
+            seq: 1,
+            time: Moment(0),
+            id: Some("WO-1".to_owned()),
+            attempt: None,
+            event: Event::Intake,
+        };
+        let (text, hash) = line.seal(GENESIS);
+        let link = Link { line, prev: GENESIS.to_owned(), hash };
+        assert_eq!(Link::parse(&text), Ok(link));
+        let more = text.replace("\"}", "\",\"event\":\"withdrawn\"}");
+        for changed in [text.replace("WO-1", "WO-2"), more, format!("{text} ")] {
+            assert!(Link::parse(&changed).is_err(), "{changed}");
+        }
     }
 }

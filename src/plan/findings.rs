@@ -14,6 +14,7 @@ use crate::model::dod::DodEntry;
 use crate::model::id::OrderId;
 use crate::model::index::Index;
 use crate::model::order::{Order, State};
+use crate::plan::ready;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// How much a finding matters.
@@ -165,6 +166,21 @@ pub fn find(index: &Index, extra: &Extra) -> Vec<Finding> {
         key(a).cmp(&key(b)).then_with(|| a.message.cmp(&b.message))
     });
     found
+}
+
+/// The cycles of pending orders, each once, from its first member on.
+pub fn cycles(index: &Index, extra: &Extra) -> Vec<Vec<OrderId>> {
+    let mut named: BTreeSet<OrderId> = BTreeSet::new();
+    let mut cycles = Vec::new();
+    for id in content::on_cycles(extra) {
+        if !named.contains(&id)
+            && let Some(members) = ready::cycle(index, &id)
+        {
+            named.extend(members.iter().cloned());
+            cycles.push(members);
+        }
+    }
+    cycles
 }
 
 /// Findings of a file that is not submitted yet. `extra`: what is known of the root, if there is one.

@@ -5,7 +5,7 @@ use super::{Extra, Facts, Finding, Known, Severity, ticket_file};
 use crate::model::id::OrderId;
 use crate::model::index::Ticket;
 use crate::model::order::{DependsOn, Order, State};
-use crate::plan::{ready, vacuous};
+use crate::plan::vacuous;
 use std::collections::{BTreeMap, BTreeSet};
 
 type Lines = BTreeMap<String, u32>;
@@ -216,20 +216,15 @@ pub(super) fn catalogue(extra: &Extra, found: &mut Vec<Finding>) {
 
 /// Pending orders that wait for each other; each cycle once, at its first member.
 pub(super) fn cycles(facts: &Facts<'_>, found: &mut Vec<Finding>) {
-    let mut named: BTreeSet<OrderId> = BTreeSet::new();
-    for id in on_cycles(facts) {
-        if named.contains(&id) {
-            continue;
-        }
-        let Some(members) = ready::cycle(facts.index, &id) else { continue };
-        named.extend(members.iter().cloned());
+    for members in super::cycles(facts.index, facts.extra) {
+        let Some(id) = members.first() else { continue };
         let names: Vec<&str> = members.iter().map(OrderId::as_str).collect();
         let known = facts.extra.orders.get(&(id.clone(), State::Pending));
         found.push(Finding {
             code: "dependency-cycle",
             severity: Severity::P0,
             id: Some(id.to_string()),
-            file: ticket_file(State::Pending, &id),
+            file: ticket_file(State::Pending, id),
             line: known.map_or(0, |k| k.line("dependencies")),
             message: format!("these orders wait for each other: {} -> {id}", names.join(" -> ")),
             repair: "remove one of these dependencies".to_owned(),
@@ -237,33 +232,48 @@ pub(super) fn cycles(facts: &Facts<'_>, found: &mut Vec<Finding>) {
     }
 }
 
-/// Pending orders that can lie on a cycle: what is left when those without upstream are taken away again
-/// and again. Linear, so that long chains cost nothing.
-fn on_cycles(facts: &Facts<'_>) -> BTreeSet<OrderId> {
-    let mut upstream: BTreeMap<&OrderId, usize> = BTreeMap::new();
-    let mut downstream: BTreeMap<&OrderId, Vec<&OrderId>> = BTreeMap::new();
-    let pending = facts.extra.orders.iter().filter(|((_, s), _)| *s == State::Pending);
-    for ((id, _), known) in pending {
-        let there = |d: &OrderId| facts.extra.orders.contains_key(&(d.clone(), State::Pending));
-        let of: BTreeSet<&OrderId> =
-            known.order.dependencies.iter().map(|d| &d.id).filter(|d| there(d)).collect();
-        upstream.insert(id, of.len());
-        for up in of {
-            downstream.entry(up).or_default().push(id);
+/// Pending orders between cycles, those on them included: what is left when the ends of all chains are
+/// taken away again and again. Linear, so that long chains cost nothing.
+pub(super) fn on_cycles(extra: &Extra) -> BTreeSet<OrderId> {
+    let pending = || extra.orders.iter().filter(|((_, s), _)| *s == State::Pending);
+    let ids: BTreeSet<&OrderId> = pending().map(|((id, _), _)| id).collect();
+    let mut up: BTreeMap<&OrderId, BTreeSet<&OrderId>> = BTreeMap::new();
+    let mut down: BTreeMap<&OrderId, BTreeSet<&OrderId>> = BTreeMap::new();
+    for ((id, _), known) in pending() {
+        for upstream in known.order.dependencies.iter().map(|d| &d.id) {
+            if ids.contains(upstream) {
+                up.entry(id).or_default().insert(upstream);
+                down.entry(upstream).or_default().insert(id);
+            }
         }
     }
+    let mut left = ids;
+    peel(&mut left, &up, &down);
+    peel(&mut left, &down, &up);
+    left.into_iter().cloned().collect()
+}
+
+/// Takes away whoever has nobody left on the one side, and then those on the other side.
+fn peel<'a>(
+    left: &mut BTreeSet<&'a OrderId>,
+    one: &BTreeMap<&'a OrderId, BTreeSet<&'a OrderId>>,
+    other: &BTreeMap<&'a OrderId, BTreeSet<&'a OrderId>>,
+) {
+    let there = |id: &OrderId| {
+        one.get(id).map_or(0, |of| of.iter().filter(|id| left.contains(*id)).count())
+    };
+    let mut counts: BTreeMap<&OrderId, usize> = left.iter().map(|id| (*id, there(id))).collect();
     let mut free: Vec<&OrderId> =
-        upstream.iter().filter(|(_, n)| **n == 0).map(|(id, _)| *id).collect();
+        counts.iter().filter(|(_, n)| **n == 0).map(|(id, _)| *id).collect();
     while let Some(id) = free.pop() {
-        upstream.remove(id);
-        for down in downstream.remove(id).unwrap_or_default() {
-            if let Some(left) = upstream.get_mut(down) {
-                *left -= 1;
-                if *left == 0 {
-                    free.push(down);
+        left.remove(id);
+        for next in other.get(id).into_iter().flatten() {
+            if let Some(count) = counts.get_mut(next) {
+                *count = count.saturating_sub(1);
+                if *count == 0 && left.contains(next) {
+                    free.push(next);
                 }
             }
         }
     }
-    upstream.keys().map(|id| (*id).clone()).collect()
 }

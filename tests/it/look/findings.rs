@@ -153,3 +153,22 @@ fn files_are_linted_before_they_are_submitted() {
         .unwrap();
     assert_eq!(out.status.code(), Some(7), "without a root");
 }
+
+#[test]
+fn a_long_chain_is_no_cycle_and_costs_nothing() {
+    let yard = Yard::bare();
+    for n in 0..3000 {
+        let next = format!("dependencies: [C-{}]\n", n + 1);
+        let upstream = if n == 2999 { "" } else { &next };
+        yard.put(&format!("{P}/C-{n}.yaml"), &format!("id: C-{n}\ntitle: T\nrun: a\n{upstream}"));
+    }
+    assert_eq!(lint(&yard), Vec::<Value>::new());
+    let json = say(&yard, &["list", "--json"]).json();
+    assert_eq!(json["orders"].as_array().unwrap().len(), 3000);
+    yard.put(&format!("{P}/C-2999.yaml"), "id: C-2999\ntitle: T\nrun: a\ndependencies: [C-2990]\n");
+    let found = lint(&yard);
+    assert_eq!((found.len(), &found[0]["code"]), (1, &"dependency-cycle".into()));
+    let json = say(&yard, &["list", "--json"]).json();
+    let orders = json["orders"].as_array().unwrap();
+    assert_eq!(orders.iter().filter(|o| o["word"] == "refused").count(), 10);
+}

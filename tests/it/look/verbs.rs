@@ -1,7 +1,8 @@
 //! `list`, `status`, `show`, `why`: for people and for machines.
 
 use super::{say, settled, verb};
-use crate::yard::Yard;
+use crate::yard::{Yard, signal};
+use rustix::process::Signal;
 use serde_json::Value;
 use std::process::Stdio;
 
@@ -182,6 +183,18 @@ fn why_knows_slots_and_a_missing_daemon() {
     assert!(why(&yard, "WO-2").contains("1 of 1 slots are taken"), "{}", why(&yard, "WO-2"));
     yard.open_gate("gate");
     yard.until_in("done", "WO-2");
+}
+
+#[test]
+fn a_frozen_daemon_is_called_so_and_holds_nobody_up() {
+    let mut yard = Yard::bare();
+    yard.start();
+    signal(yard.daemon_pid(), Signal::STOP);
+    yard.until("the daemon to freeze", || say(&yard, &["status"]).out.contains("frozen (pid "));
+    let json = say(&yard, &["status", "--json"]).json();
+    assert_eq!((&json["daemon"]["up"], &json["daemon"]["frozen"]), (&true.into(), &true.into()));
+    assert_eq!(say(&yard, &["list"]).code, 0);
+    signal(yard.daemon_pid(), Signal::CONT);
 }
 
 #[test]
