@@ -1,12 +1,15 @@
 //! Integration tests, one binary.
 
 mod bad_input;
+mod basics;
 mod claims;
 mod crash;
 mod executor;
 mod gate;
 mod git;
 mod hand_moves;
+mod idle;
+mod secrets;
 mod states;
 mod tidy;
 mod verbs;
