@@ -62,7 +62,10 @@ impl Screen {
 
 /// Text without anything that moves the cursor, rings, or turns the direction of writing.
 pub(super) fn plain(text: &str) -> String {
-    let turns = |c: char| matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{2028}' | '\u{2029}' | '\u{feff}');
+    let turns = |c: char| {
+        matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+            || matches!(c, '\u{2028}' | '\u{2029}' | '\u{feff}')
+    };
     let mut safe = String::with_capacity(text.len());
     for c in text.chars() {
         if c.is_control() || turns(c) {
@@ -77,6 +80,17 @@ pub(super) fn plain(text: &str) -> String {
 /// The same with line ends kept, for texts of several lines.
 pub(super) fn plain_lines(text: &str) -> String {
     text.lines().map(plain).collect::<Vec<_>>().join("\n")
+}
+
+/// The first line of a text, cut.
+pub(super) fn first_line(text: &str) -> String {
+    const COLUMNS_MAX: usize = 60;
+    let text = text.trim();
+    let line = text.lines().next().unwrap_or_default().trim_end();
+    match (line.len() < text.len(), width(line) <= COLUMNS_MAX) {
+        (true, true) => format!("{line} …"),
+        _ => cut(line, COLUMNS_MAX),
+    }
 }
 
 /// Columns a text takes.

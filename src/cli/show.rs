@@ -1,11 +1,12 @@
 //! `jobyard show`: everything about one order.
 
 use super::{Failure, Globals, Outcome, code, history, list, look, out, request, say, sight};
-use crate::model::attempt::{CommandKind, Place, log_name};
+use crate::model::attempt::{Mode, Place, log_name};
 use crate::model::event::{Event, Line};
 use crate::model::id::OrderId;
 use crate::model::order::{State, Workspace};
 use crate::model::paths;
+use crate::model::sealed::Sealed;
 use crate::model::time::Moment;
 use crate::scan::View;
 use serde_json::{Map, Value, json};
@@ -39,12 +40,21 @@ enum Field {
     Result,
 }
 
+/// One command as the ledger tells it.
+struct Ran {
+    kind: &'static str,
+    name: String,
+    text: Option<String>,
+    end: Option<String>,
+}
+
 /// One attempt as the ledger tells it.
 #[derive(Default)]
 struct Told {
     claimed: Option<Moment>,
     by: String,
-    commands: BTreeMap<u32, (&'static str, String, Option<String>)>,
+    sealed: Option<Sealed>,
+    commands: BTreeMap<u32, Ran>,
     verdict: Option<String>,
     end: Option<(Moment, String)>,
 }
@@ -129,21 +139,21 @@ fn told(lines: &[Line]) -> BTreeMap<u32, Told> {
         match &line.event {
             Event::Claiming(claim) => {
                 told.claimed = Some(line.time);
+                told.sealed = Some(claim.sealed.clone());
                 told.by = match &claim.mode {
-                    crate::model::attempt::Mode::Process => "the daemon".to_owned(),
-                    crate::model::attempt::Mode::Manual(holder) => holder.name.clone(),
+                    Mode::Process => "the daemon".to_owned(),
+                    Mode::Manual(holder) => holder.name.clone(),
                 };
             }
             Event::Started { number, kind, name, .. } => {
-                let word = match kind {
-                    CommandKind::Run(_) => "run",
-                    CommandKind::Check(_) => "check",
-                };
-                told.commands.insert(*number, (word, name.clone(), None));
+                let text = told.sealed.as_ref().and_then(|s| sight::command_text(s, *kind));
+                let (text, name) = (text.map(str::to_owned), name.clone());
+                let ran = Ran { kind: history::kind_word(*kind), name, text, end: None };
+                told.commands.insert(*number, ran);
             }
             Event::Ended { number, end } => {
                 if let Some(command) = told.commands.get_mut(number) {
-                    command.2 = Some(history::end_words(end));
+                    command.end = Some(history::end_words(end));
                 }
             }
             Event::Verdict { result, reason, .. } => {
@@ -217,9 +227,12 @@ fn of_told(id: &OrderId, number: u32, told: &Told) -> Value {
     let commands: Value = told
         .commands
         .iter()
-        .map(|(n, (kind, name, end))| {
+        .map(|(n, ran)| {
+            let Ran { kind, name, text, end } = ran;
             let log = run.join(log_name(*n, name)).display().to_string();
-            json!({ "number": n, "kind": kind, "name": name, "end": end, "log": log })
+            json!({
+                "number": n, "kind": kind, "name": name, "text": text, "end": end, "log": log,
+            })
         })
         .collect();
     json!({
@@ -300,9 +313,10 @@ fn facts(known: &crate::plan::findings::Known, put: &mut dyn FnMut(&str, &str)) 
 fn attempt(id: &OrderId, number: u32, told: &Told, put: &mut dyn FnMut(&str, &str)) {
     let when = told.claimed.map(Moment::rfc3339).unwrap_or_default();
     put(&format!("attempt {number}"), &format!("by {} at {when}", told.by));
-    for (n, (kind, name, end)) in &told.commands {
+    for (n, Ran { kind, name, text, end }) in &told.commands {
+        let text = out::first_line(text.as_ref().unwrap_or(name));
         let end = end.as_deref().unwrap_or("runs, or nobody saw its end yet");
-        put("", &format!("{n:>2} {kind} {name}: {end}"));
+        put("", &format!("{n:02} {kind} {text}: {end}"));
     }
     if let Some(verdict) = &told.verdict {
         put("", &format!("verdict {verdict}"));

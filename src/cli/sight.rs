@@ -9,6 +9,7 @@ use crate::model::id::OrderId;
 use crate::model::index::{Brief, Reading, Ticket};
 use crate::model::lease::{LeaseBody, LeaseMode};
 use crate::model::order::State;
+use crate::model::sealed::Sealed;
 use crate::model::time::Moment;
 use crate::plan::action::Wait;
 use crate::plan::{ready, step};
@@ -202,15 +203,13 @@ pub(super) fn activity(view: &View, id: &OrderId) -> String {
     }
     if let Some(command) = attempt.unended() {
         let age = out::span(command_age_ms(view, id, attempt, command.number));
-        let what = match command.kind {
-            CommandKind::Run(at) => {
-                format!("run {}/{}", at + 1, attempt.claim.sealed.run.len())
-            }
-            CommandKind::Check(at) => {
-                format!("check {}/{}", at + 1, attempt.claim.sealed.checks.len())
-            }
+        let sealed = &attempt.claim.sealed;
+        let (what, at, of) = match command.kind {
+            CommandKind::Run(at) => ("run", at + 1, sealed.run.len()),
+            CommandKind::Check(at) => ("check", at + 1, sealed.checks.len()),
         };
-        return format!("{what}: {}, {age}", command.name);
+        let text = command_text(sealed, command.kind).unwrap_or(&command.name);
+        return format!("{what} {at}/{of}: {}, {age}", out::first_line(text));
     }
     match (&attempt.asked, &attempt.claim.mode) {
         (Some(asked), _) => match asked.wish {
@@ -223,6 +222,15 @@ pub(super) fn activity(view: &View, id: &OrderId) -> String {
             format!("taken by {}, {age}", holder.name)
         }
         (None, Mode::Process) => "between two commands".to_owned(),
+    }
+}
+
+/// The text of a command.
+pub(super) fn command_text(sealed: &Sealed, kind: CommandKind) -> Option<&str> {
+    let at = |at: u32| usize::try_from(at).unwrap_or(usize::MAX);
+    match kind {
+        CommandKind::Run(n) => sealed.run.get(at(n)).map(String::as_str),
+        CommandKind::Check(n) => sealed.checks.get(at(n)).map(|c| c.command.as_str()),
     }
 }
 

@@ -104,7 +104,9 @@ fn object(
             "id": id.as_str(),
             "attempt": attempt.map(|a| a.number),
             "activity": sight::activity(view, id),
-            "command": command.map(|c| c.name.as_str()),
+            "command": attempt.zip(command).map(|(a, c)| {
+                sight::command_text(&a.claim.sealed, c.kind).unwrap_or(&c.name)
+            }),
             "command_age_ms": age,
             "age_ms": attempt.map(|a| view.now.0 - a.claimed_ms),
         })

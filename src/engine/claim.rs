@@ -111,7 +111,8 @@ impl<W: World> Engine<W> {
 
     fn next_attempt(&mut self, id: &OrderId, of_ticket: u32) -> Result<u32, Fault> {
         let known = self.ticket(id).map_or(0, |t| t.last_attempt);
-        let mut highest = of_ticket.max(known);
+        let before = self.numbers.get(id).copied().unwrap_or(0);
+        let mut highest = of_ticket.max(known).max(before);
         match self.world.list(&paths::runs(id)) {
             Ok(entries) => {
                 let numbers = entries.iter().filter_map(|e| e.name.to_str()?.parse::<u32>().ok());

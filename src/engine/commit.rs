@@ -216,18 +216,30 @@ impl<W: World> Engine<W> {
             std::mem::take(&mut self.logs).into_iter().partition(|(id, _)| !all && young(id));
         self.logs = later;
         for (id, text) in now {
-            let path = paths::execution_log(&id);
-            let file = match self.world.append(&path, 0o644) {
-                Ok(file) => file,
-                Err(fault) if fault.errno == errno::ENOENT => {
-                    self.ensure_dir(&paths::runs(&id))?;
-                    self.world.append(&path, 0o644)?
-                }
-                Err(fault) => return Err(fault),
-            };
-            write_all(&mut self.world, &file, text.as_bytes())?;
+            self.append_log(&id, &text)?;
         }
         Ok(())
+    }
+
+    /// The gathered lines of one order, now.
+    pub(super) fn write_log(&mut self, id: &OrderId) -> Result<(), Fault> {
+        match self.logs.remove(id) {
+            Some(text) => self.append_log(id, &text),
+            None => Ok(()),
+        }
+    }
+
+    fn append_log(&mut self, id: &OrderId, text: &str) -> Result<(), Fault> {
+        let path = paths::execution_log(id);
+        let file = match self.world.append(&path, 0o644) {
+            Ok(file) => file,
+            Err(fault) if fault.errno == errno::ENOENT => {
+                self.ensure_dir(&paths::runs(id))?;
+                self.world.append(&path, 0o644)?
+            }
+            Err(fault) => return Err(fault),
+        };
+        write_all(&mut self.world, &file, text.as_bytes())
     }
 
     /// Makes a directory unless it is there.

@@ -139,6 +139,8 @@ pub struct Engine<W: World> {
     refusals: BTreeSet<(State, OrderId)>,
     noted: BTreeSet<OsString>,
     group_due: Option<Tick>,
+    /// The highest attempt of orders that have no ticket now.
+    numbers: BTreeMap<OrderId, u32>,
     spare: bool,
     /// Told of each action.
     pub watcher: Option<Watcher>,

@@ -195,6 +195,9 @@ impl<W: World> Engine<W> {
         from: State,
         request: Option<&Request>,
     ) -> Result<(), Fault> {
+        if !self.can_be_stamped(id, from)? {
+            return Ok(());
+        }
         let given = request.and_then(|r| r.body.as_ref().ok()).and_then(|b| b.reason.clone());
         let reason = given.unwrap_or_else(|| "requeued".to_owned());
         self.record(id, None, Event::Requeued { reason: reason.clone() });

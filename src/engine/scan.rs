@@ -67,16 +67,17 @@ impl<W: World> Engine<W> {
             refusals: BTreeSet::new(),
             noted: BTreeSet::new(),
             group_due: None,
+            numbers: BTreeMap::new(),
             spare: false,
             watcher: None,
         };
-        match engine.begin() {
+        match engine.begin(&tail.numbers) {
             Ok(()) => Ok(engine),
             Err(fault) => Err((engine.world, fault)),
         }
     }
 
-    fn begin(&mut self) -> Result<(), Fault> {
+    fn begin(&mut self, numbers: &BTreeMap<OrderId, u32>) -> Result<(), Fault> {
         // An executor that is connected already has said `Hello` to an earlier engine.
         let _ = self.world.send(&ToExecutor::Hello { version: VERSION });
         if self.ledger.wants_segment() {
@@ -90,6 +91,13 @@ impl<W: World> Engine<W> {
             self.look_at_ticket(&id, Arrival::Unsure)?;
         }
         self.dirty.clear();
+        for (id, number) in numbers {
+            if let Some(ticket) = self.index.tickets.get_mut(id) {
+                ticket.last_attempt = ticket.last_attempt.max(*number);
+            } else {
+                self.numbers.insert(id.clone(), *number);
+            }
+        }
         self.explain()?;
         self.close_carried_out();
         Ok(())
@@ -168,6 +176,8 @@ impl<W: World> Engine<W> {
         self.replan.insert(id.clone());
         if !after.is_empty() || after.seen == Seen::Pending {
             self.index.tickets.insert(id.clone(), after);
+        } else if after.last_attempt > 0 {
+            self.numbers.insert(id.clone(), after.last_attempt);
         }
         self.forget_whys(id)
     }

@@ -5,10 +5,11 @@
 
 use super::{Engine, Planted};
 use crate::model::attempt::{Asked, Attempt, Place, Wish};
+use crate::model::defect::Defect;
 use crate::model::edit::{Change, Key, Scalar, edit, own_changes};
 use crate::model::event::{Event, sha256_hex};
 use crate::model::id::OrderId;
-use crate::model::index::Request;
+use crate::model::index::{Reading, Request};
 use crate::model::lease::{LeaseBody, LeaseMode};
 use crate::model::order::{OwnKeys, Stamp, State};
 use crate::model::parse::parse_order;
@@ -48,6 +49,8 @@ impl<W: World> Engine<W> {
         if self.options.faults == Planted::ReleaseEarly {
             self.drop_lease(id)?;
         }
+        // The evidence is there before the ticket is.
+        self.write_log(id)?;
         let changes = |own: &OwnKeys| settled_changes(&attempt, own);
         let to = settled.state();
         let keep = paths::run(id, attempt.number).join(paths::SEALED);
@@ -75,28 +78,80 @@ impl<W: World> Engine<W> {
         sealed: Option<(&Attempt, &Path)>,
     ) -> Result<Outcome, Fault> {
         let path = paths::ticket(from, id);
-        self.hint(id.clone(), crate::observe::Arrival::Renamed);
         let Some(snapshot) = read_whole(&mut self.world, &path, TICKET_BYTES_MAX)? else {
+            self.hint(id.clone(), crate::observe::Arrival::Renamed);
             return Ok(Outcome::LookAgain);
         };
+        if self.world.has_writer(&snapshot.file)? == Some(true) {
+            self.look_later(id, from);
+            return Ok(Outcome::LookAgain);
+        }
         let text = match new_text(id, &snapshot.bytes, changes) {
             Ok(text) => text,
-            Err(text) => {
-                self.write_why(id, from, &text, true)?;
-                self.notes.push(format!("{id}: it cannot be stamped: {text}"));
+            Err(defect) => {
+                self.refuse_place(id, from, defect);
                 return Ok(Outcome::LookAgain);
             }
         };
+        self.hint(id.clone(), crate::observe::Arrival::Renamed);
         let mode = snapshot.stat.mode;
         let (temp, inode) = write_stamp(&mut self.world, &path, text.as_bytes(), mode)?;
         let keep = sealed.filter(|(a, _)| sha256_hex(&snapshot.bytes) == a.claim.sealed.digest);
         let stamped = self.put_in_place(id, &snapshot, &temp, keep.map(|(_, to)| to))?;
         self.changed(&path);
+        if stamped == Outcome::LookAgain {
+            self.look_later(id, from);
+        }
         let Some(to) = to.filter(|_| stamped == Outcome::Done) else { return Ok(stamped) };
         let target = paths::ticket(to, id);
         let moved = relocate(&mut self.world, &path, &target, inode)?;
         self.changed(&target);
         Ok(moved)
+    }
+
+    /// Whether a stamp can be written, tried before anything is said of it. Otherwise the ticket is
+    /// looked at again: it has gone, is being written, or cannot be edited.
+    pub(super) fn can_be_stamped(&mut self, id: &OrderId, state: State) -> Result<bool, Fault> {
+        let path = paths::ticket(state, id);
+        let Some(snapshot) = read_whole(&mut self.world, &path, TICKET_BYTES_MAX)? else {
+            self.hint(id.clone(), crate::observe::Arrival::Renamed);
+            return Ok(false);
+        };
+        if self.world.has_writer(&snapshot.file)? == Some(true) {
+            self.look_later(id, state);
+            return Ok(false);
+        }
+        let trial = |own: &OwnKeys| {
+            let new = OwnKeys { reason: Some("trial".to_owned()), ..own.clone() };
+            own_changes(own, &new)
+        };
+        match new_text(id, &snapshot.bytes, &trial) {
+            Ok(_) => Ok(true),
+            Err(defect) => {
+                self.refuse_place(id, state, defect);
+                Ok(false)
+            }
+        }
+    }
+
+    /// A person is at the ticket: nothing is decided about it before it has settled.
+    fn look_later(&mut self, id: &OrderId, state: State) {
+        let until = self.world.tick().after(self.options.config.settle);
+        if let Some(place) = self.index.ticket_mut(id).places[state as usize].as_deref_mut() {
+            place.reading = Reading::Settling(until);
+        }
+        self.dirty.remove(id);
+        self.look_at.insert((until, id.clone()));
+        self.replan.insert(id.clone());
+    }
+
+    /// The ticket cannot be edited faithfully: that is said once, until it changes.
+    fn refuse_place(&mut self, id: &OrderId, state: State, defect: Defect) {
+        self.notes.push(format!("{id}: it cannot be stamped: {defect}"));
+        if let Some(place) = self.index.ticket_mut(id).places[state as usize].as_deref_mut() {
+            place.reading = Reading::Refused(Box::new([defect]));
+        }
+        self.replan.insert(id.clone());
     }
 
     fn put_in_place(
@@ -182,6 +237,9 @@ impl<W: World> Engine<W> {
         reason: &str,
         request: Option<&Request>,
     ) -> Result<(), Fault> {
+        if !self.can_be_stamped(id, from)? {
+            return Ok(());
+        }
         let event = Event::Settled {
             state: State::Failed.name().to_owned(),
             result: result.to_owned(),
@@ -220,6 +278,9 @@ impl<W: World> Engine<W> {
 
     /// Records a settled ticket that was there before the ledger.
     pub(super) fn adopt_settled(&mut self, id: &OrderId, state: State) -> Result<(), Fault> {
+        if !self.can_be_stamped(id, state)? {
+            return Ok(());
+        }
         let event = Event::Adopted { state: state.name().to_owned() };
         let (seq, hash) = self.record(id, None, event);
         self.make_ledger_durable()?;
@@ -240,16 +301,18 @@ impl<W: World> Engine<W> {
     }
 }
 
-/// The new text of a ticket; the error is for people.
+/// The new text of a ticket, or why it cannot be edited.
 fn new_text(
     id: &OrderId,
     bytes: &[u8],
     changes: &dyn Fn(&OwnKeys) -> Vec<Change>,
-) -> Result<String, String> {
-    let text = std::str::from_utf8(bytes).map_err(|_| "it is not UTF-8".to_owned())?;
-    let parsed = parse_order(bytes, id.as_str())
-        .map_err(|d| d.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))?;
-    edit(text, &changes(&parsed.order.own)).map_err(|d| d.to_string())
+) -> Result<String, Defect> {
+    let invalid = |text: &str| Defect::whole("invalid-ticket", text);
+    let text = std::str::from_utf8(bytes).map_err(|_| invalid("it is not UTF-8"))?;
+    let parsed = parse_order(bytes, id.as_str()).map_err(|defects| {
+        defects.into_iter().next().unwrap_or_else(|| invalid("it is not a valid work order"))
+    })?;
+    edit(text, &changes(&parsed.order.own))
 }
 
 pub(super) fn set(key: &'static str, value: Scalar) -> Change {

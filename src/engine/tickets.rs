@@ -30,6 +30,8 @@ impl<W: World> Engine<W> {
         let ticket = self.index.ticket_mut(id);
         ticket.seen = Seen::Never;
         if ticket.is_empty() {
+            let last = ticket.last_attempt;
+            self.numbers.insert(id.clone(), last);
             self.index.tickets.remove(id);
         }
     }
@@ -121,11 +123,25 @@ impl<W: World> Engine<W> {
     }
 
     /// One file under two names: the earlier name goes.
+    ///
+    /// A person who moves it while we look shows it twice too. So the name is put aside first, and
+    /// removed only when the file has another one; what a crash leaves aside is given back.
     pub(super) fn drop_double(&mut self, id: &OrderId, earlier: State) -> Result<(), Fault> {
         let path = paths::ticket(earlier, id);
         self.changed(&path);
         self.hint(id.clone(), crate::observe::Arrival::Unsure);
-        self.world.unlink(&path)
+        if self.world.stat(&path)?.is_none_or(|s| s.links < 2) {
+            return Ok(());
+        }
+        let aside = path.with_file_name(format!(".{id}.yaml.{:016x}-0", self.world.random()));
+        match self.world.rename(&path, &aside) {
+            Err(fault) if fault.errno == errno::ENOENT => return Ok(()),
+            moved => moved?,
+        }
+        match self.world.stat(&aside)? {
+            Some(stat) if stat.links < 2 => self.world.rename(&aside, &path),
+            _ => self.world.unlink(&aside),
+        }
     }
 
     /// Explains names in `pending/` that can never be tickets.

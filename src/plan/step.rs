@@ -7,8 +7,9 @@
 use super::Policy;
 use super::action::{Action, Wait};
 use super::{progress, ready, requests};
-use crate::model::attempt::{Attempt, Wish};
+use crate::model::attempt::{Attempt, Settlement, Wish};
 use crate::model::config::Unsatisfiable;
+use crate::model::defect::Defect;
 use crate::model::id::OrderId;
 use crate::model::index::{Brief, Index, LeaseFact, Place, Reading, Seen, Ticket};
 use crate::model::lease::{LeaseBody, LeaseMode};
@@ -85,7 +86,7 @@ fn placed(facts: &Facts<'_>, state: State, place: &Place) -> Step {
         (State::Running, None) => running_without_attempt(facts, place),
         (State::Running, Some(attempt)) => running(facts, place, attempt),
         (_, None) => settled(facts, state, place),
-        (_, Some(attempt)) => settling(facts, state, attempt),
+        (_, Some(attempt)) => settling(facts, state, place, attempt),
     }
 }
 
@@ -203,10 +204,20 @@ fn pending_order(facts: &Facts<'_>, place: &Place, brief: &Brief) -> Step {
     step
 }
 
+/// It cannot be read, and waits until it is mended.
+fn refused(state: State, defects: &[Defect]) -> Step {
+    let text = defects.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
+    let mut step = Step::wait(Wait::Refused(text.clone()));
+    step.actions.push(Action::Why { state, text, refusal: true });
+    step
+}
+
 /// S2: a claim that was interrupted, a requeue that is not finished, or a running ticket moved by hand.
 fn pending_with_attempt(facts: &Facts<'_>, place: &Place, attempt: &Attempt) -> Step {
     match &attempt.settled {
-        Some(s) if s.state() == State::Pending => release(facts, s.seq),
+        Some(s) if s.state() == State::Pending && !unstamped(place, attempt, s) => {
+            release(facts, s.seq)
+        }
         Some(_) => match place.reading {
             Reading::Settling(at) => Step { look_at: Some(at), ..Step::default() },
             _ => Step::act(put_back(State::Pending, State::Running, "")),
@@ -243,15 +254,20 @@ fn running_without_attempt(facts: &Facts<'_>, place: &Place) -> Step {
                 let why = "a settled order is started again with `requeue`";
                 Step::act(put_back(State::Running, stamp.state, why))
             }
-            None if facts.ticket.seen == Seen::Pending => taken_by_hand(facts, place, brief),
+            None if was_pending(facts) => taken_by_hand(facts, place, brief),
             None => unexplained(facts),
         },
-        Reading::Refused(defects) if facts.ticket.seen == Seen::Pending => {
+        Reading::Refused(defects) if was_pending(facts) => {
             let text = defects.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
             Step::act(put_back(State::Running, State::Pending, &text))
         }
         _ => unexplained(facts),
     }
+}
+
+/// It was pending, or on its way there, when a person moved it.
+fn was_pending(facts: &Facts<'_>) -> bool {
+    matches!(facts.ticket.seen, Seen::Pending | Seen::Requeued)
 }
 
 /// A finding: nothing is made of it, and whoever asks is told so.
@@ -275,7 +291,12 @@ fn taken_by_hand(facts: &Facts<'_>, place: &Place, brief: &Brief) -> Step {
 fn running(facts: &Facts<'_>, place: &Place, attempt: &Attempt) -> Step {
     if let Some(settled) = &attempt.settled {
         let durable = settled.seq <= facts.index.durable_seq;
-        return if durable { Step::act(Action::CarryOut) } else { Step::default() };
+        return match &place.reading {
+            _ if !durable => Step::default(),
+            Reading::Settling(at) => Step { look_at: Some(*at), ..Step::wait(Wait::Settling(*at)) },
+            Reading::Refused(defects) => refused(State::Running, defects),
+            _ => Step::act(Action::CarryOut),
+        };
     }
     if !attempt.is_process() && !attempt.claimed {
         return Step::act(Action::CompleteTake);
@@ -320,10 +341,13 @@ fn running(facts: &Facts<'_>, place: &Place, attempt: &Attempt) -> Step {
 }
 
 /// S4: on its way out, or moved by hand.
-fn settling(facts: &Facts<'_>, state: State, attempt: &Attempt) -> Step {
+fn settling(facts: &Facts<'_>, state: State, place: &Place, attempt: &Attempt) -> Step {
     match &attempt.settled {
-        Some(s) if s.state() == state => release(facts, s.seq),
-        Some(_) => Step::act(put_back(state, State::Running, "")),
+        Some(s) if s.state() == state && !unstamped(place, attempt, s) => release(facts, s.seq),
+        Some(_) => match place.reading {
+            Reading::Settling(at) => Step { look_at: Some(at), ..Step::default() },
+            _ => Step::act(put_back(state, State::Running, "")),
+        },
         None if untouched(attempt) => Step::act(put_back(state, State::Running, "")),
         None if state == State::Done && attempt.is_process() && !attempt.run_is_over() => {
             let why = "its commands still run; end them first with `finish --stop`";
@@ -349,7 +373,11 @@ fn settled(facts: &Facts<'_>, state: State, place: &Place) -> Step {
         Reading::Refused(_) if facts.ticket.seen == Seen::Pending => {
             Some(Step::act(put_back(state, State::Pending, "it is not a valid work order")))
         }
-        _ => None,
+        Reading::Refused(_) => Some(Step {
+            actions: requests::refuse_all(facts, 4, "the ticket is not a valid work order"),
+            ..Step::wait(Wait::Settled(state))
+        }),
+        Reading::Settled { .. } => None,
     };
     by_hand.unwrap_or_else(|| Step {
         actions: requests::settled(facts, state).into_iter().collect(),
@@ -382,6 +410,19 @@ fn moved_here(facts: &Facts<'_>, state: State, brief: &Brief) -> Option<Step> {
 fn release(facts: &Facts<'_>, seq: u64) -> Step {
     let durable = seq <= facts.index.durable_seq;
     if durable { Step::act(Action::Release) } else { Step::default() }
+}
+
+/// It lies where its settlement wants it, but a person moved it there: the stamp is missing.
+fn unstamped(place: &Place, attempt: &Attempt, settled: &Settlement) -> bool {
+    match &place.reading {
+        Reading::Order(brief) if settled.state() == State::Pending => {
+            let retry_at = settled.retry_at.as_deref().and_then(Moment::parse);
+            brief.attempt != attempt.number || brief.retry_at != retry_at
+        }
+        Reading::Order(_) => true,
+        Reading::Settled { attempt: number, .. } => *number != attempt.number,
+        Reading::Refused(_) | Reading::Settling(_) => true,
+    }
 }
 
 /// Nothing of the attempt was ever started or promised to anybody.

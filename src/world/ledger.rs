@@ -42,6 +42,8 @@ pub struct Tail {
     pub attempts: BTreeMap<OrderId, Attempt>,
     /// Orders that were last seen pending.
     pub pending: BTreeSet<OrderId>,
+    /// The highest attempt that these lines name, by order.
+    pub numbers: BTreeMap<OrderId, u32>,
     /// Settled tickets that were there before the ledger are to be adopted.
     pub fresh: bool,
 }
@@ -194,6 +196,11 @@ impl Tail {
     fn take(&mut self, link: &Link) {
         apply(&mut self.attempts, &link.line, &link.hash);
         follow_pending(&mut self.pending, &link.line);
+        let id = link.line.id.as_deref().and_then(|t| OrderId::parse(t).ok());
+        if let (Some(id), Some(attempt)) = (id, link.line.attempt) {
+            let known = self.numbers.entry(id).or_default();
+            *known = (*known).max(attempt);
+        }
         match &link.line.event {
             Event::Checkpoint { adopting, .. } => self.fresh = *adopting,
             Event::AdoptionOver => self.fresh = false,

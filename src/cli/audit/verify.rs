@@ -54,6 +54,8 @@ struct Named {
     id: OrderId,
     hash: String,
     event: &'static [&'static str],
+    /// A word of the line that the file repeats.
+    word: (&'static str, String),
 }
 
 /// Files by the line they name.
@@ -191,8 +193,8 @@ impl Chain {
         const HASH: &str = ",\"hash\":\"";
         let text = std::str::from_utf8(bytes).map_err(|_| "it is not UTF-8".to_owned())?;
         let cut = text.rfind(HASH).ok_or("it has no hash")?;
-        let hash =
-            text[cut + HASH.len()..].strip_suffix("\"}").ok_or("it does not end in its hash")?;
+        let hash = text[cut + HASH.len()..].strip_suffix("\"}").filter(|h| h.len() == 64);
+        let hash = hash.ok_or("it does not end in its hash")?;
         if sha256_hex(&bytes[..cut]) != hash {
             return Err("its bytes do not match its hash: it was changed".to_owned());
         }
@@ -222,12 +224,13 @@ impl Chain {
             let word = |key: &str| map.get(key).and_then(Value::as_str).unwrap_or_default();
             let right = named.hash == hash
                 && word("id") == named.id.as_str()
-                && named.event.contains(&word("event"));
+                && named.event.contains(&word("event"))
+                && word(named.word.0) == named.word.1;
             if !right {
                 return Err(format!(
-                    "{} names line {seq} with the hash {:.12}…, but it is another line: it or that \
-                     file was rewritten",
-                    named.file, named.hash
+                    "{} names line {seq} with the hash {:.12}… and `{}: {}`, but the line says \
+                     otherwise: it or that file was rewritten",
+                    named.file, named.hash, named.word.0, named.word.1
                 ));
             }
         }
@@ -275,7 +278,8 @@ fn stamps(
             match parsed.order.own.settled {
                 Some(stamp) => {
                     let event = &["settled", "adopted"];
-                    let named = Named { file, id, hash: stamp.hash, event };
+                    let word = ("state", stamp.state.name().to_owned());
+                    let named = Named { file, id, hash: stamp.hash, event, word };
                     promises.entry(stamp.seq).or_default().push(named);
                     report.stamps += 1;
                 }
@@ -314,7 +318,8 @@ fn verdicts(
             match serde_json::from_slice::<VerdictFile>(&bytes) {
                 Ok(verdict) => {
                     let (seq, hash) = (verdict.ledger_seq, verdict.ledger_hash);
-                    let named = Named { file, id: id.clone(), hash, event: &["verdict"] };
+                    let word = ("result", verdict.result);
+                    let named = Named { file, id: id.clone(), hash, event: &["verdict"], word };
                     promises.entry(seq).or_default().push(named);
                     report.verdicts += 1;
                 }

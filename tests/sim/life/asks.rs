@@ -98,6 +98,10 @@ impl People {
         let text = body.join("\n");
         let path = format!("{CONTROL}/{file}");
         let in_place = self.rng.chance(30);
+        let theirs = m.disk.stat(Path::new(&path)).ok().flatten().is_some_and(|s| s.uid != uid);
+        if theirs {
+            return None;
+        }
         let _ = m.hand(uid).rm(&format!("{path}.why"));
         let filed = match in_place {
             true => m.hand(uid).write(&path, text.as_bytes()),

@@ -1,0 +1,105 @@
+//! `wait` and `logs`: what goes on while one looks.
+
+use super::{say, verb};
+use crate::yard::{PATIENCE, Yard, pause};
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Stdio};
+use std::time::{Duration, Instant};
+
+/// The exit code of a child that must end.
+#[track_caller]
+fn ended(mut child: Child) -> i32 {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            return status.code().unwrap();
+        }
+        if Instant::now() > deadline {
+            child.kill().unwrap();
+            panic!("the verb does not end");
+        }
+        pause(Duration::from_millis(3));
+    }
+}
+
+fn begin(yard: &Yard, args: &[&str]) -> Child {
+    verb(yard, args).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap()
+}
+
+#[test]
+fn wait_ends_when_all_are_settled() {
+    let mut yard = Yard::bare();
+    yard.fifo("gate");
+    yard.submit("WO-1", "run: cat gate\nworkspace: none\n");
+    yard.submit("WO-2", "run: 'true'\nworkspace: none\n");
+    yard.submit("WO-3", "run: 'false'\nworkspace: none\n");
+    yard.submit("WO-4", "hold: x\n");
+    let both = begin(&yard, &["wait", "WO-1", "WO-2"]);
+    let bad = begin(&yard, &["wait", "WO-3", "--json"]);
+    let mut gone = begin(&yard, &["wait", "WO-4"]);
+    yard.start();
+    assert_eq!(ended(bad), 1);
+    yard.until("WO-4 seen", || !yard.events("WO-4", "intake").is_empty());
+    assert_eq!(gone.try_wait().unwrap(), None);
+    std::fs::remove_file(yard.path(Yard::ticket("pending", "WO-4"))).unwrap();
+    assert_eq!(ended(gone), 1);
+    yard.until_in("running", "WO-1");
+    assert_eq!(say(&yard, &["wait", "WO-1", "WO-2", "--timeout", "50ms"]).code, 75);
+    yard.open_gate("gate");
+    assert_eq!(ended(both), 0);
+    let json = say(&yard, &["wait", "WO-1", "WO-3", "--json"]);
+    assert_eq!(json.code, 1);
+    let json = json.json();
+    assert_eq!(json["schema"], "jobyard.wait.v1");
+    assert_eq!(json["orders"][1]["result"], "fail");
+}
+
+#[test]
+fn a_file_moved_by_hand_ends_no_wait() {
+    let yard = Yard::bare();
+    yard.submit("WO-1", "run: 'true'\nworkspace: none\n");
+    std::fs::create_dir_all(yard.path("_ctx/jobs/done")).unwrap();
+    yard.mv("WO-1", "pending", "done");
+    assert_eq!(say(&yard, &["wait", "WO-1", "--timeout", "50ms"]).code, 75);
+}
+
+#[test]
+fn logs_print_what_commands_wrote() {
+    let yard = Yard::bare();
+    let run = "run: ['printf \"a\\nb\\nc\\n\"', 'echo second']\nworkspace: none\n";
+    yard.submit("WO-1", run);
+    assert_eq!(yard.drain(), 0);
+    let said = say(&yard, &["logs", "WO-1"]);
+    assert_eq!(
+        (said.code, said.out.as_str()),
+        (
+            0,
+            "==> attempt 1, 01-run-1.log <==\na\nb\nc\n\n==> attempt 1, 02-run-2.log <==\nsecond\n"
+        )
+    );
+    let logs = |args: &[&str]| say(&yard, &[&["logs", "WO-1"], args].concat()).out;
+    assert_eq!(logs(&["--command", "1"]), "a\nb\nc\n");
+    assert_eq!(logs(&["--command", "1", "--tail", "2"]), "b\nc\n");
+    assert_eq!(logs(&["--command", "1", "--tail", "0"]), "");
+    assert_eq!(logs(&["--command", "1", "--tail", "9"]), "a\nb\nc\n");
+    assert_eq!(logs(&["-f", "--command", "2"]), "second\n");
+    let json = say(&yard, &["logs", "WO-1", "--json"]).json();
+    assert_eq!(json["logs"][0]["bytes"], 6);
+    assert!(json["logs"][1]["end"].as_str().unwrap().starts_with("exit 0"));
+}
+
+#[test]
+fn logs_follow_an_order_that_starts_later() {
+    let mut yard = Yard::bare();
+    yard.fifo("gate");
+    yard.submit("WO-1", "run: ['echo one; cat gate', echo two]\nworkspace: none\n");
+    let mut child = begin(&yard, &["logs", "-f", "WO-1"]);
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+    yard.start();
+    assert_eq!(lines.next().unwrap(), "==> attempt 1, 01-run-1.log <==");
+    assert_eq!(lines.next().unwrap(), "one");
+    yard.open_gate("gate");
+    let rest: Vec<String> = lines.collect();
+    assert_eq!(rest, ["go", "", "==> attempt 1, 02-run-2.log <==", "two"]);
+    assert_eq!(ended(child), 0);
+}
