@@ -1,15 +1,16 @@
 //! Integration tests, one binary.
 
-#![allow(clippy::unwrap_used, clippy::expect_used)]
-
 mod bad_input;
+mod basics;
 mod claims;
 mod crash;
 mod executor;
 mod gate;
 mod git;
 mod hand_moves;
+mod idle;
 mod look;
+mod secrets;
 mod states;
 mod tidy;
 mod verbs;
