@@ -1,5 +1,11 @@
 //! Integration tests, one binary.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test that cannot go on fails where it stands"
+)]
+
 mod bad_input;
 mod claims;
 mod crash;
