@@ -195,7 +195,7 @@ impl<W: World> Engine<W> {
         from: State,
         request: Option<&Request>,
     ) -> Result<(), Fault> {
-        if self.is_being_written(id, from)? {
+        if !self.can_be_stamped(id, from)? {
             return Ok(());
         }
         let given = request.and_then(|r| r.body.as_ref().ok()).and_then(|b| b.reason.clone());

@@ -109,17 +109,29 @@ impl<W: World> Engine<W> {
         Ok(moved)
     }
 
-    /// Whether somebody has the ticket open for writing, or it has gone; it is looked at again then.
-    pub(super) fn is_being_written(&mut self, id: &OrderId, state: State) -> Result<bool, Fault> {
-        let Some(file) = self.world.open(&paths::ticket(state, id))? else {
+    /// Whether a stamp can be written, tried before anything is said of it. Otherwise the ticket is
+    /// looked at again: it has gone, is being written, or cannot be edited.
+    pub(super) fn can_be_stamped(&mut self, id: &OrderId, state: State) -> Result<bool, Fault> {
+        let path = paths::ticket(state, id);
+        let Some(snapshot) = read_whole(&mut self.world, &path, TICKET_BYTES_MAX)? else {
             self.hint(id.clone(), crate::observe::Arrival::Renamed);
-            return Ok(true);
+            return Ok(false);
         };
-        let written = self.world.has_writer(&file)? == Some(true);
-        if written {
+        if self.world.has_writer(&snapshot.file)? == Some(true) {
             self.look_later(id, state);
+            return Ok(false);
         }
-        Ok(written)
+        let trial = |own: &OwnKeys| {
+            let new = OwnKeys { reason: Some("trial".to_owned()), ..own.clone() };
+            own_changes(own, &new)
+        };
+        match new_text(id, &snapshot.bytes, &trial) {
+            Ok(_) => Ok(true),
+            Err(defect) => {
+                self.refuse_place(id, state, defect);
+                Ok(false)
+            }
+        }
     }
 
     /// A person is at the ticket: nothing is decided about it before it has settled.
@@ -225,7 +237,7 @@ impl<W: World> Engine<W> {
         reason: &str,
         request: Option<&Request>,
     ) -> Result<(), Fault> {
-        if self.is_being_written(id, from)? {
+        if !self.can_be_stamped(id, from)? {
             return Ok(());
         }
         let event = Event::Settled {
@@ -266,7 +278,7 @@ impl<W: World> Engine<W> {
 
     /// Records a settled ticket that was there before the ledger.
     pub(super) fn adopt_settled(&mut self, id: &OrderId, state: State) -> Result<(), Fault> {
-        if self.is_being_written(id, state)? {
+        if !self.can_be_stamped(id, state)? {
             return Ok(());
         }
         let event = Event::Adopted { state: state.name().to_owned() };

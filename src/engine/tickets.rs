@@ -30,6 +30,8 @@ impl<W: World> Engine<W> {
         let ticket = self.index.ticket_mut(id);
         ticket.seen = Seen::Never;
         if ticket.is_empty() {
+            let last = ticket.last_attempt;
+            self.numbers.insert(id.clone(), last);
             self.index.tickets.remove(id);
         }
     }

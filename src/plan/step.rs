@@ -344,7 +344,10 @@ fn running(facts: &Facts<'_>, place: &Place, attempt: &Attempt) -> Step {
 fn settling(facts: &Facts<'_>, state: State, place: &Place, attempt: &Attempt) -> Step {
     match &attempt.settled {
         Some(s) if s.state() == state && !unstamped(place, attempt, s) => release(facts, s.seq),
-        Some(_) => Step::act(put_back(state, State::Running, "")),
+        Some(_) => match place.reading {
+            Reading::Settling(at) => Step { look_at: Some(at), ..Step::default() },
+            _ => Step::act(put_back(state, State::Running, "")),
+        },
         None if untouched(attempt) => Step::act(put_back(state, State::Running, "")),
         None if state == State::Done && attempt.is_process() && !attempt.run_is_over() => {
             let why = "its commands still run; end them first with `finish --stop`";
@@ -370,7 +373,11 @@ fn settled(facts: &Facts<'_>, state: State, place: &Place) -> Step {
         Reading::Refused(_) if facts.ticket.seen == Seen::Pending => {
             Some(Step::act(put_back(state, State::Pending, "it is not a valid work order")))
         }
-        _ => None,
+        Reading::Refused(_) => Some(Step {
+            actions: requests::refuse_all(facts, 4, "the ticket is not a valid work order"),
+            ..Step::wait(Wait::Settled(state))
+        }),
+        Reading::Settled { .. } => None,
     };
     by_hand.unwrap_or_else(|| Step {
         actions: requests::settled(facts, state).into_iter().collect(),
@@ -414,7 +421,7 @@ fn unstamped(place: &Place, attempt: &Attempt, settled: &Settlement) -> bool {
         }
         Reading::Order(_) => true,
         Reading::Settled { attempt: number, .. } => *number != attempt.number,
-        Reading::Refused(_) | Reading::Settling(_) => false,
+        Reading::Refused(_) | Reading::Settling(_) => true,
     }
 }
 

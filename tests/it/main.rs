@@ -1,10 +1,6 @@
 //! Integration tests, one binary.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    reason = "a test that cannot go on fails where it stands"
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod bad_input;
 mod claims;

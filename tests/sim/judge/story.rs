@@ -60,6 +60,8 @@ pub(crate) struct Story {
     /// Held by an answered request.
     pub(crate) held: bool,
     retries_in_a_row: u64,
+    /// Where it was before, and when it left: one round of the engine decides on one moment.
+    left: (Where, String),
 }
 
 /// One attempt.
@@ -132,6 +134,7 @@ pub(crate) fn tell(stories: &mut Stories, line: &Line, by: &Witness<'_>) -> Resu
     if line.id.is_empty() {
         return Ok(());
     }
+    let before = stories.get(&line.id).map(|s| s.place);
     let result = match line.event.as_str() {
         "claiming" => claiming(stories, line, by),
         "started" | "ended" | "verdict" | "gate" | "request" | "claimed" | "released" => {
@@ -143,7 +146,16 @@ pub(crate) fn tell(stories: &mut Stories, line: &Line, by: &Witness<'_>) -> Resu
             Ok(())
         }
     };
+    if let (Some(before), Some(story)) = (before, stories.get_mut(&line.id))
+        && before != story.place
+    {
+        story.left = (before, moment(line));
+    }
     result.map_err(|text| format!("line {} ({} {}): {text}", line.seq, line.event, line.id))
+}
+
+fn moment(line: &Line) -> String {
+    line.value["time"].as_str().unwrap_or_default().to_owned()
 }
 
 fn of_ticket(story: &mut Story, line: &Line) {
@@ -172,7 +184,7 @@ fn claiming(stories: &mut Stories, line: &Line, by: &Witness<'_>) -> Result<(), 
     let take = line.value["request"].as_str().map(str::to_owned);
     sealed_as_meant(order, sealed)?;
     if !order.meddled && !by.people.forced(take.as_deref()) {
-        dependencies_met(stories, order, by.require_checks)?;
+        dependencies_met(stories, order, by.require_checks, &moment(line))?;
     }
     let story = stories.entry(line.id.clone()).or_default();
     if let Some((number, _)) = story.attempts.iter().find(|(_, t)| t.open()) {
@@ -215,17 +227,23 @@ fn sealed_as_meant(order: &Order, sealed: &Value) -> Result<(), String> {
     Ok(())
 }
 
-fn dependencies_met(stories: &Stories, order: &Order, require_checks: bool) -> Result<(), String> {
+fn dependencies_met(
+    stories: &Stories,
+    order: &Order,
+    require_checks: bool,
+    now: &str,
+) -> Result<(), String> {
     for (up, on) in &order.spec.dependencies {
         let story = stories.get(up);
         let place = story.map_or(Where::Nowhere, |s| s.place);
         let vouched = !require_checks || story.is_none_or(|s| s.result != "unverified");
-        let met = match *on {
+        let met = |place: Where| match *on {
             "success" => place == Where::Done && vouched,
             "failure" => place == Where::Failed,
             _ => matches!(place, Where::Done | Where::Failed),
         };
-        if !met {
+        let was = story.is_some_and(|s| s.left.1 == now && met(s.left.0));
+        if !met(place) && !was {
             return Err(format!("it needs {on} of {up}, which is {place:?}"));
         }
     }

@@ -96,7 +96,7 @@ impl Disk {
     /// One `write`.
     pub(crate) fn write(&mut self, file: &SimFile, bytes: &[u8]) -> Result<usize, Errno> {
         self.changeable(true)?;
-        let now = self.now_ns;
+        let now = self.moment();
         let data = self.data_mut(file.ino)?;
         let at = match &file.access {
             Access::Read => return Err(libc::EBADF),
@@ -111,7 +111,7 @@ impl Disk {
     /// Empties a file in place, as `>` in a shell does.
     pub(crate) fn truncate(&mut self, path: &Path, uid: u32) -> Result<(), Errno> {
         let file = self.open_append(path, uid)?;
-        let now = self.now_ns;
+        let now = self.moment();
         let data = self.data_mut(file.ino)?;
         data.keep_durable(0);
         data.bytes.clear();

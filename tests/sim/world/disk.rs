@@ -145,11 +145,17 @@ impl Disk {
         Ok(self.find(path)?.map(|ino| self.stat_of(ino)))
     }
 
+    /// The time of a change: no two are the same.
+    pub(super) fn moment(&mut self) -> i64 {
+        self.now_ns += 1;
+        self.now_ns
+    }
+
     /// `touch` of an existing file.
     pub(crate) fn touch(&mut self, path: &Path) -> Result<(), Errno> {
         let ino = self.find(path)?.ok_or(libc::ENOENT)?;
         self.changeable(false)?;
-        let now = self.now_ns;
+        let now = self.moment();
         self.changed(ino, now);
         Ok(())
     }

@@ -186,7 +186,7 @@ impl Disk {
         to: Option<Ino>,
         partner: Option<Ino>,
     ) -> Result<(), Errno> {
-        let (seq, now) = (self.seq, self.now_ns);
+        let (seq, now) = (self.seq, self.moment());
         if let Some(ino) = to {
             let inode = &mut self.inodes[ino];
             inode.links += 1;
