@@ -36,7 +36,7 @@ pub(super) const STATES: Case = Case {
             "attempt",
             &["none", "claiming", "taking", "taken", "running", "ran", "to-P", "to-D", "to-F"],
         ),
-        ("says", &["order", "done", "failed", "own", "refused", "writing"]),
+        ("says", &["order", "bare", "done", "failed", "own", "refused", "writing"]),
         ("seen", &["never", "fresh", "pending", "settled", "requeued"]),
     ],
     plan: states,
@@ -129,7 +129,8 @@ fn states(values: &[&str]) -> Vec<String> {
     let says = match (says, attempt) {
         ("own", "to-D") => "own done",
         ("own", "to-F") => "own failed",
-        ("own", _) => return Vec::new(),
+        ("bare", "to-P") => "bare",
+        ("own" | "bare", _) => return Vec::new(),
         _ => says,
     };
     let mut planned_ways = Vec::new();
@@ -155,12 +156,14 @@ fn states(values: &[&str]) -> Vec<String> {
 
 /// The settlement of an attempt, decided but not durable, with its ticket at `at`.
 pub(super) fn not_durable(at: &str, attempt: &str) -> String {
+    let says = if attempt == "to-F" { "own failed" } else { "own done" };
+    let says = if attempt == "to-P" { "order" } else { says };
     let mut attempt = attempts(attempt).remove(0).unwrap();
     if let Some(settled) = &mut attempt.settled {
         settled.seq = SETTLED + 1;
     }
     let ticket = Ticket {
-        places: places(at, "order").remove(0),
+        places: places(at, says).remove(0),
         lease: leases("mine").remove(0),
         attempt: Some(Box::new(attempt)),
         ..Ticket::default()

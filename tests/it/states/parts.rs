@@ -72,6 +72,7 @@ pub(super) fn place(state: State, says: &str, inode: u64) -> Place {
     };
     let reading = match says {
         "order" => Reading::Order(Box::new(brief(None))),
+        "bare" => Reading::Order(Box::new(Brief { attempt: 0, ..brief(None) })),
         "done" => settled(State::Done, SETTLED - 1),
         "failed" => settled(State::Failed, SETTLED - 1),
         "own done" => settled(State::Done, SETTLED),
