@@ -69,8 +69,6 @@ pub(crate) struct Story {
 pub(crate) struct Tale {
     /// The person who holds it; `None`: the daemon carries it.
     pub(crate) holder: Option<u64>,
-    /// The request that asked for it.
-    pub(crate) take: Option<String>,
     /// The claim was completed.
     pub(crate) claimed: bool,
     /// Its worktree did not exist before.
@@ -169,7 +167,7 @@ fn of_ticket(story: &mut Story, line: &Line) {
         }
         "adopted" => story.place = Where::parse(word("state")),
         // A settled attempt is carried on from wherever its ticket was.
-        "put-back" | "adopted" if story.attempts.get(&line.attempt).is_some_and(|t| !t.open()) => {}
+        "put-back" if story.attempts.get(&line.attempt).is_some_and(|t| !t.open()) => {}
         "put-back" => story.place = Where::parse(word("to")),
         "held" => story.held = true,
         "unheld" => story.held = false,
@@ -203,7 +201,6 @@ fn claiming(stories: &mut Stories, line: &Line, by: &Witness<'_>) -> Result<(), 
     }
     let tale = Tale {
         holder: mode.get("manual").and_then(|m| m["uid"].as_u64()),
-        take,
         made_tree: tree.is_some_and(|t| t["worktree_existed"] == Value::Bool(false)),
         run: sealed["run"].as_array().map_or(0, Vec::len),
         checks: sealed["checks"].as_array().map_or(0, Vec::len),

@@ -29,7 +29,7 @@ pub(crate) enum Actor {
     /// No process.
     Gone,
     /// A process whose engine met a fault: it opens another one.
-    Stunned(SimWorld),
+    Stunned(Box<SimWorld>),
     /// At work.
     Up(Box<Engine<SimWorld>>),
 }
@@ -107,13 +107,13 @@ impl Life {
                 if faults {
                     self.arm(&mut world);
                 }
-                self.daemon = self.open(world);
+                self.daemon = self.open(*world);
             }
             Actor::Stunned(mut world) => {
                 if faults {
                     self.arm(&mut world);
                 }
-                self.daemon = self.open(world);
+                self.daemon = self.open(*world);
             }
             Actor::Up(mut engine) => {
                 if faults {
@@ -309,7 +309,7 @@ fn hook(scene: &Rc<RefCell<Scene>>) -> crate::world::Hook {
 }
 
 fn stunned(world: SimWorld) -> Actor {
-    if world.crashed() { Actor::Gone } else { Actor::Stunned(world) }
+    if world.crashed() { Actor::Gone } else { Actor::Stunned(Box::new(world)) }
 }
 
 /// The plan for all orders at once.

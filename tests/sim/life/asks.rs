@@ -25,8 +25,6 @@ pub(crate) struct Ask {
     pub(crate) file: String,
     /// Dependencies are skipped.
     pub(crate) force: bool,
-    /// It goes on although another holds the order.
-    pub(crate) takeover: bool,
     /// Its file was removed by the asker before anybody had consumed it.
     pub(crate) withdrawn: bool,
     /// The file may have been lost in a power cut.
@@ -114,7 +112,7 @@ impl People {
         self.hints.push(Hint::Request(file.clone(), arrival));
         let (withdrawn, perhaps_lost, id) = (false, false, id.to_owned());
         self.asks.retain(|a| a.file != file);
-        let ask = Ask { id, verb, hex, uid, file, force, takeover, withdrawn, perhaps_lost };
+        let ask = Ask { id, verb, hex, uid, file, force, withdrawn, perhaps_lost };
         self.asks.push(ask);
         Some(self.asks.len() - 1)
     }
