@@ -107,7 +107,7 @@ impl Life {
                 if faults {
                     self.arm(&mut world);
                 }
-                self.daemon = self.open(*world);
+                self.daemon = self.open(world);
             }
             Actor::Stunned(mut world) => {
                 if faults {
