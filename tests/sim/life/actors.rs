@@ -93,6 +93,7 @@ impl Life {
         } else if temper.strikes(&mut self.rng, Class::Short, 8) {
             fuse = fuse.on_change(soon, Blow::Short);
         }
+        fuse.spares_git = !temper.has(Class::GitFault);
         world.fuse = fuse;
         let between = self.temper.strikes(&mut self.rng, Class::Between, 40);
         let until = between.then(|| self.rng.below(90));
