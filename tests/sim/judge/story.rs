@@ -149,7 +149,12 @@ pub(crate) fn tell(stories: &mut Stories, line: &Line, by: &Witness<'_>) -> Resu
         }
     };
     if let Some(story) = stories.get_mut(&line.id) {
-        story.requeueing = line.event == "requeued";
+        let granted = line.value["verb"] == "requeue" && line.value["code"] == 0;
+        story.requeueing = match line.event.as_str() {
+            "requeued" => true,
+            "answer" => story.requeueing && !granted,
+            _ => false,
+        };
     }
     if let (Some(before), Some(story)) = (before, stories.get_mut(&line.id))
         && before != story.place

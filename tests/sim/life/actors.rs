@@ -145,6 +145,7 @@ impl Life {
     fn turn(&mut self, mut engine: Box<Engine<SimWorld>>) -> Actor {
         self.m.borrow_mut().note(|| "== turn".to_owned());
         match engine.turn() {
+            Ok(_) if engine.world.crashed() => Actor::Gone,
             Ok(turn) => {
                 let notes = engine.notes();
                 self.m.borrow_mut().note(|| {
