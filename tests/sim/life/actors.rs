@@ -93,6 +93,7 @@ impl Life {
         } else if temper.strikes(&mut self.rng, Class::Short, 8) {
             fuse = fuse.on_change(soon, Blow::Short);
         }
+        fuse.spares_git = !temper.has(Class::GitFault);
         world.fuse = fuse;
         let between = self.temper.strikes(&mut self.rng, Class::Between, 40);
         let until = between.then(|| self.rng.below(90));
@@ -144,6 +145,7 @@ impl Life {
     fn turn(&mut self, mut engine: Box<Engine<SimWorld>>) -> Actor {
         self.m.borrow_mut().note(|| "== turn".to_owned());
         match engine.turn() {
+            Ok(_) if engine.world.crashed() => Actor::Gone,
             Ok(turn) => {
                 let notes = engine.notes();
                 self.m.borrow_mut().note(|| {

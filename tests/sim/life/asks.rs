@@ -153,6 +153,9 @@ impl People {
     pub(super) fn work(&mut self, m: &mut Machine, at: usize) {
         let id = self.orders[at].spec.id.clone();
         let tree = format!(".worktrees/{id}");
+        if m.git.worktrees.get(&tree).is_some_and(|t| !t.complete) {
+            return;
+        }
         match self.rng.below(10) {
             0..5 => {
                 let part = self.rng.below(20);
