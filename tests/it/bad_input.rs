@@ -128,6 +128,8 @@ fn explained(yard: &Yard, dropped: &[(String, &'static str)]) {
     let hostname = fs::read_to_string("/etc/hostname").unwrap_or_default();
     let link = fs::read_to_string(pending(yard, "LINK.yaml.why")).unwrap();
     assert!(hostname.trim().is_empty() || !link.contains(hostname.trim()), "{link}");
+    let all = ["GIANT.yaml", "RING-1.yaml", "RING-2.yaml", "caf\\xE9", "yyyy", "new\\nline"];
+    yard.until("the words", || all.iter().all(|name| yard.said().contains(name)));
     let said = yard.said();
     for name in ["EMPTY", "DIR", "FIFO", "GIANT", "DOUBLE", "RING-1"] {
         let about = said.lines().filter(|line| line.contains(&format!("{name}.yaml"))).count();
