@@ -71,9 +71,7 @@ fn lives_with_requests_moves_and_edits_break_nothing() {
     if let Some((seed, ended)) = found {
         panic!("SIM_ONLY={} SIM_SEED={seed}: {:#?}", HELD.join(","), ended.broken);
     }
-    for row in
-        ["Claim", "CarryOut", "Release", "PutBack", "Accept", "Refuse", "S5 settled"]
-    {
+    for row in ["Claim", "CarryOut", "Release", "PutBack", "Accept", "Refuse", "S5 settled"] {
         assert!(met.get(row).copied().unwrap_or(0) >= 200, "{row} was met too rarely: {met:?}");
     }
 }
