@@ -326,6 +326,11 @@ fn say_goodbye(world: &mut RealWorld, idle: bool) {
             break;
         }
     }
+    // Its socket closes a moment before it ends; the lock of its life is the last thing to go.
+    let held = || crate::executor::is_locked(world.root_path()).unwrap_or(false);
+    while told && idle && world.tick().0 < until && held() {
+        let _ = poll(&mut [], Some(&timespec(2)));
+    }
 }
 
 fn wait_for_executor(world: &RealWorld, ms: u64) {
