@@ -268,7 +268,8 @@ impl<W: World> Engine<W> {
     /// Gives the directory made ahead to an order that begins its first attempt.
     pub(super) fn use_spare(&mut self, id: &OrderId, attempt: u32, command: u32) {
         if self.spare && attempt == 1 && command == 1 {
-            self.spare = self.world.rename(Path::new(paths::SPARE), &paths::runs(id)).is_err();
+            let _ = self.world.rename(Path::new(paths::SPARE), &paths::runs(id));
+            self.spare = false;
         }
     }
 

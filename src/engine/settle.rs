@@ -265,6 +265,13 @@ impl<W: World> Engine<W> {
         };
         let to = (from != State::Failed).then_some(State::Failed);
         if self.rewrite(id, from, to, &changes, None)? == Outcome::LookAgain {
+            // What was said is taken back: a person changed the ticket in that moment.
+            let event = Event::PutBack {
+                from: State::Failed.name().to_owned(),
+                to: from.name().to_owned(),
+                reason: "the ticket changed meanwhile".to_owned(),
+            };
+            self.record(id, None, event);
             return Ok(());
         }
         self.index.ticket_mut(id).seen = crate::model::index::Seen::Settled(State::Failed);

@@ -1,5 +1,7 @@
 //! Integration tests, one binary.
 
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
 mod bad_input;
 mod basics;
 mod claims;

@@ -336,12 +336,13 @@ fn a_snippet_points_at_the_place() {
     assert_eq!(defects[0].snippet, "  3 | priority: hi\n    |           ^");
 }
 
-/// Must end within the time, accepted or not.
+/// Must end, accepted or not, in a time that leaves no doubt that the budgets hold: without them the bombs
+/// take minutes.
 fn timed(name: &str, bytes: &[u8]) -> Result<Parsed, Vec<Defect>> {
     let start = Instant::now();
     let result = parse_order(bytes, "WO-1");
     let took = start.elapsed();
-    assert!(took < Duration::from_millis(50), "{name} took {took:?}");
+    assert!(took < Duration::from_secs(5), "{name} took {took:?}");
     result
 }
 

@@ -149,7 +149,8 @@ impl Judge {
         if made && there {
             return Some(format!("{id}: its lease is made by {}", call.act));
         }
-        if call.act == "unlink" && !there && !people.order(id).is_some_and(|o| o.meddled || o.moved) {
+        if call.act == "unlink" && !there && !people.order(id).is_some_and(|o| o.meddled || o.moved)
+        {
             let running = m.disk.peek_inode(&ticket("running", id)).is_some();
             let begun = self.stories.get(id).and_then(|s| s.attempts.values().last());
             let held = begun.is_some_and(|t| !t.released && (t.claimed || !t.commands.is_empty()));

@@ -50,6 +50,9 @@ impl Judge {
             // Moved while it was being adopted: nobody knows any more what it was.
             return Ok(());
         }
+        if story.requeueing && dir == "failed" {
+            return self.settled(text, dir, id);
+        }
         if dir != story.place.dir() {
             return Err(format!("it lies in {dir}/, the ledger says {:?}", story.place));
         }
@@ -92,11 +95,14 @@ impl Judge {
         if held != story.held {
             return Err(format!("held: {held}, but the ledger says {}", story.held));
         }
-        let last = story.attempts.values().last();
         let tree = format!(".worktrees/{}", order.spec.id);
-        if last.is_some_and(|t| t.released && t.made_tree)
+        let last = story.attempts.values().last().filter(|t| t.released);
+        let untouched = |base: &str| {
+            m.git.head(&tree).is_some_and(|head| head.as_str() == base)
+                && m.git.worktrees.get(&tree).is_some_and(crate::world::Worktree::clean)
+        };
+        if last.and_then(|t| t.made_tree.as_deref()).is_some_and(untouched)
             && !people.temper.has(crate::life::Class::Git)
-            && m.git.worktrees.get(&tree).is_some_and(crate::world::Worktree::clean)
         {
             return Err("its last claim was undone, but the worktree is left".to_owned());
         }

@@ -59,6 +59,8 @@ pub(crate) struct Story {
     pub(crate) attempts: BTreeMap<u64, Tale>,
     /// Held by an answered request.
     pub(crate) held: bool,
+    /// The last word is that it is to be pending again; whoever asked may withdraw before it is.
+    pub(crate) requeueing: bool,
     retries_in_a_row: u64,
     /// Where it was before, and when it left: one round of the engine decides on one moment.
     left: (Where, String),
@@ -69,12 +71,10 @@ pub(crate) struct Story {
 pub(crate) struct Tale {
     /// The person who holds it; `None`: the daemon carries it.
     pub(crate) holder: Option<u64>,
-    /// The request that asked for it.
-    pub(crate) take: Option<String>,
     /// The claim was completed.
     pub(crate) claimed: bool,
-    /// Its worktree did not exist before.
-    pub(crate) made_tree: bool,
+    /// The base of the worktree that did not exist before.
+    pub(crate) made_tree: Option<String>,
     /// Its commands.
     pub(crate) commands: Vec<Command>,
     /// It was undone.
@@ -146,6 +146,14 @@ pub(crate) fn tell(stories: &mut Stories, line: &Line, by: &Witness<'_>) -> Resu
             Ok(())
         }
     };
+    if let Some(story) = stories.get_mut(&line.id) {
+        let granted = line.value["verb"] == "requeue" && line.value["code"] == 0;
+        story.requeueing = match line.event.as_str() {
+            "requeued" => true,
+            "answer" => story.requeueing && !granted,
+            _ => false,
+        };
+    }
     if let (Some(before), Some(story)) = (before, stories.get_mut(&line.id))
         && before != story.place
     {
@@ -169,7 +177,7 @@ fn of_ticket(story: &mut Story, line: &Line) {
         }
         "adopted" => story.place = Where::parse(word("state")),
         // A settled attempt is carried on from wherever its ticket was.
-        "put-back" | "adopted" if story.attempts.get(&line.attempt).is_some_and(|t| !t.open()) => {}
+        "put-back" if story.attempts.get(&line.attempt).is_some_and(|t| !t.open()) => {}
         "put-back" => story.place = Where::parse(word("to")),
         "held" => story.held = true,
         "unheld" => story.held = false,
@@ -203,8 +211,9 @@ fn claiming(stories: &mut Stories, line: &Line, by: &Witness<'_>) -> Result<(), 
     }
     let tale = Tale {
         holder: mode.get("manual").and_then(|m| m["uid"].as_u64()),
-        take,
-        made_tree: tree.is_some_and(|t| t["worktree_existed"] == Value::Bool(false)),
+        made_tree: tree
+            .filter(|t| t["worktree_existed"] == Value::Bool(false))
+            .and_then(|t| t["base"].as_str().map(str::to_owned)),
         run: sealed["run"].as_array().map_or(0, Vec::len),
         checks: sealed["checks"].as_array().map_or(0, Vec::len),
         retry_max,

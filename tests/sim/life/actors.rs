@@ -29,7 +29,7 @@ pub(crate) enum Actor {
     /// No process.
     Gone,
     /// A process whose engine met a fault: it opens another one.
-    Stunned(SimWorld),
+    Stunned(Box<SimWorld>),
     /// At work.
     Up(Box<Engine<SimWorld>>),
 }
@@ -93,6 +93,7 @@ impl Life {
         } else if temper.strikes(&mut self.rng, Class::Short, 8) {
             fuse = fuse.on_change(soon, Blow::Short);
         }
+        fuse.spares_git = !temper.has(Class::GitFault);
         world.fuse = fuse;
         let between = self.temper.strikes(&mut self.rng, Class::Between, 40);
         let until = between.then(|| self.rng.below(90));
@@ -113,7 +114,7 @@ impl Life {
                 if faults {
                     self.arm(&mut world);
                 }
-                self.daemon = self.open(world);
+                self.daemon = self.open(*world);
             }
             Actor::Up(mut engine) => {
                 if faults {
@@ -144,6 +145,7 @@ impl Life {
     fn turn(&mut self, mut engine: Box<Engine<SimWorld>>) -> Actor {
         self.m.borrow_mut().note(|| "== turn".to_owned());
         match engine.turn() {
+            Ok(_) if engine.world.crashed() => Actor::Gone,
             Ok(turn) => {
                 let notes = engine.notes();
                 self.m.borrow_mut().note(|| {
@@ -309,7 +311,7 @@ fn hook(scene: &Rc<RefCell<Scene>>) -> crate::world::Hook {
 }
 
 fn stunned(world: SimWorld) -> Actor {
-    if world.crashed() { Actor::Gone } else { Actor::Stunned(world) }
+    if world.crashed() { Actor::Gone } else { Actor::Stunned(Box::new(world)) }
 }
 
 /// The plan for all orders at once.

@@ -25,8 +25,6 @@ pub(crate) struct Ask {
     pub(crate) file: String,
     /// Dependencies are skipped.
     pub(crate) force: bool,
-    /// It goes on although another holds the order.
-    pub(crate) takeover: bool,
     /// Its file was removed by the asker before anybody had consumed it.
     pub(crate) withdrawn: bool,
     /// The file may have been lost in a power cut.
@@ -114,7 +112,7 @@ impl People {
         self.hints.push(Hint::Request(file.clone(), arrival));
         let (withdrawn, perhaps_lost, id) = (false, false, id.to_owned());
         self.asks.retain(|a| a.file != file);
-        let ask = Ask { id, verb, hex, uid, file, force, takeover, withdrawn, perhaps_lost };
+        let ask = Ask { id, verb, hex, uid, file, force, withdrawn, perhaps_lost };
         self.asks.push(ask);
         Some(self.asks.len() - 1)
     }
@@ -155,6 +153,9 @@ impl People {
     pub(super) fn work(&mut self, m: &mut Machine, at: usize) {
         let id = self.orders[at].spec.id.clone();
         let tree = format!(".worktrees/{id}");
+        if m.git.worktrees.get(&tree).is_some_and(|t| !t.complete) {
+            return;
+        }
         match self.rng.below(10) {
             0..5 => {
                 let part = self.rng.below(20);

@@ -93,7 +93,7 @@ impl Life {
 
     fn rescan_now(&mut self, round: u64) {
         if let Actor::Up(engine) = &mut self.daemon
-            && round % 5 == 0
+            && round.is_multiple_of(5)
         {
             let _ = engine.rescan();
         }

@@ -29,6 +29,7 @@ pub(crate) struct SimWorld {
     /// Runs around every raw call.
     pub(crate) hook: Option<Hook>,
     identity: Identity,
+    in_git: bool,
     boot: u64,
     rng: Rng,
 }
@@ -51,7 +52,7 @@ impl SimWorld {
         let boot = m.clock.boot;
         drop(m);
         let (machine, fuse) = (Rc::clone(machine), Fuse::default());
-        Self { machine, fuse, hook: None, identity, boot, rng }
+        Self { machine, fuse, hook: None, identity, in_git: false, boot, rng }
     }
 
     /// The same with a fuse.
@@ -120,7 +121,7 @@ impl SimWorld {
         if self.crashed() {
             return Err(CRASHED);
         }
-        let blow = self.fuse.burn(changes);
+        let blow = self.fuse.burn(changes, self.in_git);
         if blow == Some(Blow::Crash) {
             self.kill();
             return Err(CRASHED);
@@ -173,7 +174,10 @@ impl SimWorld {
         changes: bool,
         call: impl FnOnce(&mut Machine) -> Result<T, String>,
     ) -> Result<T, GitFault> {
-        let cause = match self.raw(act, Path::new(on), changes, |m| Ok(call(m))) {
+        self.in_git = true;
+        let result = self.raw(act, Path::new(on), changes, |m| Ok(call(m)));
+        self.in_git = false;
+        let cause = match result {
             Ok(Ok(value)) => return Ok(value),
             Ok(Err(cause)) => cause,
             Err(CRASHED) => "the actor has crashed".to_owned(),

@@ -247,9 +247,12 @@ impl Machine {
 
     fn start_command(&mut self, command: &StartCommand) {
         let key = command.key.clone();
-        if self.exec.known.contains_key(&key) {
-            let reason = "it is known".to_owned();
-            return self.exec.say(FromExecutor::Refused { key, reason });
+        if let Some(known) = self.exec.known.get(&key).cloned() {
+            let (pid, start_time) = (known.pid, known.start_time);
+            return self.exec.say(match known.end {
+                Some(end) => FromExecutor::Ended { key, end },
+                None => FromExecutor::Started { key, pid, start_time },
+            });
         }
         let log = match self.open_log(&command.log) {
             Ok(log) => log,
@@ -315,6 +318,7 @@ impl Machine {
         let (mut killed, mut left) = (0, 0);
         for pid in self.bearers(token) {
             if self.is_ours(pid) {
+                self.end_now(pid);
                 continue;
             }
             if self.rng.chance(self.exec.traffic.unkillable) {
@@ -324,6 +328,16 @@ impl Machine {
             }
         }
         self.exec.say(FromExecutor::Swept { key, killed, left });
+    }
+
+    /// A command of its own that is swept along ends as a stopped one.
+    fn end_now(&mut self, pid: u32) {
+        let now = self.clock.tick_ms;
+        let Some(proc) = self.procs.get_mut(&pid) else { return };
+        if let Role::Job(job) = &mut proc.role {
+            job.end_now(now);
+            self.end_by_itself(pid);
+        }
     }
 
     /// Does this process belong to a command of the living executor?

@@ -33,6 +33,8 @@ pub(crate) struct Fuse {
     looks: BTreeMap<u64, Blow>,
     changes_seen: u64,
     looks_seen: u64,
+    /// Git commands are struck by crashes only.
+    pub(crate) spares_git: bool,
 }
 
 impl Fuse {
@@ -69,7 +71,13 @@ impl Fuse {
     }
 
     /// Counts a call; returns what strikes it.
-    pub(super) fn burn(&mut self, changes: bool) -> Option<Blow> {
+    pub(super) fn burn(&mut self, changes: bool, git: bool) -> Option<Blow> {
+        let blow = self.next(changes);
+        let spared = git && self.spares_git && matches!(blow, Some(Blow::Errno(_) | Blow::Lost(_)));
+        blow.filter(|_| !spared)
+    }
+
+    fn next(&mut self, changes: bool) -> Option<Blow> {
         if changes {
             self.changes_seen += 1;
             self.changes.remove(&self.changes_seen)

@@ -99,6 +99,11 @@ impl Job {
         }
     }
 
+    /// Its executor ends it at once, whatever it ignores.
+    pub(super) fn end_now(&mut self, now: u64) {
+        (self.natural, self.forced) = (None, Some((now, Cause::Stopped)));
+    }
+
     /// Its executor ends it, at once or after the grace.
     pub(super) fn stop(&mut self, now: u64, cause: Cause) {
         let at = if self.stubborn { now + self.grace_ms } else { now };
