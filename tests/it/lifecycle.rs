@@ -200,7 +200,8 @@ fn a_root_with_odd_letters_is_a_root() {
     yard.root = odd.clone();
     let link = yard.beside("link");
     std::os::unix::fs::symlink(&odd, &link).unwrap();
-    let run = "run: 'echo \"$JOBYARD_WORKTREE\" > where.tmp; echo x > src/b.txt; git add -A; git commit -qm x'\n";
+    let run = "run: 'echo \"$JOBYARD_WORKTREE\" > where.tmp; echo x > src/b.txt; \
+               git add -A; git commit -qm x'\n";
     yard.submit("A", &format!("{run}verify: {{commands: ['test -f src/b.txt']}}\n"));
     assert_eq!(yard.drain(), 0);
     assert_eq!(yard.key("done", "A", "result"), "pass", "{}", yard.sight());
