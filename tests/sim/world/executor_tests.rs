@@ -146,7 +146,9 @@ fn orphans_live_until_they_are_swept_and_overlaps_are_recorded() {
     assert!(matches!(w.receive()[..], [FromExecutor::Swept { killed: 2, left: 0, .. }]));
     assert!(w.survivors("token-1").is_empty());
     w.send(&sweep(2)).unwrap();
-    assert!(matches!(w.receive()[..], [FromExecutor::Swept { killed: 0, left: 0, .. }]));
+    let answers = w.receive();
+    let swept = |m: &FromExecutor| matches!(m, FromExecutor::Swept { left: 0, .. });
+    assert!(answers.iter().any(swept), "{answers:?}");
     let end = m.borrow().effects.last(&key(1, 1)).unwrap().end;
     assert_eq!(end, Some(RunEnd::Unseen { exit: None }));
 }
