@@ -22,7 +22,7 @@ pub mod verdict_json;
 
 use crate::model::config::Unsatisfiable;
 use crate::model::id::OrderId;
-use crate::model::index::Index;
+use crate::model::index::{Index, Reading};
 use crate::model::order::State;
 use crate::model::time::{Moment, Tick};
 use action::{Action, Plan};
@@ -105,8 +105,13 @@ pub fn busy(index: &Index) -> bool {
         brief.is_some_and(|b| b.executable && b.retry_at.is_some())
     };
     let works = |id: &OrderId| {
-        let attempt = index.tickets.get(id).and_then(|t| t.attempt.as_deref());
-        attempt.is_some_and(|a| a.is_process() || a.asked.is_some() || a.settled.is_some())
+        let Some(ticket) = index.tickets.get(id) else { return false };
+        let Some(attempt) = ticket.attempt.as_deref() else { return false };
+        let place = ticket.state().and_then(|s| ticket.place(s));
+        // A ticket that is missing, there twice or broken waits for a person, its commands do not.
+        let whole = place.is_some_and(|p| !matches!(p.reading, Reading::Refused(_)));
+        let goes_on = attempt.is_process() || attempt.asked.is_some() || attempt.settled.is_some();
+        goes_on && (whole || attempt.unended().is_some())
     };
     index.open.iter().any(works)
         || !index.ready.is_empty()
@@ -115,6 +120,6 @@ pub fn busy(index: &Index) -> bool {
             State::ALL
                 .into_iter()
                 .filter_map(|s| t.place(s))
-                .any(|p| matches!(p.reading, crate::model::index::Reading::Settling(_)))
+                .any(|p| matches!(p.reading, Reading::Settling(_)))
         })
 }

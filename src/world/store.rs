@@ -161,11 +161,13 @@ pub fn relocate<W: World>(
     match world.rename(from, to) {
         Ok(()) => settle_identity(world, from, to, inode),
         Err(fault) => {
-            if world.stat(from)?.is_none() {
+            let Some(here) = world.stat(from)? else {
                 let there = world.stat(to)?.map(|s| s.inode) == Some(inode);
                 return Ok(if there { Outcome::Done } else { Outcome::LookAgain });
-            }
-            if fault.errno == errno::EEXIST || fault.errno == errno::ENOENT {
+            };
+            // With the file still in its place it is the directory of `to` that is missing.
+            let moved = fault.errno == errno::ENOENT && here.inode != inode;
+            if fault.errno == errno::EEXIST || moved {
                 return Ok(Outcome::LookAgain);
             }
             Err(fault)

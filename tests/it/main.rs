@@ -11,6 +11,7 @@ mod gate;
 mod git;
 mod hand_moves;
 mod idle;
+mod lifecycle;
 mod look;
 mod secrets;
 mod states;
