@@ -7,7 +7,7 @@ use super::{Answer, Engine, Planted};
 use crate::model::attempt::Attempt;
 use crate::model::event::Event;
 use crate::model::id::OrderId;
-use crate::model::index::{ExecutorFact, ExecutorState, Seen};
+use crate::model::index::{ExecutorFact, ExecutorState, Seen, Ticket};
 use crate::model::order::State;
 use crate::model::paths;
 use crate::model::protocol::ToExecutor;
@@ -194,7 +194,8 @@ impl<W: World> Engine<W> {
             self.index.tickets.get(id).and_then(|t| t.attempt.as_deref()).cloned()
         });
         let open: Vec<Attempt> = open.collect();
-        let waiting = self.index.tickets.iter().filter(|(_, t)| t.seen == Seen::Pending);
+        let waits = |t: &Ticket| matches!(t.seen, Seen::Pending | Seen::Unrun | Seen::Requeued);
+        let waiting = self.index.tickets.iter().filter(|(_, t)| waits(t));
         let waiting = waiting.filter(|(_, t)| t.attempt.is_none());
         let pending = waiting.map(|(id, _)| id.to_string()).collect();
         let at = self.world.now();

@@ -126,6 +126,13 @@ impl<W: World> Engine<W> {
         let Some(asked) = attempt.asked.clone() else { return };
         let (number, verb) = (attempt.number, asked.wish.name().to_owned());
         let text = format!("{} came before its end", wish.name());
+        self.answered.insert(asked.request.clone());
+        for known in &mut self.index.ticket_mut(id).requests {
+            if !known.hex.is_empty() && known.hex == asked.request {
+                known.refused = true;
+                self.answered_files.push((id.clone(), known.file.clone()));
+            }
+        }
         let answer = Event::Answer { verb, request: asked.request, code: 4, text };
         self.record(id, Some(number), answer);
     }
@@ -249,12 +256,13 @@ impl<W: World> Engine<W> {
         let Some(place) = ticket.place(from) else { return Ok(()) };
         let (inode, uid) = (place.inode, place.uid);
         let number = ticket.attempt.as_deref().map(|a| a.number);
+        let asked = ticket.attempt.as_deref().and_then(|a| a.asked.as_ref()).map(|a| a.wish);
         let (here, there) = (paths::ticket(from, id), paths::ticket(State::Running, id));
         let moved = relocate(&mut self.world, &here, &there, inode)?;
         self.changed(&here);
         self.changed(&there);
         self.hint(id.clone(), crate::observe::Arrival::Unsure);
-        if moved == Outcome::Done {
+        if moved == Outcome::Done && asked != Some(wish) {
             self.supersede(id, wish);
             let by = Holder { uid, name: self.world.user(uid) };
             let verb = wish.name().to_owned();

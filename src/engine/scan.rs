@@ -4,7 +4,7 @@
 //! learn where a ticket was that lies where nothing explains it; a lost hint costs time, not work.
 
 use super::{Engine, LOOKS_MAX, Options};
-use crate::model::event::{Event, Link};
+use crate::model::event::{Event, Line, Link};
 use crate::model::id::OrderId;
 use crate::model::index::{ExecutorFact, ExecutorState, Index, Reading, Seen, Ticket};
 use crate::model::order::State;
@@ -28,8 +28,8 @@ const EXECUTOR_PAUSE: Millis = Millis(1000);
 impl<W: World> Engine<W> {
     /// Opens a root: makes the directories, reads the ledger's tail, looks at everything.
     pub fn open(mut world: W, mut options: Options) -> Result<Self, (W, Fault)> {
-        let opened = prepare(&mut world).and_then(|()| Ledger::open(&mut world));
-        let (ledger, tail) = match opened {
+        let opened = prepare(&mut world).and_then(|kept| Ok((kept, Ledger::open(&mut world)?)));
+        let (notes, (ledger, tail)) = match opened {
             Ok(opened) => opened,
             Err(fault) => return Err((world, fault)),
         };
@@ -39,6 +39,9 @@ impl<W: World> Engine<W> {
         index.durable_seq = 0;
         for id in tail.pending {
             index.ticket_mut(&id).seen = Seen::Pending;
+        }
+        for (id, seen) in tail.begun {
+            index.ticket_mut(&id).seen = seen;
         }
         for (id, attempt) in tail.attempts {
             let ticket = index.ticket_mut(&id);
@@ -60,7 +63,7 @@ impl<W: World> Engine<W> {
             dirs: BTreeSet::new(),
             logs: BTreeMap::new(),
             lease_file: None,
-            notes: Vec::new(),
+            notes,
             wake_at: None,
             look_for_strays: false,
             executor_retry_at: Tick(0),
@@ -270,9 +273,16 @@ impl<W: World> Engine<W> {
     /// Learns from the ledger's history where tickets were that lie where nothing explains it.
     fn explain(&mut self) -> Result<(), Fault> {
         let mut puzzling = BTreeSet::new();
-        for (id, ticket) in &self.index.tickets {
+        for (id, ticket) in &mut self.index.tickets {
             let Some(state) = ticket.state() else { continue };
-            let known = ticket.attempt.is_some() || ticket.seen == Seen::Pending;
+            let stamped = |t: &Ticket| {
+                t.place(state).is_some_and(|p| matches!(p.reading, Reading::Settled { .. }))
+            };
+            let begun = matches!(ticket.seen, Seen::Unrun | Seen::Requeued);
+            if begun && stamped(ticket) {
+                ticket.seen = Seen::Settled(state);
+            }
+            let known = ticket.attempt.is_some() || begun || ticket.seen == Seen::Pending;
             let place = ticket.place(state).filter(|_| !known && state != State::Pending);
             if place.is_some_and(|p| !matches!(p.reading, Reading::Settled { .. })) {
                 puzzling.insert(id.clone());
@@ -417,7 +427,8 @@ impl<W: World> Engine<W> {
     }
 }
 
-fn prepare<W: World>(world: &mut W) -> Result<(), Fault> {
+/// Makes the directories and tidies them; what a person has to look at.
+fn prepare<W: World>(world: &mut W) -> Result<Vec<String>, Fault> {
     let states = State::ALL.map(|s| paths::dir(s).to_string_lossy().into_owned());
     let fixed = ["_ctx", "_ctx/jobs"].map(str::to_owned);
     let rest = [paths::CONTROL, paths::ANSWERED, paths::RUNS, paths::OWN, paths::AUDIT];
@@ -432,17 +443,18 @@ fn prepare<W: World>(world: &mut W) -> Result<(), Fault> {
 }
 
 /// Removes what interrupted primitives and ended instances left behind.
-fn tidy<W: World>(world: &mut W) -> Result<(), Fault> {
+fn tidy<W: World>(world: &mut W) -> Result<Vec<String>, Fault> {
     let tickets = |name: &str| -> Vec<PathBuf> {
         let id = name.strip_suffix(".yaml").and_then(|s| OrderId::parse(s).ok());
         id.map(|id| State::ALL.map(|s| paths::ticket(s, &id)).to_vec()).unwrap_or_default()
     };
+    let mut kept = Vec::new();
     for state in State::ALL {
-        leftovers::tidy(world, &paths::dir(state), &tickets)?;
+        kept.extend(leftovers::tidy(world, &paths::dir(state), &tickets)?);
     }
     let backlog = |_: &str| vec![PathBuf::from(paths::BACKLOG)];
     let dir = Path::new(paths::BACKLOG).parent().unwrap_or(Path::new(""));
-    leftovers::tidy(world, dir, &backlog)?;
+    kept.extend(leftovers::tidy(world, dir, &backlog)?);
     let nothing = |_: &str| Vec::new();
     leftovers::tidy(world, Path::new(paths::OWN), &nothing)?;
     let own = format!("lease-{}-", world.identity().instance);
@@ -452,7 +464,7 @@ fn tidy<W: World>(world: &mut W) -> Result<(), Fault> {
             world.unlink(&Path::new(paths::OWN).join(name))?;
         }
     }
-    Ok(())
+    Ok(kept)
 }
 
 /// What the ledger last said of some orders, newest segment first.
@@ -470,7 +482,7 @@ fn last_words<W: World>(
             };
             let id = link.line.id.as_deref().and_then(|t| OrderId::parse(t).ok());
             let Some(id) = id.filter(|id| wanted.contains(id)) else { continue };
-            if let Some(seen) = said(&link.line.event) {
+            if let Some(seen) = said(&link.line) {
                 wanted.remove(&id);
                 found.insert(id, seen);
             }
@@ -482,12 +494,13 @@ fn last_words<W: World>(
     Ok(found)
 }
 
-fn said(event: &Event) -> Option<Seen> {
+fn said(line: &Line) -> Option<Seen> {
     let settled = |s: &str| match State::parse(s) {
         Some(State::Pending) | None => Seen::Pending,
         Some(state) => Seen::Settled(state),
     };
-    match event {
+    match &line.event {
+        Event::Settled { .. } if line.attempt.is_none() => Some(Seen::Unrun),
         Event::Intake | Event::Released { .. } | Event::Held { .. } | Event::Unheld => {
             Some(Seen::Pending)
         }

@@ -94,8 +94,7 @@ impl<W: World> Engine<W> {
             }
         };
         self.hint(id.clone(), crate::observe::Arrival::Renamed);
-        let mode = snapshot.stat.mode;
-        let (temp, inode) = write_stamp(&mut self.world, &path, text.as_bytes(), mode)?;
+        let (temp, inode) = write_stamp(&mut self.world, &snapshot, text.as_bytes())?;
         let keep = sealed.filter(|(a, _)| sha256_hex(&snapshot.bytes) == a.claim.sealed.digest);
         let stamped = self.put_in_place(id, &snapshot, &temp, keep.map(|(_, to)| to))?;
         self.changed(&path);
@@ -274,7 +273,7 @@ impl<W: World> Engine<W> {
             self.record(id, None, event);
             return Ok(());
         }
-        self.index.ticket_mut(id).seen = crate::model::index::Seen::Settled(State::Failed);
+        self.index.ticket_mut(id).seen = Seen::Settled(State::Failed);
         if let Some(request) = request {
             self.consume_unbound(id, request);
             let text = format!("{id} is failed ({result}: {reason})");
@@ -297,7 +296,7 @@ impl<W: World> Engine<W> {
             own_changes(own, &new)
         };
         if self.rewrite(id, state, None, &changes, None)? == Outcome::Done {
-            self.index.ticket_mut(id).seen = crate::model::index::Seen::Settled(state);
+            self.index.ticket_mut(id).seen = Seen::Settled(state);
         }
         Ok(())
     }

@@ -213,8 +213,7 @@ impl<W: World> Engine<W> {
         let Some(status) = self.epic_status(epic) else { return Ok(()) };
         let text = String::from_utf8_lossy(&snapshot.bytes).into_owned();
         let Ok(text) = backlog::set_epic_status(&text, &epic_id, status) else { return Ok(()) };
-        let mode = snapshot.stat.mode;
-        let (temp, _) = write_stamp(&mut self.world, path, text.as_bytes(), mode)?;
+        let (temp, _) = write_stamp(&mut self.world, &snapshot, text.as_bytes())?;
         self.changed(path);
         if exchange_in(&mut self.world, &snapshot, &temp, None, &[])? == Outcome::Done {
             let status = status.to_owned();

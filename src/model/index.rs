@@ -125,6 +125,8 @@ pub enum Seen {
     Settled(State),
     /// It is on its way from `failed/` to `pending/`.
     Requeued,
+    /// It was settled into `failed/` without an attempt, but lacks the stamp.
+    Unrun,
 }
 
 /// Everything known of one id.

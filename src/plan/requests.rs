@@ -7,7 +7,7 @@
 use super::action::{Action, Wait};
 use super::ready;
 use super::step::{Facts, describe};
-use crate::model::attempt::{Attempt, Mode, Options, Wish};
+use crate::model::attempt::{Asked, Attempt, Mode, Options, Wish};
 use crate::model::index::{Brief, Request, owner};
 use crate::model::order::State;
 use crate::model::request::{RequestBody, Verb};
@@ -59,6 +59,14 @@ pub fn pending(facts: &Facts<'_>, brief: &Brief) -> Option<Action> {
     })
 }
 
+/// What a request does to a pending order of a dependency cycle: it cannot be taken.
+pub fn circular(facts: &Facts<'_>, brief: &Brief, cycle: &str) -> Option<Action> {
+    match first(facts) {
+        Some((request, _)) if request.verb == Verb::Take => Some(refuse(request, 4, cycle)),
+        _ => pending(facts, brief),
+    }
+}
+
 fn take(facts: &Facts<'_>, brief: &Brief, request: &Request, body: &RequestBody) -> Action {
     let mut waits = ready::unmet(facts.index, facts.ticket, brief, facts.now, facts.policy);
     if body.force && body.reason.is_none() {
@@ -90,20 +98,20 @@ pub fn running(facts: &Facts<'_>, attempt: &Attempt) -> Option<Action> {
     if let Some(refusal) = unreadable(facts) {
         return Some(refusal);
     }
-    let (request, body) = first(facts)?;
     if let Some(asked) = &attempt.asked
-        && asked.request == request.hex
-        && asked.wish.name() == request.verb.name()
+        && let Some((request, body)) = accepted(facts, asked)
     {
-        // Accepted before a crash; only its file is still there.
         return Some(accept(request, body, asked.wish));
     }
+    let (request, body) = first(facts)?;
+    let cancelling = attempt.asked.as_ref().is_some_and(|a| a.wish == Wish::Cancel);
     Some(match request.verb {
         Verb::Take | Verb::Requeue if body.takeover => {
             stale_takeover(facts, attempt, request, body)
         }
         Verb::Take => refuse(request, 5, &held_by(attempt)),
         Verb::Finish => finish(attempt, request, body),
+        Verb::Cancel if cancelling => refuse(request, 4, "it is being cancelled already"),
         Verb::Cancel => accept(request, body, Wish::Cancel),
         Verb::Requeue => {
             let text = "it is running; `cancel` ends it, `requeue --takeover --reason TEXT` starts \
@@ -114,6 +122,13 @@ pub fn running(facts: &Facts<'_>, attempt: &Attempt) -> Option<Action> {
             refuse(request, 4, "it is running; only pending orders are held")
         }
     })
+}
+
+/// The file of a request that was accepted before a crash.
+fn accepted<'a>(facts: &'a Facts<'_>, asked: &Asked) -> Option<(&'a Request, &'a RequestBody)> {
+    let same = |r: &&Request| r.hex == asked.request && r.verb.name() == asked.wish.name();
+    let open = facts.ticket.requests.iter().filter(|r| !r.refused);
+    open.filter(same).find_map(|r| r.body.as_ref().ok().map(|b| (r, b)))
 }
 
 /// Who holds a running order, for whoever asks for it.

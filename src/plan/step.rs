@@ -166,7 +166,7 @@ fn pending_order(facts: &Facts<'_>, place: &Place, brief: &Brief) -> Step {
             names.join(" -> "),
             facts.id
         );
-        step.actions = requests::refuse_all(facts, 4, &text);
+        step.actions.extend(requests::circular(facts, brief, &text));
         step.actions.push(Action::Why { state: State::Pending, text: text.clone(), refusal: true });
         step.waits.push(Wait::Refused(text));
         return step;
@@ -255,6 +255,9 @@ fn running_without_attempt(facts: &Facts<'_>, place: &Place) -> Step {
                 Step::act(put_back(State::Running, stamp.state, why))
             }
             None if was_pending(facts) => taken_by_hand(facts, place, brief),
+            None if facts.ticket.seen == Seen::Unrun => {
+                Step::act(put_back(State::Running, State::Failed, "it was settled there"))
+            }
             None => unexplained(facts),
         },
         Reading::Refused(defects) if was_pending(facts) => {
@@ -391,17 +394,16 @@ fn moved_here(facts: &Facts<'_>, state: State, brief: &Brief) -> Option<Step> {
         return Some(Step::act(put_back(state, stamp.state, &why)));
     }
     match facts.ticket.seen {
-        Seen::Pending if state == State::Failed => Some(Step::act(Action::SettleUnrun {
-            from: state,
-            result: "cancelled".to_owned(),
-            reason: "cancelled".to_owned(),
-            request: None,
-        })),
+        Seen::Pending if state == State::Failed => {
+            Some(Step::act(settle_unrun(state, "cancelled")))
+        }
         Seen::Pending => {
             let why = "an order gets to done/ by `take` and `finish`, or by its commands";
             Some(Step::act(put_back(state, State::Pending, why)))
         }
         Seen::Requeued => Some(Step::act(put_back(state, State::Pending, ""))),
+        Seen::Unrun if state == State::Failed => Some(Step::act(settle_unrun(state, "cancelled"))),
+        Seen::Unrun => Some(Step::act(put_back(state, State::Failed, "it was settled there"))),
         Seen::Never if facts.policy.fresh => Some(Step::act(Action::AdoptSettled { state })),
         Seen::Never | Seen::Settled(_) => None,
     }
@@ -440,6 +442,12 @@ fn orphaned(facts: &Facts<'_>, lease: &LeaseFact) -> bool {
         }
         _ => false,
     }
+}
+
+/// A person moved it to `failed/` before it ever ran.
+fn settle_unrun(from: State, result: &str) -> Action {
+    let (result, reason) = (result.to_owned(), result.to_owned());
+    Action::SettleUnrun { from, result, reason, request: None }
 }
 
 fn undo(reason: &str) -> Action {

@@ -10,6 +10,7 @@ use super::{Fault, World};
 use crate::model::attempt::Attempt;
 use crate::model::event::{Event, GENESIS, Line, Link};
 use crate::model::id::OrderId;
+use crate::model::index::Seen;
 use crate::model::time::Moment;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -42,6 +43,8 @@ pub struct Tail {
     pub attempts: BTreeMap<OrderId, Attempt>,
     /// Orders that were last seen pending.
     pub pending: BTreeSet<OrderId>,
+    /// Orders that were last said to be settled or requeued without an attempt: perhaps not carried out.
+    pub begun: BTreeMap<OrderId, Seen>,
     /// Requests that these lines answer.
     pub answered: BTreeSet<String>,
     /// The highest attempt that these lines name, by order.
@@ -198,6 +201,7 @@ impl Tail {
     fn take(&mut self, link: &Link) {
         apply(&mut self.attempts, &link.line, &link.hash);
         follow_pending(&mut self.pending, &link.line);
+        follow_begun(&mut self.begun, &link.line);
         let id = link.line.id.as_deref().and_then(|t| OrderId::parse(t).ok());
         if let (Some(id), Some(attempt)) = (id, link.line.attempt) {
             let known = self.numbers.entry(id).or_default();
@@ -310,6 +314,23 @@ fn follow_pending(pending: &mut BTreeSet<OrderId>, line: &Line) {
             pending.remove(&id);
         }
         _ => {}
+    }
+}
+
+/// Takes a line into account in the orders last said to be settled or requeued without an attempt.
+fn follow_begun(begun: &mut BTreeMap<OrderId, Seen>, line: &Line) {
+    let Some(id) = line.id.as_deref().and_then(|t| OrderId::parse(t).ok()) else { return };
+    match &line.event {
+        Event::Answer { .. } => {}
+        Event::Settled { .. } if line.attempt.is_none() => {
+            begun.insert(id, Seen::Unrun);
+        }
+        Event::Requeued { .. } => {
+            begun.insert(id, Seen::Requeued);
+        }
+        _ => {
+            begun.remove(&id);
+        }
     }
 }
 

@@ -1,22 +1,48 @@
 //! What an interrupted primitive leaves behind: hidden files, recognised by their names.
 //!
-//! Invariants: a hidden file is `.<name>.<16 hex>` while it is being written and `.<name>.<16 hex>-<its own
-//! inode>` once it is whole; so a file whose inode is not the one in its name came out of an exchange: it
-//! is what a person wrote, and it is given back, never deleted. Only the holder of the root lock looks.
+//! Invariants: a hidden file is `.<name>.<16 hex>` while it is being written and
+//! `.<name>.<16 hex>-<its own inode>-<digest of what is to come out>-<its own digest>` once it is whole; so a
+//! file whose inode is not the one in its name came out of an exchange, and its content tells whether the
+//! stamp carried all of it over. What a person wrote is given back, or kept beside as `<name>.<16 hex>.kept`
+//! when another version of theirs stands there; it is never deleted. Only the holder of the root lock looks.
 
-use super::store::errno;
+use super::store::{TICKET_BYTES_MAX, digest, errno, read_whole};
 use super::{Fault, Kind, World};
 use std::path::{Path, PathBuf};
 
-/// A hidden name of ours: the name it stands beside, and the inode in it.
-fn parse(name: &str) -> Option<(&str, Option<u64>)> {
+/// A hidden name of ours.
+#[derive(PartialEq, Eq, Debug)]
+struct Hidden<'a> {
+    /// The name it stands beside.
+    visible: &'a str,
+    /// What makes it unique.
+    hex: &'a str,
+    /// Of a whole one.
+    stamp: Option<Stamp<'a>>,
+}
+
+/// What the name of a stamp tells.
+#[derive(PartialEq, Eq, Debug)]
+struct Stamp<'a> {
+    /// Inode of our version; 0 when nothing of ours is put anywhere.
+    inode: u64,
+    /// Digest of what was read, and is to come out.
+    read: &'a str,
+    /// Digest of our version.
+    ours: &'a str,
+}
+
+fn parse(name: &str) -> Option<Hidden<'_>> {
     let (visible, tail) = name.strip_prefix('.')?.rsplit_once('.')?;
-    let (hex, inode) = match tail.split_once('-') {
-        None => (tail, None),
-        Some((hex, inode)) => (hex, Some(inode.parse().ok()?)),
+    let parts: Vec<&str> = tail.split('-').collect();
+    let (hex, stamp) = match parts[..] {
+        [hex] => (hex, None),
+        [hex, inode] => (hex, Some(Stamp { inode: inode.parse().ok()?, read: "", ours: "" })),
+        [hex, inode, read, ours] => (hex, Some(Stamp { inode: inode.parse().ok()?, read, ours })),
+        _ => return None,
     };
     let ours = hex.len() == 16 && hex.bytes().all(|b| b.is_ascii_digit() || b.is_ascii_lowercase());
-    (ours && !visible.is_empty()).then_some((visible, inode))
+    (ours && !visible.is_empty()).then_some(Hidden { visible, hex, stamp })
 }
 
 /// A hidden name of ours: something is just being written or exchanged.
@@ -24,55 +50,91 @@ pub fn is_ours(name: &str) -> bool {
     parse(name).is_some()
 }
 
-/// Tidies one directory. `places`: where the file that a name stands for may lie now.
+/// Tidies one directory. `places`: where the file that a name stands for may lie now. Returns what a person
+/// has to look at.
 pub fn tidy<W: World>(
     world: &mut W,
     dir: &Path,
     places: &dyn Fn(&str) -> Vec<PathBuf>,
-) -> Result<(), Fault> {
+) -> Result<Vec<String>, Fault> {
     let entries = match world.list(dir) {
         Ok(entries) => entries,
-        Err(fault) if fault.errno == errno::ENOENT => return Ok(()),
+        Err(fault) if fault.errno == errno::ENOENT => return Ok(Vec::new()),
         Err(fault) => return Err(fault),
     };
+    let mut kept = Vec::new();
     for entry in entries.iter().filter(|e| e.kind == Kind::File) {
-        let Some((visible, inode)) = entry.name.to_str().and_then(parse) else { continue };
+        let Some(hidden) = entry.name.to_str().and_then(parse) else { continue };
         let path = dir.join(&entry.name);
         let now = world.stat(&path)?.map(|s| s.inode);
-        match inode {
-            Some(ours) if now.is_some_and(|now| now != ours) => {
-                give_back(world, &path, ours, &places(visible))?;
+        match &hidden.stamp {
+            Some(stamp) if now.is_some_and(|now| now != stamp.inode) => {
+                let aside = dir.join(format!("{}.{}.kept", hidden.visible, hidden.hex));
+                let home = dir.join(hidden.visible);
+                if give_back(world, &path, stamp, &home, &places(hidden.visible))? == Fate::Keep {
+                    world.rename(&path, &aside)?;
+                    let aside = aside.display();
+                    kept.push(format!(
+                        "two versions of {} were saved: the earlier is {aside}",
+                        hidden.visible
+                    ));
+                }
             }
             _ => world.unlink(&path)?,
         }
     }
-    Ok(())
+    Ok(kept)
 }
 
-/// `temp` holds what a person wrote; our version has the inode `ours`, if it is still anywhere.
+/// What becomes of a file that came out of an exchange.
+#[derive(PartialEq, Eq)]
+enum Fate {
+    /// It is back in its place, or all of it is there.
+    Over,
+    /// A person wrote it, and another version of theirs stands in its place.
+    Keep,
+}
+
+/// `temp` came out of an exchange; our version is wherever it was moved to, if it is still anywhere.
 fn give_back<W: World>(
     world: &mut W,
     temp: &Path,
-    ours: u64,
+    stamp: &Stamp<'_>,
+    home: &Path,
     places: &[PathBuf],
-) -> Result<(), Fault> {
-    let mut newer = false;
+) -> Result<Fate, Fault> {
+    let carried_over = content(world, temp)? == stamp.read;
+    let own = world.stat(temp)?.map(|s| s.inode);
+    let (mut newer, mut doubled) = (false, false);
     for place in places {
         match world.stat(place)?.map(|s| s.inode) {
-            Some(inode) if inode == ours => {
-                world.exchange(temp, place)?;
-                return world.unlink(temp);
+            Some(inode) if inode == stamp.inode => {
+                if content(world, place)? == stamp.ours {
+                    world.exchange(temp, place)?;
+                } else if !carried_over {
+                    return Ok(Fate::Keep);
+                }
+                world.unlink(temp)?;
+                return Ok(Fate::Over);
             }
-            Some(_) => newer = true,
+            Some(inode) => {
+                newer = true;
+                doubled |= Some(inode) == own;
+            }
             None => {}
         }
     }
-    match places.first() {
-        // A later version stands in its place.
-        _ if newer => world.unlink(temp),
-        Some(place) => world.rename(temp, place),
-        None => Ok(()),
+    match newer {
+        true if carried_over || doubled => world.unlink(temp)?,
+        true => return Ok(Fate::Keep),
+        false => world.rename(temp, home)?,
     }
+    Ok(Fate::Over)
+}
+
+fn content<W: World>(world: &mut W, path: &Path) -> Result<String, Fault> {
+    let found = read_whole(world, path, TICKET_BYTES_MAX)?;
+    Ok(found.map(|s| digest(&s.bytes)).unwrap_or_default())
 }
 
 #[cfg(test)]
@@ -81,9 +143,12 @@ mod tests {
 
     #[test]
     fn only_names_of_our_form_are_ours() {
+        let whole = Stamp { inode: 42, read: "aa", ours: "bb" };
+        let aside = Stamp { inode: 0, read: "", ours: "" };
         for (name, expected) in [
             (".WO-1.yaml.0123456789abcdef", Some(("WO-1.yaml", None))),
-            (".WO-1.yaml.0123456789abcdef-42", Some(("WO-1.yaml", Some(42)))),
+            (".WO-1.yaml.0123456789abcdef-42-aa-bb", Some(("WO-1.yaml", Some(whole)))),
+            (".WO-1.yaml.0123456789abcdef-0", Some(("WO-1.yaml", Some(aside)))),
             (".WO-1.lock.0123456789abcdef", Some(("WO-1.lock", None))),
             (".WO-1.yaml.tmp", None),
             (".WO-1.yaml.0123456789abcdef-x", None),
@@ -91,7 +156,8 @@ mod tests {
             (".0123456789abcdef", None),
             (".gitkeep", None),
         ] {
-            assert_eq!(parse(name), expected, "{name}");
+            let parsed = parse(name).map(|h| (h.visible, h.stamp));
+            assert_eq!(parsed, expected, "{name}");
         }
     }
 }

@@ -6,6 +6,7 @@
 //! Durability of directories is the caller's duty: it syncs them in groups.
 
 use super::{Fault, Stat, World};
+use crate::model::event::sha256_hex;
 use std::path::{Path, PathBuf};
 
 /// Largest ticket in bytes.
@@ -76,19 +77,20 @@ pub fn write_all<W: World>(world: &mut W, file: &W::File, mut bytes: &[u8]) -> R
     Ok(())
 }
 
-/// Writes a new, synced file under a hidden unique name beside `path`; the name ends in the file's own
-/// inode, so that what is found under it after a crash tells whether it was exchanged
-/// ([`super::leftovers`]). Returns the name and the inode.
+/// Writes a new, synced file under a hidden unique name beside the file of `read`; the name ends in its own
+/// inode and in the digests of what is to come out and to go in, so that what is found after a crash tells
+/// whether it was exchanged, and whose version is which ([`super::leftovers`]). Returns the name and the
+/// inode.
 pub fn write_stamp<W: World>(
     world: &mut W,
-    path: &Path,
+    read: &Snapshot<W::File>,
     bytes: &[u8],
-    mode: u32,
 ) -> Result<(PathBuf, u64), Fault> {
-    let written = write_beside(world, path, bytes, mode)?;
+    let path = read.path.as_path();
+    let written = write_beside(world, path, bytes, read.stat.mode)?;
     let inode = world.stat(&written)?.map_or(0, |s| s.inode);
     let mut name = written.file_name().unwrap_or_default().to_owned();
-    name.push(format!("-{inode}"));
+    name.push(format!("-{inode}-{}-{}", digest(&read.bytes), digest(bytes)));
     let named = path.with_file_name(name);
     match world.rename(&written, &named) {
         Ok(()) => Ok((named, inode)),
@@ -102,6 +104,13 @@ pub fn write_stamp<W: World>(
     }
 }
 
+/// Tells versions of one file apart, in a hidden name.
+pub(super) fn digest(bytes: &[u8]) -> String {
+    let mut digest = sha256_hex(bytes);
+    digest.truncate(16);
+    digest
+}
+
 /// Writes a new, synced file under a hidden unique name beside `path` and returns that name.
 pub fn write_beside<W: World>(
     world: &mut W,
@@ -110,7 +119,7 @@ pub fn write_beside<W: World>(
     mode: u32,
 ) -> Result<PathBuf, Fault> {
     let stem = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
-    let hidden = format!(".{}.{:016x}", stem.chars().take(100).collect::<String>(), world.random());
+    let hidden = format!(".{stem}.{:016x}", world.random());
     let temp = path.with_file_name(hidden);
     let file = world.create(&temp, mode)?;
     let written = write_all(world, &file, bytes).and_then(|()| world.sync(&file));

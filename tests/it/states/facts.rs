@@ -37,7 +37,7 @@ pub(super) const STATES: Case = Case {
             &["none", "claiming", "taking", "taken", "running", "ran", "to-P", "to-D", "to-F"],
         ),
         ("says", &["order", "bare", "done", "failed", "own", "refused", "writing"]),
-        ("seen", &["never", "fresh", "pending", "settled", "requeued"]),
+        ("seen", &["never", "fresh", "pending", "settled", "requeued", "unrun"]),
     ],
     plan: states,
 };
@@ -176,6 +176,7 @@ fn last_word(seen: &str, at: &str) -> Seen {
         "pending" => Seen::Pending,
         "settled" => Seen::Settled(if at == "D" { State::Done } else { State::Failed }),
         "requeued" => Seen::Requeued,
+        "unrun" => Seen::Unrun,
         _ => Seen::Never,
     }
 }

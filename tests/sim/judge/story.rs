@@ -252,7 +252,8 @@ fn dependencies_met(
             _ => matches!(place, Where::Done | Where::Failed),
         };
         let was = story.is_some_and(|s| s.left.1 == now && met(s.left.0));
-        if !met(place) && !was {
+        let still = story.is_some_and(|s| s.requeueing && met(s.left.0));
+        if !met(place) && !was && !still {
             return Err(format!("it needs {on} of {up}, which is {place:?}"));
         }
     }
