@@ -65,7 +65,16 @@ pub fn ticket<W: World>(
             place(world, look, id, state, before, arrival)?.map(Box::new);
     }
     ticket.lease = lease(world, look, id, before, &ticket)?.map(Box::new);
+    ticket.granted = granted(world, id, &ticket)?;
     Ok(ticket)
+}
+
+/// A take is granted by the rename of its request; its line may be missing.
+fn granted<W: World>(world: &mut W, id: &OrderId, ticket: &Ticket) -> Result<bool, Fault> {
+    let attempt = ticket.attempt.as_deref().filter(|a| !a.claimed && a.settled.is_none());
+    let Some(attempt) = attempt else { return Ok(false) };
+    let Some(file) = &attempt.claim.request else { return Ok(false) };
+    Ok(world.stat(&paths::run(id, attempt.number).join(file))?.is_some())
 }
 
 fn place<W: World>(

@@ -167,7 +167,7 @@ impl<W: World> Engine<W> {
 
     /// One turn: works until nothing is left to do now.
     pub fn turn(&mut self) -> Result<Turn, Fault> {
-        self.take_messages();
+        self.take_messages()?;
         for _ in 0..ROUNDS_MAX {
             self.look()?;
             let acted = self.round()?;

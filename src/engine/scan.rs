@@ -9,7 +9,7 @@ use crate::model::id::OrderId;
 use crate::model::index::{ExecutorFact, ExecutorState, Index, Reading, Seen, Ticket};
 use crate::model::order::State;
 use crate::model::paths;
-use crate::model::protocol::{FromExecutor, JournalLine, ToExecutor, VERSION};
+use crate::model::protocol::{FromExecutor, JournalLine, KnownCommand, ToExecutor, VERSION};
 use crate::model::time::{Millis, Tick};
 use crate::observe::{self, Arrival, Look};
 use crate::world::ledger::{self, Ledger};
@@ -28,8 +28,7 @@ const EXECUTOR_PAUSE: Millis = Millis(1000);
 impl<W: World> Engine<W> {
     /// Opens a root: makes the directories, reads the ledger's tail, looks at everything.
     pub fn open(mut world: W, mut options: Options) -> Result<Self, (W, Fault)> {
-        let opened = prepare(&mut world).and_then(|kept| Ok((kept, Ledger::open(&mut world)?)));
-        let (notes, (ledger, tail)) = match opened {
+        let (notes, ledger, tail) = match open_ledger(&mut world) {
             Ok(opened) => opened,
             Err(fault) => return Err((world, fault)),
         };
@@ -319,7 +318,7 @@ impl<W: World> Engine<W> {
     }
 
     /// Takes what the executor has said into account.
-    pub(super) fn take_messages(&mut self) {
+    pub(super) fn take_messages(&mut self) -> Result<(), Fault> {
         let messages = self.world.receive();
         let link = self.world.executor();
         let state = match link {
@@ -333,7 +332,7 @@ impl<W: World> Engine<W> {
             self.replan.extend(self.index.open.iter().cloned());
         }
         for message in messages {
-            self.take_message(message);
+            self.take_message(message)?;
         }
         if link == ExecutorLink::Dead
             && self.needs_executor()
@@ -344,6 +343,7 @@ impl<W: World> Engine<W> {
                 self.notes.push(fault.to_string());
             }
         }
+        Ok(())
     }
 
     pub(super) fn needs_executor(&self) -> bool {
@@ -355,7 +355,7 @@ impl<W: World> Engine<W> {
         self.options.policy.runs || self.index.open.iter().any(unended)
     }
 
-    fn take_message(&mut self, message: FromExecutor) {
+    fn take_message(&mut self, message: FromExecutor) -> Result<(), Fault> {
         let (key, fact) = match message {
             FromExecutor::Hello { commands, .. } => return self.take_hello(commands),
             FromExecutor::Started { key, .. } => (key, ExecutorFact::Running),
@@ -363,16 +363,16 @@ impl<W: World> Engine<W> {
             FromExecutor::Swept { key, left, .. } => (key, ExecutorFact::Swept(left)),
             FromExecutor::Refused { key, .. } => {
                 if self.index.executor.get(&key) != Some(&ExecutorFact::Sent) {
-                    return;
+                    return Ok(());
                 }
                 (key, ExecutorFact::Refused)
             }
         };
         let ended = matches!(self.index.executor.get(&key), Some(ExecutorFact::Ended(_)));
         if ended && fact == ExecutorFact::Running {
-            return;
+            return Ok(());
         }
-        let Ok(id) = OrderId::parse(&key.id) else { return };
+        let Ok(id) = OrderId::parse(&key.id) else { return Ok(()) };
         let attempt = self.ticket(&id).and_then(|t| t.attempt.as_deref());
         let current = attempt.filter(|a| a.number == key.attempt).and_then(|a| a.unended());
         if current.is_some_and(|c| c.number == key.number) {
@@ -381,9 +381,10 @@ impl<W: World> Engine<W> {
         } else if matches!(fact, ExecutorFact::Ended(_)) {
             self.outbox.push(ToExecutor::Ack { key });
         }
+        Ok(())
     }
 
-    fn take_hello(&mut self, commands: Vec<crate::model::protocol::KnownCommand>) {
+    fn take_hello(&mut self, commands: Vec<KnownCommand>) -> Result<(), Fault> {
         self.index.executor.clear();
         self.index.executor_state = ExecutorState::Up;
         self.outbox.retain(|m| !matches!(m, ToExecutor::Start(_)));
@@ -396,14 +397,15 @@ impl<W: World> Engine<W> {
                     start_time: command.start_time,
                 },
             };
-            self.take_message(message);
+            self.take_message(message)?;
         }
-        self.read_journal();
+        self.read_journal()?;
         self.replan.extend(self.index.open.iter().cloned());
+        Ok(())
     }
 
     /// Ends that an earlier executor saw and nobody recorded.
-    fn read_journal(&mut self) {
+    fn read_journal(&mut self) -> Result<(), Fault> {
         let missing = |id: &OrderId| {
             let attempt = self.ticket(id)?.attempt.as_deref()?;
             let key = attempt.key(attempt.unended()?.number);
@@ -412,11 +414,11 @@ impl<W: World> Engine<W> {
         let wanted: BTreeSet<_> = self.index.open.iter().filter_map(missing).collect();
         for name in ["exec.journal.1", "exec.journal"] {
             if wanted.is_empty() {
-                return;
+                return Ok(());
             }
             let path = Path::new(paths::OWN).join(name);
-            let read = store::read_whole(&mut self.world, &path, JOURNAL_BYTES_MAX);
-            let text = read.ok().flatten().map(|s| s.bytes).unwrap_or_default();
+            let read = store::read_whole(&mut self.world, &path, JOURNAL_BYTES_MAX)?;
+            let text = read.map(|s| s.bytes).unwrap_or_default();
             for line in text.split(|b| *b == b'\n') {
                 let Ok(line) = serde_json::from_slice::<JournalLine>(line) else { continue };
                 if wanted.contains(&line.key) {
@@ -424,22 +426,39 @@ impl<W: World> Engine<W> {
                 }
             }
         }
+        Ok(())
     }
 }
 
-/// Makes the directories and tidies them; what a person has to look at.
-fn prepare<W: World>(world: &mut W) -> Result<Vec<String>, Fault> {
-    let states = State::ALL.map(|s| paths::dir(s).to_string_lossy().into_owned());
-    let fixed = ["_ctx", "_ctx/jobs"].map(str::to_owned);
+/// Makes the directories, tidies them and reads the ledger; also says what a person has to look at.
+///
+/// The names of the directories are durable before the ledger's first segment is begun.
+fn open_ledger<W: World>(
+    world: &mut W,
+) -> Result<(Vec<String>, Ledger<W::File>, ledger::Tail), Fault> {
+    let states = State::ALL.map(paths::dir);
+    let fixed = ["_ctx", "_ctx/jobs"].map(PathBuf::from);
     let rest = [paths::CONTROL, paths::ANSWERED, paths::RUNS, paths::OWN, paths::AUDIT];
-    for dir in fixed.into_iter().chain(states).chain(rest.map(str::to_owned)) {
-        match world.mkdir(Path::new(&dir)) {
-            Ok(()) => {}
+    let mut changed = BTreeSet::new();
+    let all: Vec<PathBuf> =
+        fixed.into_iter().chain(states).chain(rest.map(PathBuf::from)).collect();
+    for dir in &all {
+        match world.mkdir(dir) {
+            Ok(()) => changed.extend(dir.parent()),
             Err(fault) if fault.errno == errno::EEXIST => {}
             Err(fault) => return Err(fault),
         }
     }
-    tidy(world)
+    let kept = tidy(world)?;
+    let (ledger, tail) = Ledger::open(world)?;
+    if tail.fresh {
+        // Whoever made them may have died before they were durable.
+        changed.extend(all.iter().filter_map(|dir| dir.parent()));
+    }
+    for dir in changed {
+        world.sync_dir(dir)?;
+    }
+    Ok((kept, ledger, tail))
 }
 
 /// Removes what interrupted primitives and ended instances left behind.

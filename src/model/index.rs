@@ -138,6 +138,8 @@ pub struct Ticket {
     pub lease: Option<Box<LeaseFact>>,
     /// Its open attempt.
     pub attempt: Option<Box<Attempt>>,
+    /// Its `take` is granted: the request was renamed away, though no line says so yet.
+    pub granted: bool,
     /// What the ledger last said.
     pub seen: Seen,
     /// The highest attempt the ledger's tail named.

@@ -93,7 +93,7 @@ fn placed(facts: &Facts<'_>, state: State, place: &Place) -> Step {
 /// No file. A pending one was withdrawn; a running one keeps its attempt until somebody brings it back.
 fn absent(facts: &Facts<'_>) -> Step {
     match facts.ticket.attempt.as_deref() {
-        Some(attempt) if untouched(attempt) => Step::act(undo("its ticket is gone")),
+        Some(attempt) if untouched(facts, attempt) => Step::act(undo("its ticket is gone")),
         Some(attempt) => {
             let mut step = progress::bookkeeping(facts, attempt);
             step.actions.extend(requests::refuse_all(facts, 4, "its ticket is missing"));
@@ -222,7 +222,7 @@ fn pending_with_attempt(facts: &Facts<'_>, place: &Place, attempt: &Attempt) -> 
             Reading::Settling(at) => Step { look_at: Some(at), ..Step::default() },
             _ => Step::act(put_back(State::Pending, State::Running, "")),
         },
-        None if untouched(attempt) => Step::act(undo("interrupted")),
+        None if untouched(facts, attempt) => Step::act(undo("interrupted")),
         None => {
             let restarted = attempt.last().is_some_and(|c| c.boot != facts.index.boot);
             let why = if restarted {
@@ -351,7 +351,7 @@ fn settling(facts: &Facts<'_>, state: State, place: &Place, attempt: &Attempt) -
             Reading::Settling(at) => Step { look_at: Some(at), ..Step::default() },
             _ => Step::act(put_back(state, State::Running, "")),
         },
-        None if untouched(attempt) => Step::act(put_back(state, State::Running, "")),
+        None if untouched(facts, attempt) => Step::act(put_back(state, State::Running, "")),
         None if state == State::Done && attempt.is_process() && !attempt.run_is_over() => {
             let why = "its commands still run; end them first with `finish --stop`";
             Step::act(put_back(state, State::Running, why))
@@ -428,8 +428,9 @@ fn unstamped(place: &Place, attempt: &Attempt, settled: &Settlement) -> bool {
 }
 
 /// Nothing of the attempt was ever started or promised to anybody.
-fn untouched(attempt: &Attempt) -> bool {
-    attempt.commands.is_empty() && !attempt.claimed && attempt.settled.is_none()
+fn untouched(facts: &Facts<'_>, attempt: &Attempt) -> bool {
+    let promised = attempt.claimed || facts.ticket.granted;
+    attempt.commands.is_empty() && !promised && attempt.settled.is_none()
 }
 
 /// A lease of ours that no attempt owns: left by a claim or a settlement that a crash cut off.
