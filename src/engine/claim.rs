@@ -26,6 +26,9 @@ use std::path::Path;
 /// A command that has run so long gets its running stamp; shorter ones skip it.
 const STAMP_AFTER: Millis = Millis(100);
 
+/// Code of a claim that git refused: looked at again when the ticket changes, and at each rescan.
+pub(super) const CANNOT_CLAIM: &str = "cannot-claim";
+
 /// Why a claim was not made.
 enum Refusal {
     /// The ticket changed or somebody was faster.
@@ -416,7 +419,7 @@ impl<W: World> Engine<W> {
             text.push_str("\n  released the lease\n  removed what this attempt had created");
         }
         text.push_str("\n✓ Rollback completed");
-        let defect = Defect::whole("cannot-claim", format!("failed to {step}: {}", git.cause));
+        let defect = Defect::whole(CANNOT_CLAIM, format!("failed to {step}: {}", git.cause));
         match request {
             Some(request) => self.refuse(id, request, 1, &text),
             None => self.not_claimable(id, from, None, &defect),

@@ -318,6 +318,7 @@ impl<W: World> Engine<W> {
         self.options.policy.instance.clone_from(&self.world.identity().instance);
         let known: Vec<OrderId> = self.index.tickets.keys().cloned().collect();
         self.replan.extend(known);
+        self.reconsider();
     }
 
     /// Marks the names in `pending/` that can never be tickets to be explained.

@@ -3,10 +3,11 @@
 //! Invariants: opening reads the last ledger segment and the directories, never history, except to
 //! learn where a ticket was that lies where nothing explains it; a lost hint costs time, not work.
 
+use super::claim::CANNOT_CLAIM;
 use super::{Engine, LOOKS_MAX, Options};
 use crate::model::event::{Event, Line, Link};
 use crate::model::id::OrderId;
-use crate::model::index::{ExecutorFact, ExecutorState, Index, Reading, Seen, Ticket};
+use crate::model::index::{ExecutorFact, ExecutorState, Index, Place, Reading, Seen, Ticket};
 use crate::model::order::State;
 use crate::model::paths;
 use crate::model::protocol::{FromExecutor, JournalLine, KnownCommand, ToExecutor, VERSION};
@@ -129,7 +130,21 @@ impl<W: World> Engine<W> {
         for id in known {
             self.hint(id, Arrival::Unsure);
         }
+        self.reconsider();
         self.strays()
+    }
+
+    /// What kept orders from being claimed may have gone: they are read and tried again.
+    pub(super) fn reconsider(&mut self) {
+        for (id, ticket) in &mut self.index.tickets {
+            let place = &mut ticket.places[State::Pending as usize];
+            let unclaimed =
+                |p: &Place| matches!(&p.reading, Reading::Refused(d) if d[0].code == CANNOT_CLAIM);
+            if place.as_deref().is_some_and(unclaimed) {
+                *place = None;
+                self.dirty.insert(id.clone(), Arrival::Renamed);
+            }
+        }
     }
 
     /// Looks at what was hinted at, a bounded number of ids at a time.
@@ -298,22 +313,10 @@ impl<W: World> Engine<W> {
 
     /// Attempts whose settlement the disk already shows in whole are closed.
     fn close_carried_out(&mut self) {
-        let done = |t: &Ticket| {
-            t.attempt.as_deref().is_some_and(|a| {
-                a.asked.is_none()
-                    && t.lease.is_none()
-                    && a.settled.as_ref().is_some_and(|s| {
-                        let stamp = t.brief().and_then(|b| b.stamp.as_deref());
-                        t.state() != Some(State::Running)
-                            || stamp.is_some_and(|stamp| stamp.seq == s.seq)
-                    })
-            })
-        };
-        let ids: Vec<OrderId> = self.index.open.iter().cloned().collect();
+        let over = |id: &&OrderId| self.ticket(id).is_some_and(is_carried_out);
+        let ids: Vec<OrderId> = self.index.open.iter().filter(over).cloned().collect();
         for id in ids {
-            if self.index.tickets.get(&id).is_some_and(done) {
-                self.close(&id);
-            }
+            self.close(&id);
         }
     }
 
@@ -484,6 +487,27 @@ fn tidy<W: World>(world: &mut W) -> Result<Vec<String>, Fault> {
         }
     }
     Ok(kept)
+}
+
+/// The settlement of its attempt is carried out, as far as the files tell: nothing is left to do or to answer.
+fn is_carried_out(ticket: &Ticket) -> bool {
+    let Some(attempt) = ticket.attempt.as_deref() else { return false };
+    let Some(settled) = attempt.settled.as_ref().filter(|_| attempt.asked.is_none()) else {
+        return false;
+    };
+    let Some(state) = ticket.state() else { return ticket.is_gone() };
+    let reading = ticket.place(state).map(|p| &p.reading);
+    let shown = match reading {
+        Some(Reading::Order(brief)) if settled.state() == State::Pending => {
+            state == State::Pending && brief.attempt == attempt.number
+        }
+        Some(Reading::Order(brief)) => brief.stamp.as_ref().is_some_and(|s| s.seq == settled.seq),
+        Some(Reading::Settled { attempt: number, .. }) => *number == attempt.number,
+        // A person broke it since: a settlement in progress would still have its lease.
+        Some(Reading::Refused(_)) => state == settled.state(),
+        Some(Reading::Settling(_)) | None => false,
+    };
+    shown && ticket.lease.is_none()
 }
 
 /// What the ledger last said of some orders, newest segment first.

@@ -171,6 +171,11 @@ impl Ticket {
         }
     }
 
+    /// No file and no lock.
+    pub fn is_gone(&self) -> bool {
+        self.places.iter().all(Option::is_none) && self.lease.is_none()
+    }
+
     /// Nothing is left to know.
     pub fn is_empty(&self) -> bool {
         self.places.iter().all(Option::is_none)

@@ -159,6 +159,9 @@ fn pending(facts: &Facts<'_>, place: &Place) -> Step {
 
 fn pending_order(facts: &Facts<'_>, place: &Place, brief: &Brief) -> Step {
     let mut step = Step::default();
+    if facts.ticket.seen != Seen::Pending {
+        step.actions.push(Action::Intake);
+    }
     if let Some(cycle) = ready::cycle(facts.index, facts.id) {
         let names: Vec<_> = cycle.iter().map(OrderId::as_str).collect();
         let text = format!(
@@ -173,9 +176,6 @@ fn pending_order(facts: &Facts<'_>, place: &Place, brief: &Brief) -> Step {
     }
     if place.why {
         step.actions.push(Action::ClearWhy { state: State::Pending });
-    }
-    if facts.ticket.seen != Seen::Pending {
-        step.actions.push(Action::Intake);
     }
     if let Some(action) = requests::pending(facts, brief) {
         step.actions.push(action);

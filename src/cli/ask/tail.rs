@@ -1,7 +1,7 @@
 //! The end of the ledger, read from a noted place on: where the answer to a request will stand.
 //!
-//! Invariants: only whole lines with a matching hash count; segments are followed as they are closed;
-//! nothing is written; waiting is bounded by the caller.
+//! Invariants: only whole lines with a matching hash count; segments are followed as they are closed; an
+//! answer is told only once its line is durable; nothing is written; waiting is bounded by the caller.
 
 use crate::model::attempt::Claim;
 use crate::model::event::{Event, Link};
@@ -89,7 +89,10 @@ impl Tail {
                 self.take_line(line);
             }
         }
-        Ok(())
+        match self.answer {
+            Some(_) => file.sync_data(),
+            None => Ok(()),
+        }
     }
 
     fn take_line(&mut self, line: &str) {

@@ -6,7 +6,9 @@
 use super::child::{file_fault, refused};
 use super::exclusive::{Exclusive, clear_locks, locks_of};
 use super::layout::{Entry, Head, Layout};
-use super::repair::{Found, drop_bare, drop_entry, in_use, look, put_aside, refuse_foreign_lock};
+use super::repair::{
+    Found, drop_bare, drop_entry, in_use, look, mend_neighbours, put_aside, refuse_foreign_lock,
+};
 use super::{Git, Place, full_ref};
 use crate::model::tree::{CommitId, WorktreeMade};
 use crate::world::GitFault;
@@ -40,6 +42,7 @@ impl Git {
         let held = Exclusive::take(&layout, ACT)?;
         super::remove::drop_trash(&place);
         held.clear_ref_locks(&layout, &name, ACT)?;
+        mend_neighbours(&layout, &place, ACT)?;
         let entry = layout.entry(&place.path, ACT)?;
         let found = look(&place.path, ACT)?;
         if let Some(entry) = &entry

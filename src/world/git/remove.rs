@@ -9,7 +9,8 @@ use super::child::{file_fault, refused};
 use super::exclusive::Exclusive;
 use super::layout::{Entry, Head, Layout, head_in};
 use super::repair::{
-    Found, LOCK_PREFIX, drop_bare, drop_entry, look, put_aside, refuse_foreign_lock,
+    Found, LOCK_PREFIX, drop_bare, drop_entry, look, mend_neighbours, put_aside,
+    refuse_foreign_lock,
 };
 use super::tree::Rules;
 use super::{Git, Place, full_ref};
@@ -35,6 +36,7 @@ impl Git {
         let held = Exclusive::take(&layout, ACT)?;
         held.clear_ref_locks(&layout, &name, ACT)?;
         drop_trash(&place);
+        mend_neighbours(&layout, &place, ACT)?;
         held.noting(&format!("remove {path}\n"), || {
             if made.worktree_created {
                 self.remove_tree(&held, &layout, &place, branch)?;

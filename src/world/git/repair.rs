@@ -105,6 +105,24 @@ pub(super) fn in_use(place: &Path) -> bool {
         .any(|cwd| cwd.starts_with(place))
 }
 
+/// An empty `commondir`, as a power cut leaves it, makes every `git worktree` command of the repository fail.
+/// Git writes nothing else into it than this, so it is written again, for worktrees beside `place` only.
+pub(super) fn mend_neighbours(
+    layout: &Layout,
+    place: &Place,
+    act: &'static str,
+) -> Result<(), GitFault> {
+    for entry in layout.entries(act)? {
+        let file = entry.dir.join("commondir");
+        let torn = fs::symlink_metadata(&file).is_ok_and(|m| m.is_file() && m.len() == 0);
+        let named = entry.names.as_deref().unwrap_or(&place.path);
+        if torn && named.parent() == Some(&place.parent) {
+            fs::write(&file, "../..\n").map_err(|e| file_fault(act, &file, &e))?;
+        }
+    }
+    Ok(())
+}
+
 /// Refuses to touch a worktree that somebody else has locked.
 pub(super) fn refuse_foreign_lock(entry: &Entry, act: &'static str) -> Result<(), GitFault> {
     // Git writes its own word before it names the worktree; a person's lock is on one that has a name.

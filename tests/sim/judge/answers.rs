@@ -1,7 +1,7 @@
 //! Answers to requests: each is given once in substance, and stays true.
 //!
-//! Invariants: an answer counts from the moment its line can be read; a power cut may take the line,
-//! never what it says.
+//! Invariants: an answer counts once whoever asked has read its line and synced it; a power cut may take
+//! lines that nobody has read.
 
 use super::book::Line;
 use super::story::{Stories, Where};
@@ -21,9 +21,25 @@ struct Answer {
 #[derive(Debug, Default)]
 pub(crate) struct Answers {
     known: BTreeMap<String, Answer>,
+    /// Read, but not synced.
+    fresh: Vec<String>,
 }
 
 impl Answers {
+    /// Some were read since the last [`Answers::told`].
+    pub(super) fn waiting(&self) -> bool {
+        !self.fresh.is_empty()
+    }
+
+    /// Whoever asked has synced what was read, and counts on it; or could not, and does not.
+    pub(super) fn told(&mut self, synced: bool) {
+        for hex in std::mem::take(&mut self.fresh) {
+            if !synced {
+                self.known.remove(&hex);
+            }
+        }
+    }
+
     /// An answer can be read.
     pub(super) fn heard(
         &mut self,
@@ -50,7 +66,9 @@ impl Answers {
             return Some(format!("{} is answered with {one}, then with {two}", ask.file));
         }
         let untrue = untrue(&answer, stories);
-        self.known.insert(hex.to_owned(), answer);
+        if self.known.insert(hex.to_owned(), answer).is_none() {
+            self.fresh.push(hex.to_owned());
+        }
         untrue.map(|text| format!("{}: {text}", ask.file))
     }
 

@@ -97,6 +97,12 @@ impl Book {
     }
 }
 
+/// `fdatasync` of every segment; false when the disk refuses.
+pub(crate) fn sync(disk: &mut Disk) -> bool {
+    let all = segments(disk);
+    all.iter().all(|name| disk.sync_path(Path::new(&format!("{DIR}/{name}"))).is_ok())
+}
+
 fn segments(disk: &Disk) -> Vec<String> {
     let names = disk.peek_names(DIR);
     names.into_iter().filter(|n| n.ends_with(".jsonl")).collect()

@@ -101,6 +101,13 @@ impl Judge {
         broken
     }
 
+    /// Whoever asked makes sure that an answer stays before they count on it.
+    pub(crate) fn tell_askers(&mut self, m: &mut Machine) {
+        if self.answers.waiting() {
+            self.answers.told(book::sync(&mut m.disk));
+        }
+    }
+
     /// What really ran: once, alone, and announced.
     fn runs(&mut self, m: &Machine) -> Vec<String> {
         let mut broken = Vec::new();
@@ -130,7 +137,9 @@ impl Judge {
         self.book.reset();
         self.stories.clear();
         self.runs_seen = 0;
+        self.answers.told(false);
         let mut broken = self.read_on(m, people);
+        self.answers.told(true);
         for text in self.runs(m).into_iter().filter(|t| t.contains("without")) {
             broken.push(format!("after a power cut: {text}"));
         }

@@ -236,6 +236,7 @@ impl People {
         let Some((file, rest)) = self.orders[at].writer.take() else { return };
         let part = if self.rng.chance(50) { rest.len() } else { self.rng.index(rest.len() + 1) };
         let (now, later) = rest.split_at(part);
+        self.orders[at].in_place = true;
         if m.hand(OWNER).write_open(&file, now.as_bytes()).is_err() {
             self.orders[at].writer = Some((file, rest));
             return;

@@ -111,6 +111,7 @@ impl Scene {
     pub(crate) fn look(&mut self, m: &Shared) {
         let words = self.judge.look(&m.borrow(), &self.people);
         self.broken.extend(words);
+        self.judge.tell_askers(&mut m.borrow_mut());
     }
 
     /// Files a request for a verb; its place in the list.

@@ -322,7 +322,7 @@ impl World for SimWorld {
 
     fn git_base(&mut self, wanted: Option<&str>) -> Result<CommitId, GitFault> {
         self.git("resolve base", wanted.unwrap_or(""), false, |m| {
-            m.git_answers("")?;
+            m.git_answers()?;
             let git = &m.git;
             let known = |id: &CommitId| git.commits.contains_key(id);
             let found = match wanted {
@@ -335,14 +335,14 @@ impl World for SimWorld {
 
     fn git_branch(&mut self, branch: &str) -> Result<Option<CommitId>, GitFault> {
         self.git("look up branch", branch, false, |m| {
-            m.git_answers("")?;
+            m.git_answers()?;
             Ok(m.git.tip(branch).cloned())
         })
     }
 
     fn git_worktree(&mut self, path: &str, branch: &str) -> Result<bool, GitFault> {
         self.git("look up worktree", path, false, |m| {
-            m.git_answers(path)?;
+            m.git_answers()?;
             Ok(m.git_facts(path).branch.as_deref() == Some(branch))
         })
     }
@@ -385,7 +385,7 @@ impl World for SimWorld {
 
     fn git_tree(&mut self, path: &str, _excludes: &str) -> Result<TreeFacts, GitFault> {
         self.git("look at worktree", path, false, |m| {
-            m.git_answers(path)?;
+            m.git_answers()?;
             Ok(m.git_facts(path))
         })
     }
@@ -397,7 +397,7 @@ impl World for SimWorld {
         head: &CommitId,
     ) -> Result<Vec<Change>, GitFault> {
         self.git("compare commits", path, false, |m| {
-            m.git_answers(path)?;
+            m.git_answers()?;
             m.git.changes(base, head).ok_or_else(|| "fatal: bad object".to_owned())
         })
     }
@@ -408,7 +408,7 @@ impl World for SimWorld {
 
     fn git_sync(&mut self, branch: &str, commit: &CommitId) -> Result<(), GitFault> {
         self.git("sync commit", branch, true, |m| {
-            m.git_answers("")?;
+            m.git_answers()?;
             if m.git.sync(branch, commit) { Ok(()) } else { Err("fatal: bad object".to_owned()) }
         })
     }

@@ -22,7 +22,7 @@ pub(crate) struct Git {
     pub(crate) worktrees: BTreeMap<String, Worktree>,
     /// The ignore rules outside `.gitignore` files.
     pub(crate) excludes: Vec<u8>,
-    /// A half-made worktree makes every git command about another worktree fail.
+    /// A half-made worktree makes every `git worktree` command fail.
     pub(crate) half_breaks_all: bool,
     /// There is no repository: every call fails.
     pub(crate) absent: bool,
@@ -56,6 +56,8 @@ pub(crate) struct Worktree {
     pub(crate) head: Head,
     /// False: an interrupted `git worktree add` left it.
     pub(crate) complete: bool,
+    /// Half-made so that it makes every `git worktree` command fail.
+    pub(crate) breaks_all: bool,
     /// Tracked files that differ from HEAD.
     pub(crate) changed: BTreeSet<String>,
     /// Untracked files that nothing ignores.
@@ -190,7 +192,12 @@ impl Git {
                 self.branches.entry(name).or_insert(back);
             }
         }
-        self.worktrees.retain(|_, tree| tree.durable || rng.chance(kept) || tree.halve(rng));
+        let breaks_all = self.half_breaks_all;
+        let mut keep = |tree: &mut Worktree| tree.durable || rng.chance(kept) || tree.halve(rng);
+        self.worktrees.retain(|_, tree| keep(tree));
+        for tree in self.worktrees.values_mut() {
+            tree.breaks_all |= breaks_all && !tree.complete;
+        }
         let torn = |tree: &Worktree| tree.complete && !tree.durable && kept == 50;
         for tree in self.worktrees.values_mut() {
             if torn(tree) && rng.chance(25) {
@@ -233,10 +240,11 @@ impl Git {
 
 impl Worktree {
     /// A worktree that is being made on a branch.
-    pub(super) fn begun(branch: &str) -> Self {
+    pub(super) fn begun(branch: &str, breaks_all: bool) -> Self {
         Self {
             head: Head::Branch(branch.to_owned()),
             complete: false,
+            breaks_all,
             changed: BTreeSet::new(),
             untracked: BTreeSet::new(),
             hidden: BTreeSet::new(),

@@ -25,18 +25,26 @@ pub(super) struct Progress {
 }
 
 impl Machine {
-    /// Fails when there is no repository, or when another half-made worktree breaks this one.
-    pub(super) fn git_answers(&self, path: &str) -> Result<(), String> {
-        if self.git.absent {
-            return Err("fatal: not a git repository".to_owned());
+    /// Fails when there is no repository.
+    pub(super) fn git_answers(&self) -> Result<(), String> {
+        match self.git.absent {
+            true => Err("fatal: not a git repository".to_owned()),
+            false => Ok(()),
         }
-        let broken = |(name, tree): (&String, &Worktree)| name != path && !tree.complete;
-        if self.git.half_breaks_all
-            && let Some(name) = self.git.worktrees.iter().find(|t| broken(*t)).map(|t| t.0)
-        {
-            return Err(format!("fatal: failed to read worktree {name}"));
+    }
+
+    /// A half-made worktree may break every `git worktree` command, until what breaks them is mended. True:
+    /// that was the step.
+    fn mend_neighbour(&mut self, path: &str) -> Result<bool, String> {
+        self.git_answers()?;
+        let half = |(name, tree): &(&String, &mut Worktree)| *name != path && tree.breaks_all;
+        match self.git.worktrees.iter_mut().find(half) {
+            Some((_, tree)) => {
+                tree.breaks_all = false;
+                Ok(true)
+            }
+            None => Ok(false),
         }
-        Ok(())
     }
 
     /// Registered, complete and there.
@@ -53,7 +61,9 @@ impl Machine {
         base: &CommitId,
         progress: &mut Progress,
     ) -> Result<Step, String> {
-        self.git_answers(path)?;
+        if self.mend_neighbour(path)? {
+            return Ok(Step::More);
+        }
         match self.git.worktrees.get(path) {
             None => self.add_unregistered(path, branch, base, progress),
             Some(tree) if !tree.complete && progress.begun => self.add_files(path),
@@ -77,7 +87,9 @@ impl Machine {
         base: &CommitId,
         made: &WorktreeMade,
     ) -> Result<Step, String> {
-        self.git_answers(path)?;
+        if self.mend_neighbour(path)? {
+            return Ok(Step::More);
+        }
         let tip = self.git.tip(branch).cloned();
         if let Some(tree) = self.git.worktrees.get(path).filter(|_| made.worktree_created) {
             if self.git_usable(path) && !tree.clean() {
@@ -142,7 +154,9 @@ impl Machine {
         if self.there(at).is_some() && !empty_dir() {
             return self.move_aside(path, progress);
         }
-        self.git.worktrees.insert(path.to_owned(), Worktree::begun(branch));
+        self.git
+            .worktrees
+            .insert(path.to_owned(), Worktree::begun(branch, self.git.half_breaks_all));
         progress.begun = true;
         progress.made.worktree_created = true;
         Ok(Step::More)
@@ -158,7 +172,7 @@ impl Machine {
             let text = format!("gitdir: {path}\n");
             self.disk.write(&made, text.as_bytes()).map_err(|e| errno_text("write", e))?;
         } else if let Some(tree) = self.git.worktrees.get_mut(path) {
-            tree.complete = true;
+            (tree.complete, tree.breaks_all) = (true, false);
             return Ok(Step::Done);
         }
         Ok(Step::More)

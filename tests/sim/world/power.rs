@@ -33,15 +33,25 @@ pub(crate) enum Style {
 impl Disk {
     /// `fdatasync`.
     pub(crate) fn sync(&mut self, file: &SimFile) -> Result<(), Errno> {
+        self.sync_ino(file.ino)
+    }
+
+    fn sync_ino(&mut self, ino: Ino) -> Result<(), Errno> {
         self.changeable(false)?;
         let seq = self.seq;
-        let data = self.data_mut(file.ino)?;
+        let data = self.data_mut(ino)?;
         if data.rotten {
             return Ok(());
         }
         data.durable = Durable::Prefix(data.bytes.len());
-        self.inodes[file.ino].synced_seq = seq;
+        self.inodes[ino].synced_seq = seq;
         Ok(())
+    }
+
+    /// Opens and syncs a file.
+    pub(crate) fn sync_path(&mut self, path: &Path) -> Result<(), Errno> {
+        let ino = self.walk(path)?;
+        self.sync_ino(ino)
     }
 
     /// What a failed sync leaves: with [`Disk::forgets_failed_sync`] later ones succeed without effect.
