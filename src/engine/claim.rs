@@ -235,6 +235,7 @@ impl<W: World> Engine<W> {
         }
         self.hint(id.clone(), Arrival::Unsure);
         if from == State::Running {
+            self.sync_now(State::Pending)?;
             return Ok(Ok(()));
         }
         let to = paths::ticket(State::Running, id);

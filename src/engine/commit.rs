@@ -14,7 +14,7 @@ use crate::model::protocol::ToExecutor;
 use crate::model::time::Millis;
 use crate::world::store::{errno, write_all};
 use crate::world::{Fault, World};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// Lines and directory changes that nobody waits for are synced together after this long. Until then a
@@ -108,7 +108,13 @@ impl<W: World> Engine<W> {
             self.dirs.clear();
             return Ok(());
         }
-        while let Some(dir) = self.dirs.first().cloned() {
+        // A ticket is stamped anew where it lies: the directories that it left before come first, so that no
+        // power cut shows its old version there beside the new one.
+        let earlier = [State::Pending, State::Running].map(paths::dir);
+        let next = |dirs: &BTreeSet<PathBuf>| {
+            earlier.iter().find(|dir| dirs.contains(*dir)).or_else(|| dirs.first()).cloned()
+        };
+        while let Some(dir) = next(&self.dirs) {
             match self.world.sync_dir(&dir) {
                 Ok(()) => {}
                 Err(fault) if fault.errno == errno::ENOENT => {}
@@ -135,6 +141,11 @@ impl<W: World> Engine<W> {
         {
             self.group_soon();
         }
+    }
+
+    /// Makes the names in a directory durable before something else is done: rare.
+    pub(super) fn sync_now(&mut self, state: State) -> Result<(), Fault> {
+        self.world.sync_dir(&paths::dir(state))
     }
 
     /// Queues the answer to a request until what it promises is durable.

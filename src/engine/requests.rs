@@ -222,6 +222,9 @@ impl<W: World> Engine<W> {
         if !self.can_be_stamped(id, from)? {
             return Ok(());
         }
+        if from == State::Pending {
+            self.sync_now(State::Failed)?;
+        }
         let given = request.and_then(|r| r.body.as_ref().ok()).and_then(|b| b.reason.clone());
         let reason = given.unwrap_or_else(|| "requeued".to_owned());
         self.record(id, None, Event::Requeued { reason: reason.clone() });
@@ -262,6 +265,7 @@ impl<W: World> Engine<W> {
         self.changed(&here);
         self.changed(&there);
         self.hint(id.clone(), crate::observe::Arrival::Unsure);
+        self.sync_now(from)?;
         if moved == Outcome::Done && asked != Some(wish) {
             self.supersede(id, wish);
             let by = Holder { uid, name: self.world.user(uid) };

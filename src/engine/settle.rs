@@ -102,6 +102,9 @@ impl<W: World> Engine<W> {
             self.look_later(id, from);
         }
         let Some(to) = to.filter(|_| stamped == Outcome::Done) else { return Ok(stamped) };
+        if to == State::Pending {
+            self.sync_now(from)?;
+        }
         let target = paths::ticket(to, id);
         let moved = relocate(&mut self.world, &path, &target, inode)?;
         self.changed(&target);
@@ -238,6 +241,9 @@ impl<W: World> Engine<W> {
     ) -> Result<(), Fault> {
         if !self.can_be_stamped(id, from)? {
             return Ok(());
+        }
+        if from == State::Failed {
+            self.sync_now(State::Pending)?;
         }
         let event = Event::Settled {
             state: State::Failed.name().to_owned(),

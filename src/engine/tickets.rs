@@ -113,6 +113,7 @@ impl<W: World> Engine<W> {
         if moved == Outcome::LookAgain {
             return Ok(());
         }
+        self.sync_now(from)?;
         if !why.is_empty() {
             self.write_why(id, to, &format!("moved from {}/: {why}", from.name()), false)?;
         }

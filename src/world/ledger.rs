@@ -299,7 +299,9 @@ fn follow_pending(pending: &mut BTreeSet<OrderId>, line: &Line) {
     }
     let Some(id) = line.id.as_deref().and_then(|t| OrderId::parse(t).ok()) else { return };
     match &line.event {
-        Event::Intake | Event::Released { .. } => {
+        // A settled attempt is carried on from wherever its ticket was.
+        Event::PutBack { .. } if line.attempt.is_some() => {}
+        Event::Intake | Event::Released { .. } | Event::Held { .. } | Event::Unheld => {
             pending.insert(id);
         }
         Event::Settled { state, .. } | Event::PutBack { to: state, .. } if state == "pending" => {
