@@ -145,7 +145,12 @@ impl<W: World> Engine<W> {
 
     /// Makes the names in a directory durable before something else is done: rare.
     pub(super) fn sync_now(&mut self, state: State) -> Result<(), Fault> {
-        self.world.sync_dir(&paths::dir(state))
+        let (pending, dir) = (paths::dir(State::Pending), paths::dir(state));
+        if self.dirs.remove(&pending) {
+            self.world.sync_dir(&pending)?;
+        }
+        self.dirs.remove(&dir);
+        self.world.sync_dir(&dir)
     }
 
     /// Queues the answer to a request until what it promises is durable.

@@ -192,6 +192,10 @@ impl<W: World> Engine<W> {
             self.replan.extend(self.index.dependants.get(id).into_iter().flatten().cloned());
         }
         self.link_dependencies(id, &before, &after);
+        let wanted = |t: &Ticket| t.brief().map(|b| b.dependencies.clone()).unwrap_or_default();
+        if wanted(&before) != wanted(&after) {
+            self.replan_downstream(id);
+        }
         before.places = Default::default();
         self.replan.insert(id.clone());
         if !after.is_empty() || after.seen == Seen::Pending {
@@ -200,6 +204,20 @@ impl<W: World> Engine<W> {
             self.numbers.insert(id.clone(), after.last_attempt);
         }
         self.forget_whys(id)
+    }
+
+    /// Whoever waits for an order, near or far, may be in a cycle now, or no longer.
+    fn replan_downstream(&mut self, id: &OrderId) {
+        let mut todo = vec![id.clone()];
+        let mut reached = BTreeSet::new();
+        while let Some(at) = todo.pop() {
+            for down in self.index.dependants.get(&at).into_iter().flatten() {
+                if reached.insert(down.clone()) {
+                    todo.push(down.clone());
+                }
+            }
+        }
+        self.replan.extend(reached);
     }
 
     fn link_dependencies(&mut self, id: &OrderId, before: &Ticket, after: &Ticket) {

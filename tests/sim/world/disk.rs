@@ -99,6 +99,8 @@ pub(super) struct Half {
     pub(super) to: Option<Ino>,
     /// The directory whose changes up to `seq` are durable whenever this one is.
     pub(super) partner: Option<Ino>,
+    /// The directory that it was moved from: its changes before `seq` are durable whenever this one is.
+    pub(super) source: Option<Ino>,
 }
 
 impl Disk {

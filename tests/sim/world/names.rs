@@ -175,6 +175,11 @@ impl Disk {
         // A file may show under both names after a power cut, a directory never does.
         let back = self.is_dir(moved.ino).then_some(from);
         self.put(to, moved.to.1, Some(moved.ino), back)?;
+        if let Node::Dir(dir) = &mut self.inodes[to].node
+            && let Some(half) = dir.pending.back_mut().filter(|_| to != from)
+        {
+            half.source = Some(from);
+        }
         self.put(from, moved.from.1, None, Some(to))
     }
 
@@ -197,7 +202,7 @@ impl Disk {
         inode.mtime_ns = now;
         inode.ctime_ns = now;
         let Node::Dir(dir) = &mut inode.node else { return Err(libc::ENOTDIR) };
-        dir.pending.push_back(Half { seq, name: name.to_owned(), to, partner });
+        dir.pending.push_back(Half { seq, name: name.to_owned(), to, partner, source: None });
         let old = match to {
             Some(ino) => dir.names.insert(name.to_owned(), ino),
             None => dir.names.remove(name),

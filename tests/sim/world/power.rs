@@ -5,7 +5,8 @@
 //!   [`Disk::leaves_zeros`] zeros at the end; of a file overwritten in place also an empty one);
 //! - names: within one directory a prefix of its changes in their order. A rename is never lost on
 //!   both sides: what it took from one directory is durable only with what it gave to the other; the
-//!   reverse may show both names, as btrfs does (not for directories). An exchange is whole or not at all.
+//!   reverse may show both names of the one file, as btrfs does (not for directories). An exchange is whole or
+//!   not at all.
 //! - a synced file whose name was never synced may be gone; or its name came along with the sync, as a
 //!   journal does it, with every earlier change in that directory.
 //!
@@ -114,6 +115,9 @@ impl Disk {
             while let Some(half) = self.take_half(at, upto) {
                 if let Some(partner) = half.partner {
                     work.push((partner, half.seq));
+                }
+                if let Some(source) = half.source {
+                    work.push((source, half.seq - 1));
                 }
                 self.make_durable(at, half);
             }
