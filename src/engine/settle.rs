@@ -107,7 +107,11 @@ impl<W: World> Engine<W> {
         }
         let target = paths::ticket(to, id);
         let moved = relocate(&mut self.world, &path, &target, inode)?;
+        self.changed(&path);
         self.changed(&target);
+        if to == State::Pending {
+            self.sync_now(from)?;
+        }
         Ok(moved)
     }
 

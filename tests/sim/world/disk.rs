@@ -97,9 +97,9 @@ pub(super) struct Half {
     pub(super) seq: u64,
     pub(super) name: OsString,
     pub(super) to: Option<Ino>,
-    /// The directory whose changes up to `seq` are durable whenever this one is.
-    pub(super) partner: Option<Ino>,
-    /// The directory that it was moved from: its changes before `seq` are durable whenever this one is.
+    /// Directories, and up to which of their changes these are durable whenever this one is.
+    pub(super) needs: Vec<(Ino, u64)>,
+    /// The directory that the file was moved from.
     pub(super) source: Option<Ino>,
 }
 
