@@ -1,12 +1,13 @@
 //! What an interrupted primitive leaves behind: hidden files, recognised by their names.
 //!
 //! Invariants: a hidden file is `.<name>.<16 hex>` while it is being written and
-//! `.<name>.<16 hex>-<its own inode>-<digest of what is to come out>-<its own digest>` once it is whole; so a
-//! file whose inode is not the one in its name came out of an exchange, and its content tells whether the
-//! stamp carried all of it over. What a person wrote is given back, or kept beside as `<name>.<16 hex>.kept`
-//! when another version of theirs stands there; it is never deleted. Only the holder of the root lock looks.
+//! `.<name>.<16 hex>-<its own inode>-<digest of what is to come out>-<its own digest>-<digest of the boot>` once
+//! it is whole; so a file whose inode is not the one in its name came out of an exchange, and its content tells
+//! whether the stamp carried all of it over. What a person wrote is given back, or kept beside as
+//! `<name>.<16 hex>.kept` when another version of theirs stands there, or when a power cut may have torn it and
+//! the stamped one is whole; it is never deleted. Only the holder of the root lock looks.
 
-use super::store::{TICKET_BYTES_MAX, digest, errno, read_whole};
+use super::store::{TICKET_BYTES_MAX, boot_digest, digest, errno, read_whole};
 use super::{Fault, Kind, World};
 use std::path::{Path, PathBuf};
 
@@ -30,6 +31,8 @@ struct Stamp<'a> {
     read: &'a str,
     /// Digest of our version.
     ours: &'a str,
+    /// Digest of the boot it was written in.
+    boot: &'a str,
 }
 
 fn parse(name: &str) -> Option<Hidden<'_>> {
@@ -37,8 +40,12 @@ fn parse(name: &str) -> Option<Hidden<'_>> {
     let parts: Vec<&str> = tail.split('-').collect();
     let (hex, stamp) = match parts[..] {
         [hex] => (hex, None),
-        [hex, inode] => (hex, Some(Stamp { inode: inode.parse().ok()?, read: "", ours: "" })),
-        [hex, inode, read, ours] => (hex, Some(Stamp { inode: inode.parse().ok()?, read, ours })),
+        [hex, inode] => {
+            (hex, Some(Stamp { inode: inode.parse().ok()?, read: "", ours: "", boot: "" }))
+        }
+        [hex, inode, read, ours, boot] => {
+            (hex, Some(Stamp { inode: inode.parse().ok()?, read, ours, boot }))
+        }
         _ => return None,
     };
     let ours = hex.len() == 16 && hex.bytes().all(|b| b.is_ascii_digit() || b.is_ascii_lowercase());
@@ -109,7 +116,8 @@ fn give_back<W: World>(
     for place in places {
         match world.stat(place)?.map(|s| s.inode) {
             Some(inode) if inode == stamp.inode => {
-                if content(world, place)? == stamp.ours {
+                let whole = carried_over || stamp.boot == boot_digest(&world.identity().boot);
+                if whole && content(world, place)? == stamp.ours {
                     world.exchange(temp, place)?;
                 } else if !carried_over {
                     return Ok(Fate::Keep);
@@ -143,11 +151,11 @@ mod tests {
 
     #[test]
     fn only_names_of_our_form_are_ours() {
-        let whole = Stamp { inode: 42, read: "aa", ours: "bb" };
-        let aside = Stamp { inode: 0, read: "", ours: "" };
+        let whole = Stamp { inode: 42, read: "aa", ours: "bb", boot: "cc" };
+        let aside = Stamp { inode: 0, read: "", ours: "", boot: "" };
         for (name, expected) in [
             (".WO-1.yaml.0123456789abcdef", Some(("WO-1.yaml", None))),
-            (".WO-1.yaml.0123456789abcdef-42-aa-bb", Some(("WO-1.yaml", Some(whole)))),
+            (".WO-1.yaml.0123456789abcdef-42-aa-bb-cc", Some(("WO-1.yaml", Some(whole)))),
             (".WO-1.yaml.0123456789abcdef-0", Some(("WO-1.yaml", Some(aside)))),
             (".WO-1.lock.0123456789abcdef", Some(("WO-1.lock", None))),
             (".WO-1.yaml.tmp", None),

@@ -90,7 +90,8 @@ pub fn write_stamp<W: World>(
     let written = write_beside(world, path, bytes, read.stat.mode)?;
     let inode = world.stat(&written)?.map_or(0, |s| s.inode);
     let mut name = written.file_name().unwrap_or_default().to_owned();
-    name.push(format!("-{inode}-{}-{}", digest(&read.bytes), digest(bytes)));
+    let boot = boot_digest(&world.identity().boot);
+    name.push(format!("-{inode}-{}-{}-{boot}", digest(&read.bytes), digest(bytes)));
     let named = path.with_file_name(name);
     match world.rename(&written, &named) {
         Ok(()) => Ok((named, inode)),
@@ -108,6 +109,13 @@ pub fn write_stamp<W: World>(
 pub(super) fn digest(bytes: &[u8]) -> String {
     let mut digest = sha256_hex(bytes);
     digest.truncate(16);
+    digest
+}
+
+/// Tells boots apart, in a hidden name.
+pub(super) fn boot_digest(boot: &str) -> String {
+    let mut digest = digest(boot.as_bytes());
+    digest.truncate(8);
     digest
 }
 

@@ -67,7 +67,7 @@ impl Machine {
         match self.git.worktrees.get(path) {
             None => self.add_unregistered(path, branch, base, progress),
             Some(tree) if !tree.complete && progress.begun => self.add_files(path),
-            Some(tree) if !tree.complete => self.drop_half(path),
+            Some(tree) if !tree.complete => self.drop_half(path, progress),
             Some(_) if self.there(&git_file(path)).is_none() => {
                 self.git.worktrees.remove(path);
                 Ok(Step::More)
@@ -179,7 +179,13 @@ impl Machine {
     }
 
     /// What an interrupted call for this path left: the files first, then the registration.
-    fn drop_half(&mut self, path: &str) -> Result<Step, String> {
+    fn drop_half(&mut self, path: &str, progress: &mut Progress) -> Result<Step, String> {
+        let names = self.disk.list(Path::new(path), self.uid).unwrap_or_default();
+        if names.iter().any(|entry| entry.name != ".git") {
+            // After a power cut what was moved aside may lie in the way again.
+            self.git.worktrees.remove(path);
+            return self.move_aside(path, progress);
+        }
         if self.there(Path::new(path)).is_some() {
             self.delete(path)?;
         } else {
