@@ -297,8 +297,7 @@ impl Index {
         let mut groups = BTreeMap::new();
         let mut all = 0;
         for id in &self.open {
-            let attempt = self.tickets.get(id).and_then(|t| t.attempt.as_deref());
-            let Some(attempt) = attempt.filter(|a| a.holds_slot()) else { continue };
+            let Some(attempt) = self.tickets.get(id).and_then(holder_of_slot) else { continue };
             all += 1;
             if let Some(group) = &attempt.claim.sealed.group {
                 *groups.entry(group.as_str()).or_default() += 1;
@@ -306,6 +305,13 @@ impl Index {
         }
         (all, groups)
     }
+}
+
+/// The attempt that takes a slot: one that runs, or goes on as soon as it is looked at. With its ticket
+/// missing, or there twice, nothing goes on.
+fn holder_of_slot(ticket: &Ticket) -> Option<&Attempt> {
+    let attempt = ticket.attempt.as_deref().filter(|a| a.holds_slot())?;
+    (ticket.state().is_some() || attempt.unended().is_some()).then_some(attempt)
 }
 
 /// Who is behind a file, as a holder.
