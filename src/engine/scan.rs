@@ -310,7 +310,7 @@ impl<W: World> Engine<W> {
             let stamped = |t: &Ticket| {
                 t.place(state).is_some_and(|p| matches!(p.reading, Reading::Settled { .. }))
             };
-            let begun = matches!(ticket.seen, Seen::Unrun | Seen::Requeued);
+            let begun = !matches!(ticket.seen, Seen::Never | Seen::Pending | Seen::Settled(_));
             if begun && stamped(ticket) {
                 ticket.seen = Seen::Settled(state);
             }

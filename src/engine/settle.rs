@@ -180,6 +180,9 @@ impl<W: World> Engine<W> {
     pub(super) fn release(&mut self, id: &OrderId) -> Result<(), Fault> {
         let Some(attempt) = self.ticket(id).and_then(|t| t.attempt.clone()) else { return Ok(()) };
         let Some(settled) = attempt.settled.clone() else { return Ok(()) };
+        if self.ticket(id).is_some_and(|t| t.state().is_none()) && self.is_there_after_all(id)? {
+            return Ok(());
+        }
         let waits = |a: &Asked| self.is_answering(id, a.wish.name(), &a.request);
         if attempt.asked.as_ref().is_some_and(waits) {
             // All is done but the answer, which waits for the directories.
@@ -205,6 +208,18 @@ impl<W: World> Engine<W> {
         }
         self.hint(id.clone(), crate::observe::Arrival::Unsure);
         Ok(())
+    }
+
+    /// A ticket that seemed to be gone may just have been moved from one directory to another while we
+    /// looked.
+    fn is_there_after_all(&mut self, id: &OrderId) -> Result<bool, Fault> {
+        for state in State::ALL {
+            if self.world.stat(&paths::ticket(state, id))?.is_some() {
+                self.hint(id.clone(), crate::observe::Arrival::Renamed);
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     fn end_lease(&mut self, id: &OrderId, attempt: &Attempt, result: &str) -> Result<(), Fault> {

@@ -123,6 +123,8 @@ pub enum Seen {
     Pending,
     /// It was settled into that directory.
     Settled(State),
+    /// It was adopted in that directory, but lacks the stamp.
+    Adopted(State),
     /// It is on its way from `failed/` to `pending/`.
     Requeued,
     /// It was settled into `failed/` without an attempt, but lacks the stamp.

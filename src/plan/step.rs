@@ -90,10 +90,12 @@ fn placed(facts: &Facts<'_>, state: State, place: &Place) -> Step {
     }
 }
 
-/// No file. A pending one was withdrawn; a running one keeps its attempt until somebody brings it back.
+/// No file. A pending one was withdrawn; a running one keeps its attempt until somebody brings it back, unless
+/// it is settled: then nothing is left to carry out.
 fn absent(facts: &Facts<'_>) -> Step {
     match facts.ticket.attempt.as_deref() {
         Some(attempt) if untouched(facts, attempt) => Step::act(undo("its ticket is gone")),
+        Some(Attempt { settled: Some(settled), .. }) => release(facts, settled.seq),
         Some(attempt) => {
             let mut step = progress::bookkeeping(facts, attempt);
             step.actions.extend(requests::refuse_all(facts, 4, "its ticket is missing"));
@@ -405,7 +407,8 @@ fn moved_here(facts: &Facts<'_>, state: State, brief: &Brief) -> Option<Step> {
         Seen::Unrun if state == State::Failed => Some(Step::act(settle_unrun(state, "cancelled"))),
         Seen::Unrun => Some(Step::act(put_back(state, State::Failed, "it was settled there"))),
         Seen::Never if facts.policy.fresh => Some(Step::act(Action::AdoptSettled { state })),
-        Seen::Never | Seen::Settled(_) => None,
+        Seen::Adopted(there) if there == state => Some(Step::act(Action::AdoptSettled { state })),
+        Seen::Never | Seen::Settled(_) | Seen::Adopted(_) => None,
     }
 }
 

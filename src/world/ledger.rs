@@ -11,6 +11,7 @@ use crate::model::attempt::Attempt;
 use crate::model::event::{Event, GENESIS, Line, Link};
 use crate::model::id::OrderId;
 use crate::model::index::Seen;
+use crate::model::order::State;
 use crate::model::time::Moment;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -329,6 +330,10 @@ fn follow_begun(begun: &mut BTreeMap<OrderId, Seen>, line: &Line) {
         }
         Event::Requeued { .. } => {
             begun.insert(id, Seen::Requeued);
+        }
+        Event::Adopted { state } if line.attempt.is_none() => {
+            let state = State::parse(state).unwrap_or(State::Failed);
+            begun.insert(id, Seen::Adopted(state));
         }
         _ => {
             begun.remove(&id);

@@ -114,23 +114,18 @@ fn give_back<W: World>(
     let own = world.stat(temp)?.map(|s| s.inode);
     let (mut newer, mut doubled) = (false, false);
     for place in places {
-        match world.stat(place)?.map(|s| s.inode) {
-            Some(inode) if inode == stamp.inode => {
-                let whole = carried_over || stamp.boot == boot_digest(&world.identity().boot);
-                if whole && content(world, place)? == stamp.ours {
-                    world.exchange(temp, place)?;
-                } else if !carried_over {
-                    return Ok(Fate::Keep);
-                }
-                world.unlink(temp)?;
-                return Ok(Fate::Over);
+        let Some(inode) = world.stat(place)?.map(|s| s.inode) else { continue };
+        if inode == stamp.inode && !carried_over {
+            let same_boot = stamp.boot == boot_digest(&world.identity().boot);
+            if !same_boot || content(world, place)? != stamp.ours {
+                return Ok(Fate::Keep);
             }
-            Some(inode) => {
-                newer = true;
-                doubled |= Some(inode) == own;
-            }
-            None => {}
+            world.exchange(temp, place)?;
+            world.unlink(temp)?;
+            return Ok(Fate::Over);
         }
+        newer = true;
+        doubled |= Some(inode) == own;
     }
     match newer {
         true if carried_over || doubled => world.unlink(temp)?,

@@ -37,7 +37,7 @@ pub(super) const STATES: Case = Case {
             &["none", "claiming", "taking", "taken", "running", "ran", "to-P", "to-D", "to-F"],
         ),
         ("says", &["order", "bare", "done", "failed", "own", "refused", "writing"]),
-        ("seen", &["never", "fresh", "pending", "settled", "requeued", "unrun"]),
+        ("seen", &["never", "fresh", "pending", "settled", "requeued", "unrun", "adopted"]),
     ],
     plan: states,
 };
@@ -177,6 +177,7 @@ fn last_word(seen: &str, at: &str) -> Seen {
         "settled" => Seen::Settled(if at == "D" { State::Done } else { State::Failed }),
         "requeued" => Seen::Requeued,
         "unrun" => Seen::Unrun,
+        "adopted" => Seen::Adopted(if at == "D" { State::Done } else { State::Failed }),
         _ => Seen::Never,
     }
 }
