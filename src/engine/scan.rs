@@ -331,7 +331,8 @@ impl<W: World> Engine<W> {
 
     /// Attempts whose settlement the disk already shows in whole are closed.
     fn close_carried_out(&mut self) {
-        let over = |id: &&OrderId| self.ticket(id).is_some_and(is_carried_out);
+        let boot = self.index.boot.as_str();
+        let over = |id: &&OrderId| self.ticket(id).is_some_and(|t| is_carried_out(t, boot));
         let ids: Vec<OrderId> = self.index.open.iter().filter(over).cloned().collect();
         for id in ids {
             self.close(&id);
@@ -508,11 +509,15 @@ fn tidy<W: World>(world: &mut W) -> Result<Vec<String>, Fault> {
 }
 
 /// The settlement of its attempt is carried out, as far as the files tell: nothing is left to do or to answer.
-fn is_carried_out(ticket: &Ticket) -> bool {
+/// The lease goes last, so its absence says so, unless a power cut took it.
+fn is_carried_out(ticket: &Ticket, boot: &str) -> bool {
     let Some(attempt) = ticket.attempt.as_deref() else { return false };
     let Some(settled) = attempt.settled.as_ref().filter(|_| attempt.asked.is_none()) else {
         return false;
     };
+    if ticket.lease.is_none() && attempt.claim.boot == boot {
+        return true;
+    }
     let Some(state) = ticket.state() else { return ticket.is_gone() };
     let reading = ticket.place(state).map(|p| &p.reading);
     let shown = match reading {
