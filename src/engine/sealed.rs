@@ -101,7 +101,13 @@ impl<W: World> Engine<W> {
             .collect();
         for (id, number) in open {
             let path = paths::run(&id, number).join(paths::SEALED);
-            if self.world.stat(&path)?.is_some() {
+            let there = match self.world.stat(&path) {
+                Ok(found) => found.is_some(),
+                // Whatever stands there: the gate looks at it closely.
+                Err(fault) if planted(fault.errno) => true,
+                Err(fault) => return Err(fault),
+            };
+            if there {
                 self.copies.kept.insert(id, number);
             }
         }
@@ -129,8 +135,8 @@ impl<W: World> Engine<W> {
         Ok(Some(format!("the sealed copy of the order, {shown}, was {what} while the attempt ran")))
     }
 
-    /// The values of the order's `env`, from a file that is the sealed order to the byte; `None` when there is
-    /// none any more.
+    /// The values of the order's `env`, from a file that is the sealed order to the byte; `None` when there
+    /// is none any more.
     pub(super) fn secret_env(
         &mut self,
         id: &OrderId,
@@ -151,7 +157,7 @@ impl<W: World> Engine<W> {
         Ok(None)
     }
 
-    /// The sealed ignore rules; `Err`: they, or the settings that were sealed with them, are not what they were.
+    /// The sealed ignore rules. `Err`: they, or the settings sealed with them, are not what they were.
     pub(super) fn sealed_rules(
         &mut self,
         attempt: &Attempt,

@@ -221,8 +221,8 @@ pub trait World {
     ) -> Result<Vec<Change>, GitFault>;
     /// The ignore rules in force now outside `.gitignore` files (info/exclude and the user's file).
     fn git_excludes(&mut self) -> Result<Vec<u8>, GitFault>;
-    /// The settings and files outside the tree by which git converts files and borrows objects, as one text to
-    /// compare: as the worktree at `path` sees them, else as a new one would.
+    /// The settings and files outside the tree by which git converts files and borrows objects, as one text
+    /// to compare: as the worktree at `path` sees them, else as a new one would.
     fn git_settings(&mut self, path: Option<&str>) -> Result<Vec<u8>, GitFault>;
     /// Makes the objects of a commit and the branch's ref durable.
     fn git_sync(&mut self, branch: &str, commit: &CommitId) -> Result<(), GitFault>;

@@ -106,8 +106,8 @@ pub(super) fn in_use(place: &Path) -> bool {
 }
 
 /// An empty `commondir`, as a power cut leaves it, makes every `git worktree` command of the repository fail.
-/// Git writes nothing else into it than this, so it is written again, for worktrees beside `place` only. One that
-/// is the place's own stays as it is: it tells that the worktree is half made.
+/// Git writes nothing else into it than this, so it is written again, for worktrees beside `place` only.
+/// The one of the place itself stays as it is: it tells that the worktree is half made.
 pub(super) fn mend_neighbours(
     layout: &Layout,
     place: &Place,

@@ -1,12 +1,13 @@
 //! What lies outside the tree and decides how git reads it: filters, line ends, attributes, borrowed objects.
 //!
-//! Invariants: nothing that a setting names is run; the text is the same as long as the settings are, whichever
-//! worktree asks. It is compared with the one sealed at the claim, never interpreted.
+//! Invariants: nothing that a setting names is run; the text is the same as long as the settings are,
+//! whichever worktree asks. It is compared with the one sealed at the claim, never interpreted.
 
 use super::child::{Call, fields, file_fault, line, refused};
 use super::excludes::{RULES_BYTES_MAX, default_file, read_rules};
 use super::{Git, Place};
 use crate::world::GitFault;
+use std::fs;
 use std::path::Path;
 
 const ACT: &str = "read settings";
@@ -16,11 +17,14 @@ const KEYS: &str = r"^(filter\..*|core\.(autocrlf|eol|attributesfile|checkroundt
 impl Git {
     pub(super) fn settings_text(&self, path: Option<&str>) -> Result<Vec<u8>, GitFault> {
         let layout = self.layout(ACT)?;
+        // A worktree that is not there has no settings of its own; that it is missing is said elsewhere.
         let entry = match path {
             None => None,
             Some(path) => {
                 let place = Place::check(&layout, path, ACT)?.path;
-                layout.entry(&place, ACT)?.map(|entry| (entry, place))
+                let real = fs::symlink_metadata(&place).is_ok_and(|m| m.is_dir());
+                let entry = layout.entry(&place, ACT)?.filter(|e| real && !e.half_made());
+                entry.map(|entry| (entry, place))
             }
         };
         let call = || match &entry {

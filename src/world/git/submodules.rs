@@ -2,8 +2,8 @@
 //!
 //! Invariants: which commit belongs at a path comes from the superproject's HEAD; the submodule's own index
 //! is not asked, so no flag in it hides a change; one with filters or attributes of its own in its
-//! repository counts as changed, because nobody sealed those and comparing would run them. A submodule that is
-//! not checked out is clean when its directory is empty.
+//! repository counts as changed, because nobody sealed those and comparing would run them. A submodule that
+//! is not checked out is clean when its directory is empty.
 
 use super::changes::path_text;
 use super::child::{CONTENT_LIMIT, Call, fields, line, memory_file, os, refused};

@@ -4,8 +4,8 @@
 //! `fsync`; loose objects are synced one by one with their directories, packs whole; objects that the main
 //! checkout's HEAD reaches are older than the order and are left alone.
 //!
-//! It does not sync submodules, nor objects borrowed from another repository; that nothing is borrowed that was
-//! not at the claim is seen to by the gate.
+//! It does not sync submodules, nor objects borrowed from another repository. The gate sees to it that no
+//! store is borrowed from that was not at the claim.
 
 use super::child::{CONTENT_LIMIT, file_fault, refused};
 use super::layout::Layout;

@@ -1,5 +1,5 @@
-//! What was sealed at the claim and lies where a job can reach it: the copy with `env`, the ignore rules, git's
-//! settings; and where HEAD is while the checks run.
+//! What was sealed at the claim and lies where a job can reach it: the copy with `env`, the ignore rules,
+//! git's settings; and where HEAD is while the checks run.
 
 use super::super::yard::Yard;
 use super::attacks::{PASSES, attack};
