@@ -122,6 +122,7 @@ pub(super) fn end_words(end: &CommandEnd) -> String {
         Cause::OutputLimit => ", it wrote more than log.max",
         Cause::Stopped => ", stopped",
         Cause::Shutdown => ", the executor was stopped",
+        Cause::SealedChanged => ", the sealed order was changed",
         Cause::CouldNotStart => ", it could not be started",
     };
     let detail = end.detail.as_ref().map_or_else(String::new, |d| format!(": {d}"));

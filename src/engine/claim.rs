@@ -62,15 +62,15 @@ impl<W: World> Engine<W> {
             }
         };
         let number = self.next_attempt(id, order.own.attempt)?;
-        let claim = match self.decide(id, &order, &snapshot.bytes, mode, request) {
-            Ok(claim) => claim,
+        let (claim, rules) = match self.decide(id, &order, &snapshot.bytes, mode, request) {
+            Ok(decided) => decided,
             Err(git) => {
                 let step = (from, "prepare the worktree");
                 return self.claim_failed(id, None, request, step, &git);
             }
         };
         self.begin_attempt(id, number, claim);
-        match self.take_hold(id, number, from, &snapshot)? {
+        match self.take_hold(id, number, from, &snapshot, &rules)? {
             Ok(()) => Ok(()),
             Err(Refusal::Git(git)) => {
                 self.claim_failed(id, Some(number), request, (from, "create worktree"), &git)
@@ -127,7 +127,7 @@ impl<W: World> Engine<W> {
         Ok(highest.saturating_add(1))
     }
 
-    /// Everything that is sealed: decided here, once.
+    /// Everything that is sealed: decided here, once. With the ignore rules, whose digest is in it.
     fn decide(
         &mut self,
         id: &OrderId,
@@ -135,21 +135,29 @@ impl<W: World> Engine<W> {
         bytes: &[u8],
         mode: Mode,
         request: Option<&Request>,
-    ) -> Result<Claim, GitFault> {
+    ) -> Result<(Claim, Vec<u8>), GitFault> {
         let place = match &order.workspace {
             Workspace::None => Place::Root,
             Workspace::Worktree => self.place_of(id, order)?,
             Workspace::Inherit(other) => self.place_of(other, order)?,
         };
+        let mut sealed = self.seal(order, bytes);
+        let mut rules = Vec::new();
+        if place != Place::Root {
+            rules = self.world.git_excludes()?;
+            sealed.excludes = Some(sha256_hex(&rules));
+            sealed.settings = Some(sha256_hex(&self.world.git_settings(None)?));
+        }
         let token = format!("{:016x}{:016x}", self.world.random(), self.world.random());
-        Ok(Claim {
+        let claim = Claim {
             mode,
             place,
             token,
             boot: self.world.identity().boot.clone(),
             request: request.map(|r| r.file.clone()),
-            sealed: self.seal(order, bytes),
-        })
+            sealed,
+        };
+        Ok((claim, rules))
     }
 
     fn place_of(&mut self, id: &OrderId, order: &Order) -> Result<Place, GitFault> {
@@ -185,6 +193,8 @@ impl<W: World> Engine<W> {
         };
         Sealed {
             digest: sha256_hex(bytes),
+            excludes: None,
+            settings: None,
             run,
             checks,
             required_artifacts,
@@ -225,12 +235,14 @@ impl<W: World> Engine<W> {
         number: u32,
         from: State,
         snapshot: &Snapshot<W::File>,
+        rules: &[u8],
     ) -> Result<Result<(), Refusal>, Fault> {
         self.ledger.flush(&mut self.world)?;
         if !self.link_lease(id)? {
             return Ok(Err(Refusal::LookAgain));
         }
-        if let Err(git) = self.make_worktree(id, number)? {
+        self.seal_copy(id, number, &snapshot.bytes)?;
+        if let Err(git) = self.make_worktree(id, number, rules)? {
             return Ok(Err(Refusal::Git(git)));
         }
         self.hint(id.clone(), Arrival::Unsure);
@@ -245,7 +257,12 @@ impl<W: World> Engine<W> {
         Ok(if moved == Outcome::Done { Ok(()) } else { Err(Refusal::LookAgain) })
     }
 
-    fn make_worktree(&mut self, id: &OrderId, number: u32) -> Result<Result<(), GitFault>, Fault> {
+    fn make_worktree(
+        &mut self,
+        id: &OrderId,
+        number: u32,
+        rules: &[u8],
+    ) -> Result<Result<(), GitFault>, Fault> {
         let Some(attempt) = self.ticket(id).and_then(|t| t.attempt.clone()) else {
             return Ok(Ok(()));
         };
@@ -255,11 +272,7 @@ impl<W: World> Engine<W> {
         };
         self.ledger.sync(&mut self.world)?;
         let dir = self.ensure_run_dir(id, number)?;
-        let rules = match self.world.git_excludes() {
-            Ok(rules) => rules,
-            Err(git) => return Ok(Err(git)),
-        };
-        crate::world::store::put_derived(&mut self.world, &dir.join(paths::EXCLUDES), &rules)?;
+        crate::world::store::put_derived(&mut self.world, &dir.join(paths::EXCLUDES), rules)?;
         Ok(match self.world.git_add(path, branch, &base) {
             Ok(made) => {
                 if let Some(aside) = made.moved_aside {
@@ -380,6 +393,7 @@ impl<W: World> Engine<W> {
         }
         self.record(id, Some(attempt.number), Event::Released { reason: reason.to_owned() });
         self.index.open.remove(id);
+        self.forget_copy(id);
         let ticket = self.index.ticket_mut(id);
         ticket.attempt = None;
         ticket.seen = crate::model::index::Seen::Pending;

@@ -192,6 +192,7 @@ impl<W: World> Engine<W> {
     /// Forgets an attempt whose settlement is carried out.
     pub(super) fn close(&mut self, id: &OrderId) {
         self.index.open.remove(id);
+        self.forget_copy(id);
         let ticket = self.index.ticket_mut(id);
         let Some(attempt) = ticket.attempt.take() else { return };
         ticket.last_attempt = ticket.last_attempt.max(attempt.number);

@@ -11,7 +11,6 @@ use crate::model::attempt::{
 };
 use crate::model::event::{Event, sha256_hex};
 use crate::model::id::OrderId;
-use crate::model::paths;
 use crate::model::protocol::Cause;
 use crate::model::time::Moment;
 use crate::model::tree::{CommitId, TreeFacts};
@@ -20,8 +19,8 @@ use crate::plan::artifacts;
 use crate::plan::scope::{self, Violation};
 use crate::plan::verdict::{self, CheckResult, GateInput, Outcome, Precondition, VerdictResult};
 use crate::plan::verdict_json::{VerdictContext, verdict_json};
-use crate::world::store::{TICKET_BYTES_MAX, put_derived, read_whole};
-use crate::world::{Fault, World};
+use crate::world::store::{put_derived, read_whole};
+use crate::world::{Fault, Kind, World};
 use std::path::Path;
 
 /// Most bytes of a log that are hashed for the verdict; past it the hash covers the beginning.
@@ -42,7 +41,10 @@ impl<W: World> Engine<W> {
     fn inspect(&mut self, attempt: &Attempt, path: &str, branch: &str) -> Gate {
         let tree = match self.tree(attempt, path) {
             Ok(tree) => tree,
-            Err(text) => return blocked(text),
+            Err(unmet) => {
+                let unmet = vec![objection(unmet.word(), "", &unmet.to_string())];
+                return Gate { unmet, ..Gate::default() };
+            }
         };
         let head = tree.head.as_ref().map(|h| h.as_str().to_owned());
         let preconditions = verdict::preconditions(branch, &tree);
@@ -64,9 +66,10 @@ impl<W: World> Engine<W> {
         }
     }
 
-    fn tree(&mut self, attempt: &Attempt, path: &str) -> Result<TreeFacts, String> {
-        let excludes = format!("{}/{}", attempt.run_dir(), paths::EXCLUDES);
-        self.world.git_tree(path, &excludes).map_err(|git| git.to_string())
+    fn tree(&mut self, attempt: &Attempt, path: &str) -> Result<TreeFacts, Precondition> {
+        let rules = self.sealed_rules(attempt, path)?;
+        let facts = self.world.git_tree(path, &rules);
+        facts.map_err(|git| Precondition::recorded("git", &git.to_string()))
     }
 
     /// Decides the verdict and writes it down.
@@ -138,10 +141,11 @@ impl<W: World> Engine<W> {
             workspace_none: attempt.claim.place == Place::Root,
             ..GateInput::default()
         };
-        if self.sealed_changed(id, attempt)? {
-            let text = "the sealed copy of the order was changed while the attempt ran";
-            input.preconditions.push(Precondition::recorded("sealed-changed", text));
+        if let Some(text) = self.copy_changed(id, attempt)? {
+            input.preconditions.push(Precondition::recorded("sealed-changed", &text));
         }
+        let strayed = |c: &Command| Some(format!("{} began at {}", c.name, c.strayed.as_ref()?));
+        input.strayed = attempt.checks().iter().filter_map(strayed).collect();
         input.head_after.clone_from(&input.head_before);
         if input.checks.is_empty() && attempt.claim.sealed.required_artifacts.is_empty() {
             return Ok(input);
@@ -154,18 +158,10 @@ impl<W: World> Engine<W> {
                     input.head_after = tree.head.clone().filter(|_| on_branch);
                     input.changed_after.clone_from(&tree.changed);
                 }
-                Err(text) => input.preconditions.push(Precondition::recorded("git", &text)),
+                Err(unmet) => input.preconditions.push(unmet),
             }
         }
         Ok(input)
-    }
-
-    /// The readable copy of the sealed order was edited. The gate does not use it, but whoever did that
-    /// wanted another gate.
-    fn sealed_changed(&mut self, id: &OrderId, attempt: &Attempt) -> Result<bool, Fault> {
-        let path = paths::run(id, attempt.number).join(paths::SEALED);
-        let copy = read_whole(&mut self.world, &path, TICKET_BYTES_MAX)?;
-        Ok(copy.is_some_and(|c| sha256_hex(&c.bytes) != attempt.claim.sealed.digest))
     }
 
     fn check_results(&mut self, attempt: &Attempt) -> Result<Vec<CheckResult>, Fault> {
@@ -207,7 +203,8 @@ impl<W: World> Engine<W> {
         Ok(artifacts::unmatched(wanted, &files))
     }
 
-    /// Files below a directory, relative to it; bounded, `.git` left out.
+    /// Regular files below a directory, relative to it; bounded, `.git` left out. A link or a FIFO is no
+    /// artifact: nothing needs to be behind it.
     fn files_below(&mut self, dir: &str) -> Result<Vec<String>, Fault> {
         const FILES_MAX: usize = 200_000;
         let mut files = Vec::new();
@@ -216,9 +213,15 @@ impl<W: World> Engine<W> {
             for entry in self.world.list(&Path::new(dir).join(&at))? {
                 let Some(name) = entry.name.to_str().filter(|n| *n != ".git") else { continue };
                 let path = if at.is_empty() { name.to_owned() } else { format!("{at}/{name}") };
-                match entry.kind {
-                    crate::world::Kind::Dir => todo.push(path),
-                    _ => files.push(path),
+                let kind = match entry.kind {
+                    // Some file systems do not say it in the directory.
+                    Kind::Other => self.world.stat(&Path::new(dir).join(&path))?.map(|s| s.kind),
+                    known => Some(known),
+                };
+                match kind {
+                    Some(Kind::Dir) => todo.push(path),
+                    Some(Kind::File) => files.push(path),
+                    _ => {}
                 }
             }
             if files.len() > FILES_MAX {

@@ -122,6 +122,7 @@ pub(super) fn end_text(end: &End) -> String {
         Cause::OutputLimit => ", it wrote more than log.max".to_owned(),
         Cause::Stopped => ", stopped".to_owned(),
         Cause::Shutdown => ", the executor was stopped".to_owned(),
+        Cause::SealedChanged => ", the sealed order was changed".to_owned(),
         Cause::CouldNotStart => format!(", {}", end.detail.as_deref().unwrap_or("no detail")),
     };
     let rest = match end.leftovers {

@@ -11,6 +11,7 @@ mod gate;
 mod journal;
 mod requests;
 mod scan;
+mod sealed;
 mod settle;
 mod start;
 mod tickets;
@@ -129,6 +130,7 @@ pub struct Engine<W: World> {
     look_at: BTreeSet<(Tick, OrderId)>,
     outbox: Vec<ToExecutor>,
     answers: BTreeMap<(OrderId, String, String), Answer>,
+    copies: sealed::Copies,
     dirs: BTreeSet<PathBuf>,
     logs: BTreeMap<OrderId, String>,
     lease_file: Option<OwnLease>,

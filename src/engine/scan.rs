@@ -60,6 +60,7 @@ impl<W: World> Engine<W> {
             look_at: BTreeSet::new(),
             outbox: Vec::new(),
             answers: BTreeMap::new(),
+            copies: super::sealed::Copies::default(),
             dirs: BTreeSet::new(),
             logs: BTreeMap::new(),
             lease_file: None,
@@ -106,7 +107,7 @@ impl<W: World> Engine<W> {
         }
         self.explain()?;
         self.close_carried_out();
-        Ok(())
+        self.note_copies()
     }
 
     /// Marks everything there is to be looked at: at start, after lost events, and now and then.

@@ -98,8 +98,10 @@ impl<W: World> Engine<W> {
         let keep = sealed.filter(|(a, _)| sha256_hex(&snapshot.bytes) == a.claim.sealed.digest);
         let stamped = self.put_in_place(id, &snapshot, &temp, keep.map(|(_, to)| to))?;
         self.changed(&path);
-        if stamped == Outcome::LookAgain {
-            self.look_later(id, from);
+        match (stamped, sealed) {
+            (Outcome::LookAgain, _) => self.look_later(id, from),
+            (Outcome::Done, Some((a, _))) => self.copy_stamped(id, a.number, keep.is_some())?,
+            (Outcome::Done, None) => {}
         }
         let Some(to) = to.filter(|_| stamped == Outcome::Done) else { return Ok(stamped) };
         if to == State::Pending {

@@ -1,19 +1,16 @@
 //! Commands: recorded, made durable, then handed to the executor.
 //!
 //! Invariants: a start is sent only after its `started` line is synced; sending it again is harmless,
-//! since the executor starts a key at most once; the values of `env` travel to the executor only.
+//! since the executor starts a key at most once; the values of `env` travel to the executor only; without
+//! all of them, as sealed, a command is not started.
 
 use super::{Engine, Planted};
 use crate::model::attempt::{Attempt, CommandEnd, CommandKind, Place};
-use crate::model::event::{Event, sha256_hex};
+use crate::model::event::Event;
 use crate::model::id::OrderId;
 use crate::model::index::ExecutorFact;
-use crate::model::order::State;
-use crate::model::parse::parse_order;
-use crate::model::paths;
-use crate::model::protocol::{StartCommand, ToExecutor};
+use crate::model::protocol::{Cause, End, StartCommand, ToExecutor};
 use crate::plan::argv::argv;
-use crate::world::store::{TICKET_BYTES_MAX, read_whole};
 use crate::world::{Fault, World};
 use std::collections::BTreeMap;
 
@@ -39,9 +36,13 @@ impl<W: World> Engine<W> {
         let number = u32::try_from(attempt.commands.len()).unwrap_or(u32::MAX).saturating_add(1);
         let name = command_name(&attempt, kind);
         let boot = self.world.identity().boot.clone();
-        self.record(id, Some(attempt.number), Event::Started { number, kind, name, boot });
+        let strayed = self.strayed(&attempt, kind);
+        self.record(id, Some(attempt.number), Event::Started { number, kind, name, boot, strayed });
         self.use_spare(id, attempt.number, number);
-        self.queue_start(id)
+        if !self.queue_start(id)? {
+            self.end_unstarted(id, number);
+        }
+        Ok(())
     }
 
     /// Sends a recorded start again: the executor does not know it.
@@ -54,18 +55,48 @@ impl<W: World> Engine<W> {
                 return self.start(id, command.kind);
             }
         }
-        self.queue_start(id)
+        if !self.queue_start(id)? {
+            // It may have been started before: whatever is left of it ends first.
+            self.sweep(id);
+        }
+        Ok(())
     }
 
-    fn queue_start(&mut self, id: &OrderId) -> Result<(), Fault> {
-        let Some(attempt) = self.ticket(id).and_then(|t| t.attempt.clone()) else { return Ok(()) };
-        let env = self.secret_env(id, &attempt)?;
-        let Some(start) = self.start_command(&attempt, env) else { return Ok(()) };
+    /// `false`: the values of its `env` are not there any more as they were sealed.
+    fn queue_start(&mut self, id: &OrderId) -> Result<bool, Fault> {
+        let Some(attempt) = self.ticket(id).and_then(|t| t.attempt.clone()) else {
+            return Ok(true);
+        };
+        let Some(env) = self.secret_env(id, &attempt)? else {
+            self.notes.push(format!(
+                "{id}: the sealed copy of the order was changed or removed: nothing is started \
+                 without the `env` that it holds"
+            ));
+            return Ok(false);
+        };
+        let Some(start) = self.start_command(&attempt, env) else { return Ok(true) };
         let waiting = |m: &ToExecutor| matches!(m, ToExecutor::Start(s) if s.key == start.key);
         if !self.outbox.iter().any(waiting) {
             self.outbox.push(ToExecutor::Start(Box::new(start)));
         }
-        Ok(())
+        Ok(true)
+    }
+
+    /// The end of a command that was never handed to the executor.
+    fn end_unstarted(&mut self, id: &OrderId, number: u32) {
+        let Some(attempt) = self.ticket(id).and_then(|t| t.attempt.as_deref()) else { return };
+        let (attempt, now) = (attempt.number, self.world.now().0);
+        let end = CommandEnd::Seen(End {
+            exit: None,
+            signal: None,
+            cause: Cause::SealedChanged,
+            detail: None,
+            started_ms: now,
+            ended_ms: now,
+            leftovers: 0,
+            log_bytes: 0,
+        });
+        self.record(id, Some(attempt), Event::Ended { number, end });
     }
 
     fn start_command(
@@ -122,30 +153,6 @@ impl<W: World> Engine<W> {
         ];
         let own = own.into_iter().map(|(k, v)| (k.to_owned(), v));
         env.into_iter().filter(|(k, _)| !k.starts_with("JOBYARD_")).chain(own).collect()
-    }
-
-    /// The values of the order's `env`: from the ticket as it was sealed, wherever that is now.
-    fn secret_env(
-        &mut self,
-        id: &OrderId,
-        attempt: &Attempt,
-    ) -> Result<BTreeMap<String, String>, Fault> {
-        if attempt.claim.sealed.env.is_empty() {
-            return Ok(BTreeMap::new());
-        }
-        let sealed = paths::run(id, attempt.number).join(paths::SEALED);
-        for path in [sealed, paths::ticket(State::Running, id)] {
-            let Some(found) = read_whole(&mut self.world, &path, TICKET_BYTES_MAX)? else {
-                continue;
-            };
-            if sha256_hex(&found.bytes) == attempt.claim.sealed.digest
-                && let Ok(parsed) = parse_order(&found.bytes, id.as_str())
-            {
-                return Ok(parsed.order.env);
-            }
-        }
-        self.notes.push(format!("{id}: its sealed copy was changed; its `env` is left out"));
-        Ok(BTreeMap::new())
     }
 
     pub(super) fn record_end(&mut self, id: &OrderId, end: CommandEnd) {

@@ -102,6 +102,9 @@ pub struct Command {
     pub name: String,
     /// Boot of its start.
     pub boot: String,
+    /// For a check: where HEAD was at its start, when it was not where the gate saw it.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub strayed: Option<String>,
     /// Absent while nobody knows.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub end: Option<CommandEnd>,
@@ -288,11 +291,12 @@ impl Attempt {
     pub fn apply(&mut self, at: Moment, event: &Event, seq: u64, hash: &str) {
         match event {
             Event::Claimed => self.claimed = true,
-            Event::Started { number, kind, name, boot } => self.commands.push(Command {
+            Event::Started { number, kind, name, boot, strayed } => self.commands.push(Command {
                 number: *number,
                 kind: *kind,
                 name: name.clone(),
                 boot: boot.clone(),
+                strayed: strayed.clone(),
                 end: None,
             }),
             Event::Ended { number, end } => {

@@ -57,6 +57,9 @@ pub enum Event {
         name: String,
         /// Boot in which it starts.
         boot: String,
+        /// For a check: where HEAD was, when it was not where the gate saw it.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        strayed: Option<String>,
     },
     /// The end of a command.
     Ended {

@@ -69,6 +69,9 @@ pub enum Cause {
     Shutdown,
     /// It could not be started: not found, not executable, no working directory.
     CouldNotStart,
+    /// It was never handed over: the sealed order, which holds its environment, was changed. The scheduler
+    /// says this, never the executor.
+    SealedChanged,
 }
 
 /// The end of a command: the wait status is the only end.

@@ -41,6 +41,12 @@ pub struct SealedRetry {
 pub struct Sealed {
     /// SHA-256 of the ticket's bytes at the claim.
     pub digest: String,
+    /// SHA-256 of the ignore rules outside `.gitignore` files; absent without a worktree.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub excludes: Option<String>,
+    /// SHA-256 of the settings by which git converts files and borrows objects; absent without a worktree.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub settings: Option<String>,
     /// Commands of `run`.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub run: Vec<String>,

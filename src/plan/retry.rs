@@ -21,6 +21,7 @@ pub fn failure(end: &CommandEnd) -> Option<(RetryOn, String)> {
         Cause::IdleTimeout => Some((RetryOn::Timeout, "idle-timeout".to_owned())),
         Cause::OutputLimit => Some((RetryOn::OutputLimit, "output-limit".to_owned())),
         Cause::Stopped | Cause::Shutdown => Some((RetryOn::Stopped, "stopped".to_owned())),
+        Cause::SealedChanged => Some((RetryOn::Fail, "sealed-changed".to_owned())),
         Cause::CouldNotStart => Some((RetryOn::Fail, "could-not-start".to_owned())),
     }
 }

@@ -206,7 +206,8 @@ pub fn outcome(end: &End, command_text: &str) -> Outcome {
             | Cause::OutputLimit
             | Cause::Stopped
             | Cause::Shutdown
-            | Cause::CouldNotStart,
+            | Cause::CouldNotStart
+            | Cause::SealedChanged,
             ..,
         ) => Outcome::CouldNotRun,
     }
@@ -231,6 +232,8 @@ pub struct GateInput {
     pub head_before: Option<CommitId>,
     /// Commit of HEAD after them; the same value when none was run.
     pub head_after: Option<CommitId>,
+    /// Checks that began while HEAD was elsewhere, with where it was.
+    pub strayed: Vec<String>,
     /// Tracked files that differ from HEAD after the checks.
     pub changed_after: Vec<String>,
     /// `workspace: none`: no git, no commit.
@@ -353,6 +356,9 @@ fn moved(input: &GateInput) -> Option<String> {
             shown(&input.head_before),
             shown(&input.head_after)
         ));
+    }
+    if !input.strayed.is_empty() {
+        return Some(format!("HEAD moved between the checks: {}", input.strayed.join("; ")));
     }
     (!input.changed_after.is_empty())
         .then(|| format!("the checks changed tracked files: {}", names(&input.changed_after)))

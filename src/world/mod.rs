@@ -208,8 +208,10 @@ pub trait World {
         base: &CommitId,
         made: &WorktreeMade,
     ) -> Result<(), GitFault>;
-    /// Looks at a worktree. `excludes`: root-relative file with the ignore rules sealed at the claim.
-    fn git_tree(&mut self, path: &str, excludes: &str) -> Result<TreeFacts, GitFault>;
+    /// Looks at a worktree. `excludes`: the ignore rules sealed at the claim.
+    fn git_tree(&mut self, path: &str, excludes: &[u8]) -> Result<TreeFacts, GitFault>;
+    /// The commit of a worktree's HEAD as long as it is on this branch.
+    fn git_head(&mut self, path: &str, branch: &str) -> Result<Option<CommitId>, GitFault>;
     /// The changes between two commits, renames detected.
     fn git_changes(
         &mut self,
@@ -219,6 +221,9 @@ pub trait World {
     ) -> Result<Vec<Change>, GitFault>;
     /// The ignore rules in force now outside `.gitignore` files (info/exclude and the user's file).
     fn git_excludes(&mut self) -> Result<Vec<u8>, GitFault>;
+    /// The settings and files outside the tree by which git converts files and borrows objects, as one text
+    /// to compare: as the worktree at `path` sees them, else as a new one would.
+    fn git_settings(&mut self, path: Option<&str>) -> Result<Vec<u8>, GitFault>;
     /// Makes the objects of a commit and the branch's ref durable.
     fn git_sync(&mut self, branch: &str, commit: &CommitId) -> Result<(), GitFault>;
 }

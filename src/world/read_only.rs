@@ -171,8 +171,16 @@ impl<W: World> World for ReadOnly<W> {
         Ok(())
     }
 
-    fn git_tree(&mut self, path: &str, excludes: &str) -> Result<TreeFacts, GitFault> {
+    fn git_tree(&mut self, path: &str, excludes: &[u8]) -> Result<TreeFacts, GitFault> {
         self.0.git_tree(path, excludes)
+    }
+
+    fn git_head(&mut self, path: &str, branch: &str) -> Result<Option<CommitId>, GitFault> {
+        self.0.git_head(path, branch)
+    }
+
+    fn git_settings(&mut self, path: Option<&str>) -> Result<Vec<u8>, GitFault> {
+        self.0.git_settings(path)
     }
 
     fn git_changes(

@@ -447,8 +447,16 @@ impl World for RealWorld {
         self.git.remove(path, branch, base, made)
     }
 
-    fn git_tree(&mut self, path: &str, excludes: &str) -> Result<TreeFacts, GitFault> {
+    fn git_tree(&mut self, path: &str, excludes: &[u8]) -> Result<TreeFacts, GitFault> {
         self.git.tree(path, excludes)
+    }
+
+    fn git_head(&mut self, path: &str, branch: &str) -> Result<Option<CommitId>, GitFault> {
+        self.git.head(path, branch)
+    }
+
+    fn git_settings(&mut self, path: Option<&str>) -> Result<Vec<u8>, GitFault> {
+        self.git.settings(path)
     }
 
     fn git_changes(

@@ -4,6 +4,7 @@
 
 mod attacks;
 mod ends;
+mod sealed;
 
 use super::yard::Yard;
 use serde_json::Value;
@@ -191,6 +192,10 @@ fn checks_that_prove_nothing_do_not_pass() {
     assert_eq!(yard.commands(), Vec::<u32>::new());
     assert!(sentences(&yard.verdict("UNKNOWN", 1)).contains("NO-SUCH-DOD"));
     assert!(sentences(&yard.verdict("MISSING", 1)).contains("out/*.txt"));
+    yard.put("out/a.md", "");
+    std::os::unix::fs::symlink("nowhere", yard.path("out/link.txt")).unwrap();
+    yard.fifo("out/fifo.txt");
+    assert_eq!(judged(&yard, "NO-FILES", "dod_id: FILES\n").1["reason"], "artifact-missing");
     yard.put("out/a.txt", "");
     assert_eq!(judged(&yard, "THERE", "dod_id: FILES\n").0, "done");
 }

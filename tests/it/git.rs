@@ -3,7 +3,9 @@
 #![allow(clippy::unwrap_used, reason = "a failed step of a test is its failure")]
 
 mod gate;
+mod programs;
 mod repair;
+mod submodules;
 
 use jobyard::model::tree::{Change, CommitId, TreeFacts, WorktreeMade};
 use jobyard::world::git::Git;
@@ -78,7 +80,8 @@ impl Yard {
     }
 
     fn facts(&self) -> TreeFacts {
-        self.git.tree(TREE, "_ctx/runs/excludes").unwrap()
+        let rules = fs::read(self.root.join("_ctx/runs/excludes")).unwrap();
+        self.git.tree(TREE, &rules).unwrap()
     }
 
     fn commit(&self, message: &str) -> CommitId {

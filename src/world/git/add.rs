@@ -1,13 +1,15 @@
 //! Making a worktree, so that it can be interrupted anywhere and done again.
 //!
 //! Invariants: a worktree that is registered, whole and on the right branch is reused as it is; git's own
-//! `worktree add` does the work otherwise, after the place has been freed by renames only.
+//! `worktree add` does the work otherwise, after the place has been freed by renames only. Of the user's
+//! hooks `post-checkout` runs, once, at the end; the others could refuse or bend what is made here.
 
 use super::child::{file_fault, refused};
 use super::exclusive::{Exclusive, clear_locks, locks_of};
 use super::layout::{Entry, Head, Layout};
 use super::repair::{
-    Found, drop_bare, drop_entry, in_use, look, mend_neighbours, put_aside, refuse_foreign_lock,
+    Found, drop_bare, drop_entry, in_use, look, mend_neighbours, post_checkout, put_aside,
+    refuse_foreign_lock,
 };
 use super::{Git, Place, full_ref};
 use crate::model::tree::{CommitId, WorktreeMade};
@@ -161,14 +163,14 @@ impl Making<'_> {
     }
 
     fn add_fresh(&mut self) -> Result<(), GitFault> {
-        let exists = self.git.branch(self.branch)?.is_some();
+        let tip = self.git.branch(self.branch)?;
         let call = self
             .held
             .call(self.git, ACT, &self.layout.common)?
             .env("GIT_DIR", &self.layout.common)
-            .config("core.fsmonitor", "false")
+            .fetching()
             .args(&["worktree", "add", "--quiet"]);
-        let call = if exists {
+        let call = if tip.is_some() {
             call.arg(&self.place.path).arg(self.branch)
         } else {
             call.args(&["--no-track", "-b", self.branch])
@@ -176,8 +178,8 @@ impl Making<'_> {
                 .arg(self.base.as_str())
         };
         call.ok()?;
-        self.made.branch_created |= !exists;
-        Ok(())
+        self.made.branch_created |= tip.is_none();
+        post_checkout(self.git, self.held, self.place, tip.as_ref().unwrap_or(self.base))
     }
 
     fn aside(&mut self, moved: &Path) {

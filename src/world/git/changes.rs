@@ -6,7 +6,7 @@
 //! record that is not understood is an error.
 
 use super::Git;
-use super::child::{Call, file_fault, memory_file, refused};
+use super::child::{CONTENT_LIMIT, Call, file_fault, memory_file, refused};
 use super::tree::Scratch;
 use crate::model::tree::{Change, CommitId};
 use crate::world::GitFault;
@@ -30,6 +30,7 @@ impl Git {
         make_view(&scratch.0, base)?;
         let call = || {
             Call::new(ACT, &scratch.0)
+                .limit(CONTENT_LIMIT)
                 .env("GIT_DIR", &scratch.0)
                 .env("GIT_OBJECT_DIRECTORY", layout.common.join("objects"))
                 .env("GIT_ATTR_SOURCE", base.as_str())

@@ -2,10 +2,12 @@
 //!
 //! Invariants: standard input is empty or a file, so git never waits for a person; the child leads its
 //! own process group, which is killed when the bound is passed; a pipe that a grandchild keeps open is
-//! never waited for; output past its bound ends the call with an error, never with a part of it.
+//! never waited for; output past its bound ends the call with an error, never with a part of it; no hook,
+//! file monitor or remote helper of the repository runs, unless a call asks for it by name.
 //!
 //! It does not decide what a failure means: an exit status is a value here.
 
+use super::blocking::Places;
 use crate::world::GitFault;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
@@ -14,12 +16,16 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::AsFd;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-/// Longest time of a call that only reads.
-pub(super) const READ_LIMIT: Duration = Duration::from_secs(120);
+/// Longest time of a call that reads names and ids: the daemon stands still for as long.
+const READ_LIMIT: Duration = Duration::from_secs(20);
+/// Longest time of a call that reads all files of a worktree, or all objects of a history.
+pub(super) const CONTENT_LIMIT: Duration = Duration::from_secs(120);
+/// A call that takes longer is looked after: something may keep git waiting.
+const WARY_AFTER: Duration = Duration::from_millis(500);
 /// Longest time of a call that writes a worktree: a checkout of some hundred thousand files.
 pub(super) const WRITE_LIMIT: Duration = Duration::from_secs(600);
 /// Most output kept of one call; a diff of a million paths stays below it.
@@ -35,8 +41,15 @@ const KILL_WAIT: Duration = Duration::from_secs(5);
 /// because it could point the call at another repository, index or object store.
 const KEPT: [&str; 3] = ["GIT_CONFIG_GLOBAL", "GIT_CONFIG_SYSTEM", "GIT_CONFIG_NOSYSTEM"];
 
-/// Settings of every call. `committed,reference`: objects and refs that git writes are synced by git.
+/// `committed,reference`: objects and refs that git writes are synced by git.
 pub(super) const FSYNC: (&str, &str) = ("core.fsync", "committed,reference");
+/// Where no hook is found. A hook is a program of whoever can write to the repository, a job included: it
+/// could bend what is read, or outlive the call.
+const NO_HOOKS: (&str, &str) = ("core.hooksPath", "/dev/null");
+/// Settings of every call.
+const SETTINGS: [(&str, &str); 3] = [FSYNC, NO_HOOKS, ("core.fsmonitor", "false")];
+/// An object that is missing is not fetched: that would start what `remote.*` says.
+const NO_FETCH: &str = "GIT_NO_LAZY_FETCH";
 
 /// A call under construction.
 pub(super) struct Call {
@@ -45,6 +58,7 @@ pub(super) struct Call {
     config: Vec<(String, String)>,
     limit: Duration,
     stdin: Option<File>,
+    wary: Places,
 }
 
 /// A call that has ended.
@@ -71,8 +85,9 @@ impl Call {
         command.env("GIT_TERMINAL_PROMPT", "0").env("LC_ALL", "C").env_remove("LANGUAGE");
         // A replace ref would show another commit than the one that is named.
         command.env("GIT_NO_REPLACE_OBJECTS", "1");
-        let config = vec![(FSYNC.0.to_owned(), FSYNC.1.to_owned())];
-        Self { act, command, config, limit: READ_LIMIT, stdin: None }
+        command.env(NO_FETCH, "1");
+        let config = SETTINGS.map(|(key, value)| (key.to_owned(), value.to_owned())).to_vec();
+        Self { act, command, config, limit: READ_LIMIT, stdin: None, wary: Places::default() }
     }
 
     pub(super) fn arg(mut self, arg: impl AsRef<OsStr>) -> Self {
@@ -96,8 +111,26 @@ impl Call {
         self
     }
 
+    /// A call that may fetch what a partial clone has left out, as a checkout of the user's would.
+    pub(super) fn fetching(mut self) -> Self {
+        self.command.env_remove(NO_FETCH);
+        self
+    }
+
+    /// A call whose purpose is to run a hook of the user's.
+    pub(super) fn with_hooks(mut self) -> Self {
+        self.config.retain(|(key, _)| key != NO_HOOKS.0);
+        self
+    }
+
     pub(super) fn limit(mut self, limit: Duration) -> Self {
         self.limit = limit;
+        self
+    }
+
+    /// Where something may lie that git would wait on for ever.
+    pub(super) fn wary(mut self, places: Places) -> Self {
+        self.wary = places;
         self
     }
 
@@ -127,7 +160,7 @@ impl Call {
             act,
             cause: format!("cannot run git: {e} (is git installed and in PATH?)"),
         })?;
-        converse(child, self.limit, act)
+        converse(child, self.limit, &self.wary, act)
     }
 }
 
@@ -158,7 +191,12 @@ pub(super) fn line(output: &[u8]) -> String {
     String::from_utf8_lossy(output).lines().next().unwrap_or_default().trim().to_owned()
 }
 
-fn converse(mut child: Child, limit: Duration, act: &'static str) -> Result<Answer, GitFault> {
+fn converse(
+    mut child: Child,
+    limit: Duration,
+    wary: &Places,
+    act: &'static str,
+) -> Result<Answer, GitFault> {
     let talk = |e: io::Error| refused(act, format!("cannot follow git: {e}"));
     let pid = Pid::from_child(&child);
     let taken = child.stdout.take().zip(child.stderr.take());
@@ -169,7 +207,7 @@ fn converse(mut child: Child, limit: Duration, act: &'static str) -> Result<Answ
     let followed = (|| {
         rustix::io::ioctl_fionbio(&out, true)?;
         rustix::io::ioctl_fionbio(&err, true)?;
-        follow(pid, &mut out, &mut err, &mut said, Instant::now() + limit)
+        follow(pid, &mut out, &mut err, &mut said, (Instant::now() + limit, wary))
     })();
     if !matches!(followed, Ok(Follow::Ended)) {
         // An error here means that the group has ended by itself.
@@ -180,6 +218,13 @@ fn converse(mut child: Child, limit: Duration, act: &'static str) -> Result<Answ
         Follow::Late => Err(refused(
             act,
             format!("git did not end within {} s and was killed", limit.as_secs()),
+        )),
+        Follow::Waits(on) => Err(refused(
+            act,
+            format!(
+                "git would wait for ever on {}, which is no regular file: remove it",
+                on.display()
+            ),
         )),
         Follow::TooMuch => {
             Err(refused(act, format!("git printed more than {} MiB", OUTPUT_BYTES_MAX >> 20)))
@@ -199,6 +244,7 @@ struct Said {
 enum Follow {
     Ended,
     Late,
+    Waits(PathBuf),
     TooMuch,
 }
 
@@ -208,15 +254,25 @@ fn follow(
     out: &mut (impl Read + AsFd),
     err: &mut (impl Read + AsFd),
     said: &mut Said,
-    deadline: Instant,
+    (deadline, wary): (Instant, &Places),
 ) -> io::Result<Follow> {
     let ended = pidfd_open(pid, PidfdFlags::empty())?;
     let (mut out_open, mut err_open) = (true, true);
+    let mut patience = WARY_AFTER;
+    let mut look_at = Instant::now() + patience;
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
         if left.is_zero() {
             return Ok(Follow::Late);
         }
+        if Instant::now() >= look_at {
+            if let Some(on) = wary.find() {
+                return Ok(Follow::Waits(on));
+            }
+            patience *= 2;
+            look_at = Instant::now() + patience;
+        }
+        let left = left.min(look_at.saturating_duration_since(Instant::now()));
         let wait = Timespec::try_from(left).map_err(io::Error::other)?;
         let mut fds = vec![PollFd::new(&ended, PollFlags::IN)];
         if out_open {

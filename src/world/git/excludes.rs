@@ -11,7 +11,7 @@ use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 /// Largest file of ignore rules.
-const RULES_BYTES_MAX: u64 = 1 << 20;
+pub(super) const RULES_BYTES_MAX: u64 = 1 << 20;
 
 impl Git {
     pub(super) fn exclude_rules(&self) -> Result<Vec<u8>, GitFault> {
@@ -22,7 +22,7 @@ impl Git {
             .run()?;
         let users = match answer.status.code() {
             Some(0) => Some(layout.top.join(line(&answer.stdout))),
-            Some(1) => default_file(),
+            Some(1) => default_file("ignore"),
             _ => return Err(answer.fault()),
         };
         let mut rules = Vec::new();
@@ -42,15 +42,15 @@ impl Git {
 }
 
 /// Where git looks without a setting.
-fn default_file() -> Option<PathBuf> {
+pub(super) fn default_file(name: &str) -> Option<PathBuf> {
     let set = |name| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
     set("XDG_CONFIG_HOME")
         .or_else(|| set("HOME").map(|home| home.join(".config")))
-        .map(|dir| dir.join("git/ignore"))
+        .map(|dir| dir.join("git").join(name))
 }
 
 /// At most one byte more than the bound; a missing file, or no file at all, has no rules.
-fn read_rules(file: &Path) -> io::Result<Vec<u8>> {
+pub(super) fn read_rules(file: &Path) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     match fs::metadata(file) {
         Ok(meta) if meta.is_file() => {}

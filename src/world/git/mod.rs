@@ -10,6 +10,7 @@
 //! with write access to `.git`, `docs/gate.md` says what is forced and what is not promised.
 
 mod add;
+mod blocking;
 mod changes;
 mod child;
 mod excludes;
@@ -17,11 +18,14 @@ mod exclusive;
 mod layout;
 mod remove;
 mod repair;
+mod settings;
+mod submodules;
 mod sync;
 mod tree;
 
 use super::GitFault;
 use crate::model::tree::{Change, CommitId, TreeFacts, WorktreeMade};
+use blocking::Places;
 use child::{Call, fields, file_fault, line, os, refused};
 use layout::{Entry, Head, Layout};
 use std::fs;
@@ -194,9 +198,9 @@ impl Git {
         self.remove_worktree(path, branch, base, made)
     }
 
-    /// Looks at a worktree. `excludes`: root-relative file with the ignore rules sealed at the claim; only
-    /// they and the `.gitignore` files count. Every tracked file is compared by its content.
-    pub fn tree(&self, path: &str, excludes: &str) -> Result<TreeFacts, GitFault> {
+    /// Looks at a worktree. `excludes`: the ignore rules sealed at the claim; only they and the `.gitignore`
+    /// files count. Every tracked file is compared by its content, those of submodules too.
+    pub fn tree(&self, path: &str, excludes: &[u8]) -> Result<TreeFacts, GitFault> {
         self.tree_facts(path, excludes)
     }
 
@@ -218,6 +222,27 @@ impl Git {
         self.exclude_rules()
     }
 
+    /// The settings and files outside the tree by which git converts files and borrows objects, as one text
+    /// to compare: as the worktree at `path` (root-relative) sees them, else as a new one would.
+    pub fn settings(&self, path: Option<&str>) -> Result<Vec<u8>, GitFault> {
+        self.settings_text(path)
+    }
+
+    /// The commit of a worktree's HEAD as long as it is on this branch; mostly without starting git.
+    pub fn head(&self, path: &str, branch: &str) -> Result<Option<CommitId>, GitFault> {
+        let act = "read HEAD";
+        let (layout, place) = self.placed(path, act)?;
+        let Some(entry) = layout.entry(&place.path, act)? else { return Ok(None) };
+        if Self::branch_of(&layout, &entry, act)?.as_deref() != Some(branch) {
+            return Ok(None);
+        }
+        let loose = layout::small_file(&layout.common.join(full_ref(act, branch)?));
+        match loose.and_then(|text| CommitId::parse(text.trim())) {
+            Some(commit) => Ok(Some(commit)),
+            None => self.branch(branch),
+        }
+    }
+
     /// Makes the objects of a commit and the branch's ref durable.
     pub fn sync(&self, branch: &str, commit: &CommitId) -> Result<(), GitFault> {
         self.sync_commit(branch, commit)
@@ -234,7 +259,6 @@ impl Git {
         let layout = self.layout(act)?;
         let out = Call::new(act, &layout.root)
             .env("GIT_OPTIONAL_LOCKS", "0")
-            .config("core.fsmonitor", "false")
             .args(&["ls-files", "-z", "--"])
             .args(&STATE_PATHS)
             .ok()?;
@@ -280,18 +304,25 @@ impl Git {
         Call::new(act, &layout.common)
             .env("GIT_DIR", &layout.common)
             .env("GIT_OPTIONAL_LOCKS", "0")
-            .config("core.fsmonitor", "false")
+            .wary(Places { tree: None, own: vec![layout.common.clone()] })
     }
 
     /// A call inside one worktree that trusts neither its `.git` file nor the entry's `commondir`.
     fn inside(act: &'static str, layout: &Layout, entry: &Entry, place: &Path) -> Call {
+        Self::apart(act, &entry.dir, place).env("GIT_COMMON_DIR", &layout.common).wary(Places {
+            tree: Some(place.to_owned()),
+            own: vec![layout.common.clone(), entry.dir.clone()],
+        })
+    }
+
+    /// A call with this git directory and this worktree, whatever they say of each other.
+    fn apart(act: &'static str, git_dir: &Path, place: &Path) -> Call {
         Call::new(act, place)
-            .env("GIT_DIR", &entry.dir)
-            .env("GIT_COMMON_DIR", &layout.common)
+            .env("GIT_DIR", git_dir)
             .env("GIT_WORK_TREE", place)
-            .config("core.fsmonitor", "false")
             .config("core.untrackedCache", "false")
             .config("core.splitIndex", "false")
+            .wary(Places { tree: Some(place.to_owned()), own: vec![git_dir.to_owned()] })
     }
 
     /// The branch an entry is on; `None` when detached or unreadable.

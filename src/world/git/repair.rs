@@ -6,7 +6,7 @@
 
 use super::Git;
 use super::Place;
-use super::child::{Call, fields, file_fault, os, refused};
+use super::child::{fields, file_fault, os, refused};
 use super::exclusive::{Exclusive, clear_locks, locks_of};
 use super::layout::{Entry, Head, INITIALIZING, Layout, git_dir_of, small_file};
 use crate::model::tree::CommitId;
@@ -107,6 +107,7 @@ pub(super) fn in_use(place: &Path) -> bool {
 
 /// An empty `commondir`, as a power cut leaves it, makes every `git worktree` command of the repository fail.
 /// Git writes nothing else into it than this, so it is written again, for worktrees beside `place` only.
+/// The one of the place itself stays as it is: it tells that the worktree is half made.
 pub(super) fn mend_neighbours(
     layout: &Layout,
     place: &Place,
@@ -116,7 +117,8 @@ pub(super) fn mend_neighbours(
         let file = entry.dir.join("commondir");
         let torn = fs::symlink_metadata(&file).is_ok_and(|m| m.is_file() && m.len() == 0);
         let named = entry.names.as_deref().unwrap_or(&place.path);
-        if torn && named.parent() == Some(&place.parent) {
+        let own = entry.names.as_deref() == Some(&place.path);
+        if torn && !own && named.parent() == Some(&place.parent) {
             fs::write(&file, "../..\n").map_err(|e| file_fault(act, &file, &e))?;
         }
     }
@@ -185,12 +187,12 @@ impl Git {
             .args(&["--ignore-submodules=all"])
             .ok()?;
         let moved = make_way(&out, place, act)?;
-        call()?.args(&["checkout-index", "--all", "--quiet", "--index"]).ok()?;
+        call()?.fetching().args(&["checkout-index", "--all", "--quiet", "--index"]).ok()?;
         if entry.locked().as_deref() == Some(INITIALIZING) {
             let lock = entry.dir.join("locked");
             fs::remove_file(&lock).map_err(|e| file_fault(act, &lock, &e))?;
         }
-        post_checkout(call()?, &Self::head_commit(layout, entry, place, act)?)?;
+        post_checkout(self, held, place, &Self::head_commit(layout, entry, place, act)?)?;
         Ok(moved)
     }
 
@@ -282,10 +284,19 @@ fn fresh_dir(place: &Place, act: &'static str) -> Result<PathBuf, GitFault> {
     Err(refused(act, "no free name to move a file aside"))
 }
 
-/// The hook that `git worktree add` runs at its end. Like there, its failure undoes nothing.
-fn post_checkout(call: Call, head: &CommitId) -> Result<(), GitFault> {
+/// The hook that `git worktree add` runs at its end, run as there: in the worktree, where git finds the
+/// repository by itself. Its failure undoes nothing.
+pub(super) fn post_checkout(
+    git: &Git,
+    held: &Exclusive,
+    place: &Place,
+    head: &CommitId,
+) -> Result<(), GitFault> {
     let none = "0".repeat(head.as_str().len());
-    call.args(&["hook", "run", "--ignore-missing", "post-checkout", "--"])
+    held.call(git, "run post-checkout", &place.path)?
+        .with_hooks()
+        .fetching()
+        .args(&["hook", "run", "--ignore-missing", "post-checkout", "--"])
         .args(&[none.as_str(), head.as_str(), "1"])
         .run()?;
     Ok(())

@@ -4,9 +4,10 @@
 //! `fsync`; loose objects are synced one by one with their directories, packs whole; objects that the main
 //! checkout's HEAD reaches are older than the order and are left alone.
 //!
-//! It does not sync submodules, nor objects borrowed from another repository.
+//! It does not sync submodules, nor objects borrowed from another repository. The gate sees to it that no
+//! store is borrowed from that was not at the claim.
 
-use super::child::{file_fault, refused};
+use super::child::{CONTENT_LIMIT, file_fault, refused};
 use super::layout::Layout;
 use super::{Git, full_ref};
 use crate::model::tree::CommitId;
@@ -25,6 +26,7 @@ impl Git {
         let layout = self.layout(ACT)?;
         let name = full_ref(ACT, branch)?;
         let out = Self::reading(ACT, &layout)
+            .limit(CONTENT_LIMIT)
             .config("core.commitGraph", "false")
             .args(&["rev-list", "--objects", "--no-object-names", commit.as_str(), "--not", "HEAD"])
             .run()?;
@@ -33,6 +35,7 @@ impl Git {
             out.stdout
         } else {
             Self::reading(ACT, &layout)
+                .limit(CONTENT_LIMIT)
                 .args(&["rev-list", "--objects", "--no-object-names", commit.as_str()])
                 .ok()?
         };
@@ -54,6 +57,7 @@ fn sync_objects(objects: &Path, ids: &str) -> Result<(), GitFault> {
         let (Some(fan), Some(rest)) = (id.get(..2), id.get(2..)) else { continue };
         let dir = objects.join(fan);
         if sync_file(&dir.join(rest))? {
+            refuse_link(&dir.join(rest))?;
             dirs.insert(dir);
         } else {
             packed = true;
@@ -63,12 +67,23 @@ fn sync_objects(objects: &Path, ids: &str) -> Result<(), GitFault> {
         sync_packs(&objects.join("pack"))?;
     }
     for dir in &dirs {
+        refuse_link(dir)?;
         sync_file(dir)?;
     }
     if packed || !dirs.is_empty() {
         sync_file(objects)?;
     }
     Ok(())
+}
+
+/// Git makes no links among its objects: behind one they can be taken away after the verdict.
+fn refuse_link(path: &Path) -> Result<(), GitFault> {
+    match fs::symlink_metadata(path) {
+        Ok(meta) if meta.is_symlink() => {
+            Err(refused(ACT, format!("{} is a symbolic link", path.display())))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn sync_packs(dir: &Path) -> Result<(), GitFault> {

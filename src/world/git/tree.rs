@@ -3,11 +3,13 @@
 //! Invariants: the entry's own git directory, the shared one and the worktree are named to git outright, so
 //! that no `.git` file, `commondir` or `core.worktree` can lead elsewhere; files are compared with HEAD
 //! through a fresh index, so that no flag, time stamp or forged entry of the job's index hides a change;
-//! only `.gitignore` files and the given rules ignore anything. Nothing of the worktree is written.
+//! attributes are those of HEAD; only `.gitignore` files and the given rules ignore anything. Nothing of the
+//! worktree is written.
 
 use super::changes::path_text;
-use super::child::{Call, fields, file_fault};
+use super::child::{CONTENT_LIMIT, Call, fields, memory_file};
 use super::layout::{Entry, Layout};
+use super::submodules::{self, Look};
 use super::{Git, LIST_MAX};
 use crate::model::tree::{CommitId, TreeFacts};
 use crate::world::GitFault;
@@ -20,8 +22,8 @@ const ACT: &str = "look at worktree";
 /// Which rules outside the `.gitignore` files ignore untracked files.
 #[derive(Clone, Copy)]
 pub(super) enum Rules<'a> {
-    /// Those of this file.
-    Sealed(&'a Path),
+    /// These.
+    Sealed(&'a [u8]),
     /// Those in force now.
     Current,
 }
@@ -68,7 +70,7 @@ fn discard(path: &Path) {
 }
 
 impl Git {
-    pub(super) fn tree_facts(&self, path: &str, excludes: &str) -> Result<TreeFacts, GitFault> {
+    pub(super) fn tree_facts(&self, path: &str, excludes: &[u8]) -> Result<TreeFacts, GitFault> {
         let (layout, place) = self.placed(path, ACT)?;
         let entry = layout.entry(&place.path, ACT)?;
         let real = fs::symlink_metadata(&place.path).is_ok_and(|m| m.is_dir());
@@ -77,8 +79,7 @@ impl Git {
         else {
             return Ok(TreeFacts::default());
         };
-        let sealed = layout.root.join(excludes);
-        self.inspect(&layout, &entry, &place.path, Rules::Sealed(&sealed), ACT)
+        self.inspect(&layout, &entry, &place.path, Rules::Sealed(excludes), ACT)
     }
 
     /// The facts of a registered worktree.
@@ -90,73 +91,84 @@ impl Git {
         rules: Rules<'_>,
         act: &'static str,
     ) -> Result<TreeFacts, GitFault> {
-        let call = || Self::strict(act, layout, entry, place);
+        let call = || strict(Self::inside(act, layout, entry, place));
         let mut facts = TreeFacts { exists: true, ..TreeFacts::default() };
         let mut changed = Bounded::default();
         let fresh = Scratch::new(&entry.dir);
         let with_fresh = || call().env("GIT_INDEX_FILE", &fresh.0);
         let born =
             with_fresh().args(&["rev-parse", "--verify", "--quiet", "HEAD^{commit}"]).run()?;
+        let mut status = with_fresh().limit(CONTENT_LIMIT);
         if born.status.success() {
             with_fresh().args(&["read-tree", "HEAD"]).ok()?;
+            status = status.env("GIT_ATTR_SOURCE", "HEAD");
         } else {
             with_fresh().args(&["read-tree", "--empty"]).ok()?;
         }
-        let status = with_fresh()
+        let status = status
             .args(&["status", "--porcelain=v2", "-z", "--branch", "--untracked-files=no"])
-            .args(&["--no-renames", "--ignore-submodules=none", "--no-ahead-behind"])
+            .args(&["--no-renames", "--ignore-submodules=all", "--no-ahead-behind"])
             .ok()?;
         read_status(&status, &mut facts, &mut changed);
         // What is staged, seen through the job's own index.
-        let staged_call = call();
         if facts.head.is_some() {
-            let staged = staged_call
+            let staged = call()
                 .args(&["diff-index", "--cached", "-z", "--name-only", "--no-renames"])
                 .args(&["--ignore-submodules=none", "--ita-visible-in-index", "HEAD", "--"])
                 .ok()?;
             fields(&staged).for_each(|f| changed.add(path_text(f)));
         }
-        let listing = call().args(&["ls-files", "-z", "-v", "--cached", "--others"]);
-        let listing = match rules {
-            Rules::Current => listing.arg("--exclude-standard"),
-            Rules::Sealed(file) => {
-                fs::metadata(file).map_err(|e| file_fault(act, file, &e))?;
-                let mut from = std::ffi::OsString::from("--exclude-from=");
-                from.push(file);
-                listing.arg("--exclude-per-directory=.gitignore").arg(from)
-            }
+        let listing = call().limit(CONTENT_LIMIT);
+        let listing = listing.args(&["ls-files", "-z", "-v", "--cached", "--others"]);
+        let given = match rules {
+            Rules::Current => self.exclude_rules()?,
+            Rules::Sealed(given) => given.to_vec(),
         };
+        // Given as an open file, so that it cannot be another one by the time that git reads it.
+        let listing = listing
+            .args(&["--exclude-per-directory=.gitignore", "--exclude-from=/proc/self/fd/0"])
+            .stdin(memory_file(act, &given)?);
         read_listing(&listing.ok()?, &mut facts);
+        let links = submodules::links(&with_fresh().args(&["ls-files", "--stage", "-z"]).ok()?);
+        if !links.is_empty() {
+            let call = |git_dir: &Path, top: &Path| strict(Self::apart(act, git_dir, top));
+            let (top, scratch, rules) = (place, entry.dir.as_path(), given.as_slice());
+            let mut look = Look { act, top, scratch, rules, call: &call, seen: 0 };
+            look.add(Path::new(""), links, 0, &mut changed, &mut facts)?;
+        }
         facts.changed = changed.paths;
         Ok(facts)
     }
+}
 
-    /// A read that no setting of the repository can blunt, as far as git lets us.
-    fn strict(act: &'static str, layout: &Layout, entry: &Entry, place: &Path) -> Call {
-        Self::inside(act, layout, entry, place)
-            .env("GIT_OPTIONAL_LOCKS", "0")
-            .config("core.fileMode", "true")
-            .config("core.symlinks", "true")
-            .config("core.ignoreCase", "false")
-            .config("core.trustctime", "true")
-            .config("core.checkStat", "default")
-            .config("core.ignoreStat", "false")
-            .config("core.sparseCheckout", "false")
-            .config("core.commitGraph", "false")
-            .config("diff.ignoreSubmodules", "none")
-            .config("submodule.recurse", "false")
-    }
+/// A read that no setting of the repository can blunt, as far as git lets us.
+fn strict(call: Call) -> Call {
+    call.env("GIT_OPTIONAL_LOCKS", "0")
+        .config("core.fileMode", "true")
+        .config("core.symlinks", "true")
+        .config("core.ignoreCase", "false")
+        .config("core.trustctime", "true")
+        .config("core.checkStat", "default")
+        .config("core.ignoreStat", "false")
+        .config("core.sparseCheckout", "false")
+        .config("core.commitGraph", "false")
+        .config("diff.ignoreSubmodules", "none")
+        .config("submodule.recurse", "false")
 }
 
 /// A list without repetition, of at most [`LIST_MAX`] paths.
 #[derive(Default)]
-struct Bounded {
+pub(super) struct Bounded {
     paths: Vec<String>,
     seen: std::collections::BTreeSet<String>,
 }
 
 impl Bounded {
-    fn add(&mut self, path: String) {
+    pub(super) fn paths(&self) -> &[String] {
+        &self.paths
+    }
+
+    pub(super) fn add(&mut self, path: String) {
         if self.paths.len() < LIST_MAX && self.seen.insert(path.clone()) {
             self.paths.push(path);
         }
@@ -164,7 +176,7 @@ impl Bounded {
 }
 
 /// Reads `git status --porcelain=v2 -z --branch` without renames.
-fn read_status(out: &[u8], facts: &mut TreeFacts, changed: &mut Bounded) {
+pub(super) fn read_status(out: &[u8], facts: &mut TreeFacts, changed: &mut Bounded) {
     for field in fields(out) {
         let text = || String::from_utf8_lossy(field).into_owned();
         if let Some(rest) = text().strip_prefix("# branch.oid ") {
@@ -187,7 +199,7 @@ fn read_status(out: &[u8], facts: &mut TreeFacts, changed: &mut Bounded) {
 
 /// Reads `git ls-files -v -z`: a tag, a space, the path. A lower-case tag is `assume-unchanged`, `S` is
 /// `skip-worktree`, `?` is untracked.
-fn read_listing(out: &[u8], facts: &mut TreeFacts) {
+pub(super) fn read_listing(out: &[u8], facts: &mut TreeFacts) {
     for field in fields(out) {
         let (Some(tag), Some(path)) = (field.first(), field.get(2..)) else { continue };
         let list = match tag {

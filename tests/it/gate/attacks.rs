@@ -5,7 +5,7 @@ use super::super::yard::Yard;
 use std::fs;
 
 /// Runs a job that does something wrong and hides it; the reason it fails with.
-fn attack(yard: &Yard, id: &str, order: &str, script: &str) -> String {
+pub(super) fn attack(yard: &Yard, id: &str, order: &str, script: &str) -> String {
     let run = script.replace('\'', "''");
     yard.submit(id, &format!("{order}run: '{run}'\n"));
     yard.until_in("failed", id);
@@ -14,7 +14,7 @@ fn attack(yard: &Yard, id: &str, order: &str, script: &str) -> String {
     settled.last().unwrap()["reason"].as_str().unwrap().to_owned()
 }
 
-const PASSES: &str = "verify: {commands: ['test -f src/a.txt']}\n";
+pub(super) const PASSES: &str = "verify: {commands: ['test -f src/a.txt']}\n";
 const FAILS: &str = "verify: {commands: ['test -f none']}\n";
 
 #[test]
@@ -41,6 +41,14 @@ fn changes_hidden_from_git_are_found() {
             "dirty",
         ),
         ("CONFIG", "git config status.showUntrackedFiles no; echo > other.txt", "dirty"),
+        (
+            "HOOK",
+            "h=$(git rev-parse --git-common-dir)/hooks/post-index-change; mkdir -p ${h%/*}; \
+             echo '#!/bin/sh' > $h; \
+             echo 'git -c core.hooksPath=/dev/null update-index --assume-unchanged src/a.txt' >> $h; \
+             chmod +x $h; echo x > src/a.txt",
+            "dirty",
+        ),
     ] {
         assert_eq!(attack(&yard, id, PASSES, script), reason, "{id}");
     }

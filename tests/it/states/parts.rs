@@ -153,6 +153,8 @@ pub(super) fn attempt(mode: Mode) -> Attempt {
     let check = |name: &str| SealedCheck { name: name.to_owned(), command: "make test".to_owned() };
     let sealed = Sealed {
         digest: String::new(),
+        excludes: None,
+        settings: None,
         run: vec!["make".to_owned(), "make install".to_owned()],
         checks: vec![check("one"), check("two")],
         required_artifacts: Vec::new(),
@@ -214,7 +216,8 @@ pub(super) fn attempts(word: &str) -> Vec<Option<Attempt>> {
 pub(super) fn add(attempt: &mut Attempt, kind: CommandKind, end: Option<CommandEnd>) {
     let number = u32::try_from(attempt.commands.len()).unwrap() + 1;
     let name = "command".to_owned();
-    attempt.commands.push(Command { number, kind, name, boot: BOOT.to_owned(), end });
+    let boot = BOOT.to_owned();
+    attempt.commands.push(Command { number, kind, name, boot, strayed: None, end });
 }
 
 pub(super) fn end(status: i32) -> End {

@@ -383,11 +383,23 @@ impl World for SimWorld {
         Err(GitFault { act, cause: "it does not end".to_owned() })
     }
 
-    fn git_tree(&mut self, path: &str, _excludes: &str) -> Result<TreeFacts, GitFault> {
+    fn git_tree(&mut self, path: &str, _excludes: &[u8]) -> Result<TreeFacts, GitFault> {
         self.git("look at worktree", path, false, |m| {
             m.git_answers()?;
             Ok(m.git_facts(path))
         })
+    }
+
+    fn git_head(&mut self, path: &str, branch: &str) -> Result<Option<CommitId>, GitFault> {
+        self.git("read HEAD", path, false, |m| {
+            m.git_answers()?;
+            let facts = m.git_facts(path);
+            Ok(facts.head.filter(|_| facts.branch.as_deref() == Some(branch)))
+        })
+    }
+
+    fn git_settings(&mut self, _path: Option<&str>) -> Result<Vec<u8>, GitFault> {
+        self.git("read settings", "", false, |_| Ok(Vec::new()))
     }
 
     fn git_changes(

@@ -29,7 +29,7 @@ fn a_worktree_is_made_once_and_then_reused() {
     assert_eq!(w.git_worktree(AT, BRANCH), Ok(true));
     assert_eq!(w.git_worktree(AT, "main"), Ok(false));
     assert_eq!(w.git_add(AT, BRANCH, &base), Ok(made(false, false)));
-    let facts = w.git_tree(AT, "none").unwrap();
+    let facts = w.git_tree(AT, b"none").unwrap();
     assert_eq!((facts.exists, facts.branch.as_deref()), (true, Some(BRANCH)));
     assert_eq!(facts.head, Some(base));
 }
@@ -83,7 +83,7 @@ fn a_worktree_whose_directory_is_gone_is_made_again() {
     w.git_add(AT, BRANCH, &base).unwrap();
     m.borrow_mut().hand(ME).rm_all(AT).unwrap();
     assert_eq!(w.git_worktree(AT, BRANCH), Ok(false));
-    assert!(!w.git_tree(AT, "none").unwrap().exists);
+    assert!(!w.git_tree(AT, b"none").unwrap().exists);
     assert_eq!(w.git_add(AT, BRANCH, &base), Ok(made(false, true)));
     assert_eq!(w.git_worktree(AT, BRANCH), Ok(true));
 }
@@ -136,7 +136,7 @@ fn commits_move_the_branch_and_show_as_changes() {
     let work = |path: &str| Deeds { commit: Some(path.to_owned()), ..Deeds::default() };
     m.borrow_mut().git.work(AT, &work("one"));
     m.borrow_mut().git.work(AT, &work("two"));
-    let head = w.git_tree(AT, "none").unwrap().head.unwrap();
+    let head = w.git_tree(AT, b"none").unwrap().head.unwrap();
     assert_eq!(w.git_branch(BRANCH), Ok(Some(head.clone())));
     let changes = w.git_changes(AT, &base, &head).unwrap();
     let paths: Vec<_> = changes.iter().map(|c| c.new_path.as_deref().unwrap()).collect();
@@ -147,7 +147,7 @@ fn commits_move_the_branch_and_show_as_changes() {
     assert_eq!(w.git_base(Some(base.as_str())), Ok(base));
     assert!(w.git_base(Some("nowhere")).is_err());
     m.borrow_mut().git.worktrees.get_mut(AT).unwrap().head = Head::Commit(tip);
-    assert_eq!(w.git_tree(AT, "none").unwrap().branch, None);
+    assert_eq!(w.git_tree(AT, b"none").unwrap().branch, None);
 }
 
 #[test]
@@ -181,5 +181,5 @@ fn without_a_repository_every_call_fails() {
     m.borrow_mut().git.absent = true;
     assert!(w.git_base(None).is_err());
     assert!(w.git_add(AT, BRANCH, &base).is_err());
-    assert!(w.git_tree(AT, "none").is_err());
+    assert!(w.git_tree(AT, b"none").is_err());
 }
