@@ -131,7 +131,7 @@ impl Life {
         self.m.borrow_mut().note(|| "== the daemon opens the root".to_owned());
         match Engine::open(world, self.options(None)) {
             Ok(mut engine) => {
-                engine.watcher = Some(cover::watch);
+                engine.watcher = Some(cover::WATCHER);
                 self.scene.borrow_mut().people.hints.clear();
                 match engine.rescan() {
                     Ok(()) => self.turn(Box::new(engine)),
@@ -152,7 +152,6 @@ impl Life {
                     format!("== turn ended; {notes:?} {:?} {:?}", turn.wake_at, turn.look_at)
                 });
                 self.last = turn;
-                cover::see(&engine.index);
                 self.check_index(&engine);
                 Actor::Up(engine)
             }
@@ -233,7 +232,7 @@ impl Life {
         self.m.borrow_mut().note(|| format!("== verb {verb} {id}"));
         self.arm(&mut world);
         let Ok(mut engine) = Engine::open(world, self.options(Some(&id))) else { return };
-        engine.watcher = Some(cover::watch);
+        engine.watcher = Some(cover::WATCHER);
         let file = self.scene.borrow().people.asks[filed].file.clone();
         for _ in 0..VERB_TURNS {
             engine.hint_request(file.clone(), Arrival::Renamed);

@@ -15,6 +15,7 @@ pub(crate) use orders::edits_of;
 pub(crate) use people::{DIRS, Order, People, Presence, ticket};
 pub(crate) use setup::{Class, Setup};
 
+use crate::cover;
 use crate::rng::Rng;
 use crate::world::{Head, Machine, Shared, Traffic};
 use actors::Actor;
@@ -256,7 +257,9 @@ impl Life {
     }
 
     fn judge(&mut self) {
-        self.scene.borrow_mut().look(&self.m);
+        let mut scene = self.scene.borrow_mut();
+        scene.look(&self.m);
+        scene.broken.extend(cover::contradictions());
     }
 
     fn broken(&self) -> Vec<String> {
