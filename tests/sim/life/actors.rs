@@ -97,7 +97,12 @@ impl Life {
         world.fuse = fuse;
         let between = self.temper.strikes(&mut self.rng, Class::Between, 40);
         let until = between.then(|| self.rng.below(90));
-        self.scene.borrow_mut().until = until;
+        let aims = self.temper.strikes(&mut self.rng, Class::Between, 95);
+        let mut scene = self.scene.borrow_mut();
+        scene.until = until;
+        if aims {
+            scene.wait_for_more();
+        }
     }
 
     /// The daemon works until it has nothing to do now; started when there is none.
