@@ -45,7 +45,7 @@ impl Wanted {
 
 /// What the page wants for one ticket; `None` where it does not speak of such facts.
 pub(super) fn wanted(round: &Round<'_>, id: &OrderId, ticket: &Ticket) -> Option<Wanted> {
-    let words = facts::words(round, id, ticket)?;
+    let words = facts::words(round, ticket)?;
     let mut wanted = Wanted::default();
     let Some(row) = tables().states.find(&words) else { return Some(wanted) };
     let attempt = ticket.attempt.as_deref();
@@ -68,9 +68,9 @@ pub(super) fn wanted(round: &Round<'_>, id: &OrderId, ticket: &Ticket) -> Option
             wanted.row(row);
         }
         ("P", None, "Ready" | "Intake" | "wait") if words[3] == "order" => {
-            pending(round, ticket, row, &mut wanted);
+            pending(round, id, ticket, row, &mut wanted);
         }
-        ("R", None, "Claim") => match facts::way(round, ticket, State::Running) {
+        ("R", None, "Claim") => match facts::way(round, id, ticket, State::Running) {
             Way::Free => wanted.row(row),
             _ => wanted.say(("PutBack", "to pending")),
         },
@@ -80,8 +80,8 @@ pub(super) fn wanted(round: &Round<'_>, id: &OrderId, ticket: &Ticket) -> Option
 }
 
 /// S1.2, S1.3 and S1.8: what stands in the way of an order is not in the tables.
-fn pending(round: &Round<'_>, ticket: &Ticket, row: &Row, wanted: &mut Wanted) {
-    let way = facts::way(round, ticket, State::Pending);
+fn pending(round: &Round<'_>, id: &OrderId, ticket: &Ticket, row: &Row, wanted: &mut Wanted) {
+    let way = facts::way(round, id, ticket, State::Pending);
     let open = has_request(ticket);
     let barred = way != Way::Free || open;
     if row.action.0 != "Ready" || !barred {
@@ -89,8 +89,10 @@ fn pending(round: &Round<'_>, ticket: &Ticket, row: &Row, wanted: &mut Wanted) {
     }
     wanted.asked = open;
     wanted.ready = !barred && ticket.lease.is_none();
-    if way == Way::Hopeless && !open {
-        wanted.say(("SettleUnrun", ""));
+    match way {
+        Way::Circular => wanted.say(("Why", "")),
+        Way::Hopeless if !open => wanted.say(("SettleUnrun", "")),
+        _ => {}
     }
 }
 
@@ -151,7 +153,7 @@ pub(super) fn contradiction(
     if found.says == wanted.says && ready == wanted.ready && !unasked && !missed {
         return None;
     }
-    let words = facts::words(round, id, ticket);
+    let words = facts::words(round, ticket);
     Some(format!("{id}: {words:?} wants {wanted:?}, but planned is {found:?}, ready {ready}"))
 }
 

@@ -22,6 +22,8 @@ pub(super) enum Way {
     Free,
     /// Something that can pass.
     Barred,
+    /// It waits, by way of others, for itself.
+    Circular,
     /// A dependency that can no longer be met, with a policy for that.
     Hopeless,
 }
@@ -30,10 +32,10 @@ const LETTERS: [&str; 4] = ["P", "R", "D", "F"];
 const SETTLES: [&str; 4] = ["to-P", "to-R", "to-D", "to-F"];
 
 /// The values of `place`, `lease`, `attempt`, `says` and `seen`.
-pub(super) fn words(round: &Round<'_>, id: &OrderId, ticket: &Ticket) -> Option<[&'static str; 5]> {
+pub(super) fn words(round: &Round<'_>, ticket: &Ticket) -> Option<[&'static str; 5]> {
     let place = place(ticket)?;
     let says = match LETTERS.iter().position(|letter| *letter == place) {
-        Some(at) => says(round.index, id, ticket, State::ALL[at]),
+        Some(at) => says(ticket, State::ALL[at]),
         None => ANY,
     };
     let attempt = ticket.attempt.as_deref().map_or("none", |a| {
@@ -127,7 +129,7 @@ pub(super) fn went_well(end: &CommandEnd) -> bool {
     }
 }
 
-fn says(index: &Index, id: &OrderId, ticket: &Ticket, state: State) -> &'static str {
+fn says(ticket: &Ticket, state: State) -> &'static str {
     let attempt = ticket.attempt.as_deref();
     let settled = attempt.and_then(|a| Some((a, a.settled.as_ref()?)));
     let brief = match ticket.place(state).map(|place| &place.reading) {
@@ -152,7 +154,6 @@ fn says(index: &Index, id: &OrderId, ticket: &Ticket, state: State) -> &'static 
     }
     match stamp {
         Some(stamp) => stamp.state.name(),
-        None if attempt.is_none() && state == State::Pending && in_cycle(index, id) => "refused",
         None => "order",
     }
 }
@@ -188,10 +189,13 @@ fn in_cycle(index: &Index, id: &OrderId) -> bool {
 }
 
 /// What stands in the way of a valid order without an attempt, its lease left out.
-pub(super) fn way(round: &Round<'_>, ticket: &Ticket, state: State) -> Way {
+pub(super) fn way(round: &Round<'_>, id: &OrderId, ticket: &Ticket, state: State) -> Way {
     let Some(Reading::Order(brief)) = ticket.place(state).map(|place| &place.reading) else {
         return Way::Barred;
     };
+    if state == State::Pending && in_cycle(round.index, id) {
+        return Way::Circular;
+    }
     let manual = state == State::Pending && !brief.executable;
     let later = brief.retry_at.is_some_and(|at| at > round.now) || brief.not_before.is_some();
     let barred = manual || later || brief.hold.is_some();
