@@ -236,7 +236,10 @@ impl Life {
         let Some(filed) = filed else { return world.kill() };
         self.m.borrow_mut().note(|| format!("== verb {verb} {id}"));
         self.arm(&mut world);
-        let Ok(mut engine) = Engine::open(world, self.options(Some(&id))) else { return };
+        let mut engine = match Engine::open(world, self.options(Some(&id))) {
+            Ok(engine) => engine,
+            Err((world, _)) => return world.kill(),
+        };
         engine.watcher = Some(cover::WATCHER);
         let file = self.scene.borrow().people.asks[filed].file.clone();
         for _ in 0..VERB_TURNS {

@@ -225,11 +225,12 @@ impl People {
                 let _ = m.git.commit_on("main", "src/main.rs");
             }
             _ => {
-                if m.git.worktrees.contains_key(&tree) {
+                let precious = format!("{tree}/precious-{id}");
+                if m.git.worktrees.contains_key(&tree) || m.disk.peek_inode(&precious).is_some() {
                     return;
                 }
                 let _ = m.hand(OWNER).mkdir(&tree);
-                let _ = m.hand(OWNER).write(&format!("{tree}/precious-{id}"), b"mine\n");
+                let _ = m.hand(OWNER).write(&precious, b"mine\n");
             }
         }
     }

@@ -165,6 +165,8 @@ impl Scene {
     pub(crate) fn cut_power(&mut self, m: &Shared) {
         let mut m = m.borrow_mut();
         let style = m.power_cut();
+        // Whoever switches it on again sees to the disk first, else nobody could mend what is torn.
+        m.disk.health = Health::Well;
         m.note(|| format!("-- power cut, {style:?}"));
         self.nobody_strikes();
         self.people.hints.clear();
