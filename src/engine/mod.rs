@@ -26,7 +26,7 @@ use crate::model::order::State;
 use crate::model::protocol::ToExecutor;
 use crate::model::time::{Millis, Moment, Tick};
 use crate::observe::Arrival;
-use crate::plan::action::Action;
+use crate::plan::action::{Action, Plan};
 use crate::plan::{self, Policy};
 use crate::world::ledger::Ledger;
 use crate::world::{Fault, World};
@@ -103,8 +103,29 @@ pub(crate) struct OwnLease {
     body: LeaseBody,
 }
 
-/// Told of each action before it is carried out: for tests that count.
-pub type Watcher = fn(&Index, &OrderId, &Action);
+/// A plan, and what it was made on.
+#[derive(Debug)]
+pub struct Round<'a> {
+    /// The facts; the queue is as the plan has left it.
+    pub index: &'a Index,
+    /// The orders that changed.
+    pub changed: &'a BTreeSet<OrderId>,
+    /// Wall clock.
+    pub now: Moment,
+    /// Policy.
+    pub policy: &'a Policy,
+    /// What is to be done.
+    pub plan: &'a Plan,
+}
+
+/// Told of what is about to happen: for tests that count and compare.
+#[derive(Clone, Copy, Debug)]
+pub struct Watcher {
+    /// Told of each plan before anything of it is carried out.
+    pub plans: fn(&Round<'_>),
+    /// Told of each action before it is carried out.
+    pub acts: fn(&Index, &OrderId, &Action),
+}
 
 /// What a turn leaves for later.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -150,7 +171,7 @@ pub struct Engine<W: World> {
     /// Hexes of the requests that this segment answers.
     answered: BTreeSet<String>,
     spare: bool,
-    /// Told of each action.
+    /// Told of plans and actions.
     pub watcher: Option<Watcher>,
 }
 
@@ -199,6 +220,10 @@ impl<W: World> Engine<W> {
         let changed = std::mem::take(&mut self.replan);
         let plan = plan::plan(&mut self.index, &changed, now, tick, &self.options.policy);
         self.wake_at = plan.wake_at;
+        if let Some(watcher) = self.watcher {
+            let (index, policy) = (&self.index, &self.options.policy);
+            (watcher.plans)(&Round { index, changed: &changed, now, policy, plan: &plan });
+        }
         self.look_at.extend(plan.look_at);
         let acted = !plan.actions.is_empty();
         for (id, action) in plan.actions {
@@ -209,7 +234,7 @@ impl<W: World> Engine<W> {
 
     fn perform(&mut self, id: &OrderId, action: Action) -> Result<(), Fault> {
         if let Some(watcher) = self.watcher {
-            watcher(&self.index, id, &action);
+            (watcher.acts)(&self.index, id, &action);
         }
         match action {
             Action::Intake => self.note_intake(id),

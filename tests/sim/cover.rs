@@ -1,13 +1,17 @@
-//! What the lives of a thread have met: actions carried out and rows of the table of states.
+//! What the lives of a thread have met: actions carried out, and rows of the tables of `docs/states.md`
+//! that the planner was asked about; and whether it did what these say.
 //!
-//! Invariants: counted where the engine acts, by what it knows at that moment; a new variant of
-//! [`Action`] does not compile until it has a name here.
+//! Invariants: a row is counted by the facts that a plan was made on, an action when it is carried out; a
+//! new variant of [`Action`] does not compile until it has a name here.
 
-use jobyard::model::attempt::Attempt;
+mod agree;
+mod course;
+mod facts;
+mod page;
+
+use jobyard::engine::{Round, Watcher};
 use jobyard::model::id::OrderId;
-use jobyard::model::index::{Index, Reading, Ticket};
-use jobyard::model::lease::LeaseBody;
-use jobyard::model::order::State;
+use jobyard::model::index::Index;
 use jobyard::plan::action::Action;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -17,6 +21,7 @@ pub(crate) type Counts = BTreeMap<&'static str, u64>;
 
 thread_local! {
     static MET: RefCell<Counts> = const { RefCell::new(BTreeMap::new()) };
+    static WRONG: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
 }
 
 /// Names of all actions.
@@ -55,53 +60,39 @@ pub(crate) const ACTIONS: [&str; 32] = [
     "StampRunning",
 ];
 
-/// Names of the rows of `docs/states.md`, and of the non-rows that are findings.
-pub(crate) const ROWS: [&str; 25] = [
-    "S1 pending",
-    "S1 refused",
-    "S1 still being written",
-    "S1 with a lock of nobody's",
-    "S1 with an orphaned lease",
-    "S2 claiming, no lease yet",
-    "S2 claiming",
-    "S2 requeueing",
-    "S2 running, moved by hand",
-    "S2 another settlement, moved by hand",
-    "S3 running",
-    "S3 taken by a person, not completed",
-    "S3 taken by a person",
-    "S3 asked",
-    "S3 lease lost",
-    "S3 settled, not carried out",
-    "R without an attempt",
-    "R without an attempt, a lock of nobody's",
-    "S4 settling",
-    "S4 another settlement, moved by hand",
-    "S4 moved by hand",
-    "S5 settled",
-    "S5 moved by hand",
-    "one file under two names",
-    "two files",
-];
-
-/// The engine's watcher.
-pub(crate) fn watch(index: &Index, id: &OrderId, action: &Action) {
-    let row = index.tickets.get(id).and_then(row);
-    MET.with_borrow_mut(|met| {
-        *met.entry(name(action)).or_default() += 1;
-        if let Some(row) = row {
-            *met.entry(row).or_default() += 1;
-        }
-    });
+/// The rows of the tables of `docs/states.md`.
+pub(crate) fn rows() -> impl Iterator<Item = &'static str> {
+    let tables = page::tables();
+    let all = [&tables.states, &tables.command, &tables.course];
+    all.into_iter().flat_map(|table| table.rows.iter().map(|row| row.name))
 }
 
-/// Counts the rows that an index shows.
-pub(crate) fn see(index: &Index) {
-    MET.with_borrow_mut(|met| {
-        for row in index.tickets.values().filter_map(row) {
-            *met.entry(row).or_default() += 1;
+/// The engine's watcher.
+pub(crate) const WATCHER: Watcher = Watcher { plans, acts };
+
+/// Counts the rows that a round was planned on, and notes where the plan is not what they say.
+fn plans(round: &Round<'_>) {
+    let only = round.policy.only.as_ref();
+    for id in round.changed.iter().filter(|id| only.is_none_or(|only| only == *id)) {
+        let Some(ticket) = round.index.tickets.get(id) else { continue };
+        let Some(wanted) = agree::wanted(round, id, ticket) else { continue };
+        if let Some(text) = agree::contradiction(round, id, ticket, &wanted) {
+            WRONG.with_borrow_mut(|wrong| wrong.push(text));
         }
-    });
+        MET.with_borrow_mut(|met| {
+            wanted.rows.iter().for_each(|row| *met.entry(row).or_default() += 1);
+        });
+    }
+}
+
+/// Counts an action.
+fn acts(_: &Index, _: &OrderId, action: &Action) {
+    MET.with_borrow_mut(|met| *met.entry(name(action)).or_default() += 1);
+}
+
+/// Takes what this thread's plans did otherwise than the page says.
+pub(crate) fn contradictions() -> Vec<String> {
+    WRONG.take()
 }
 
 /// Takes the counts of this thread.
@@ -150,80 +141,5 @@ fn name(action: &Action) -> &'static str {
         Action::RefuseAsked { .. } => "RefuseAsked",
         Action::DropDouble { .. } => "DropDouble",
         Action::StampRunning => "StampRunning",
-    }
-}
-
-fn row(ticket: &Ticket) -> Option<&'static str> {
-    let there: Vec<State> = State::ALL.into_iter().filter(|s| ticket.place(*s).is_some()).collect();
-    let attempt = ticket.attempt.as_deref();
-    match there[..] {
-        [] => None,
-        [State::Pending] => Some(pending(ticket, attempt)),
-        [State::Running] => Some(running(ticket, attempt)),
-        [state] => Some(settled(ticket, state, attempt)),
-        _ => {
-            let inode = |s: &State| ticket.place(*s).map(|p| p.inode);
-            let one = there.iter().all(|s| inode(s) == inode(&there[0]));
-            Some(if one { "one file under two names" } else { "two files" })
-        }
-    }
-}
-
-fn untouched(attempt: &Attempt) -> bool {
-    attempt.commands.is_empty() && !attempt.claimed && attempt.settled.is_none()
-}
-
-fn pending(ticket: &Ticket, attempt: Option<&Attempt>) -> &'static str {
-    let lease = ticket.lease.as_deref().map(|l| &l.body);
-    match (attempt, lease) {
-        (Some(a), None) if untouched(a) => "S2 claiming, no lease yet",
-        (Some(a), Some(_)) if untouched(a) => "S2 claiming",
-        (Some(a), _) => match &a.settled {
-            None => "S2 running, moved by hand",
-            Some(s) if s.state() == State::Pending => "S2 requeueing",
-            Some(_) => "S2 another settlement, moved by hand",
-        },
-        (None, Some(LeaseBody::Foreign(_))) => "S1 with a lock of nobody's",
-        (None, Some(_)) => "S1 with an orphaned lease",
-        (None, None) => match ticket.place(State::Pending).map(|p| &p.reading) {
-            Some(Reading::Refused(_)) => "S1 refused",
-            Some(Reading::Settling(_)) => "S1 still being written",
-            _ => "S1 pending",
-        },
-    }
-}
-
-fn running(ticket: &Ticket, attempt: Option<&Attempt>) -> &'static str {
-    let Some(attempt) = attempt else {
-        return match ticket.lease {
-            Some(_) => "R without an attempt, a lock of nobody's",
-            None => "R without an attempt",
-        };
-    };
-    if attempt.settled.is_some() {
-        return "S3 settled, not carried out";
-    }
-    if ticket.lease.is_none() {
-        return "S3 lease lost";
-    }
-    match (attempt.is_process(), attempt.claimed, &attempt.asked) {
-        (_, _, Some(_)) => "S3 asked",
-        (true, _, _) => "S3 running",
-        (false, false, _) => "S3 taken by a person, not completed",
-        (false, true, _) => "S3 taken by a person",
-    }
-}
-
-fn settled(ticket: &Ticket, state: State, attempt: Option<&Attempt>) -> &'static str {
-    match attempt {
-        Some(attempt) => match &attempt.settled {
-            Some(s) if s.state() == state => "S4 settling",
-            Some(_) => "S4 another settlement, moved by hand",
-            None => "S4 moved by hand",
-        },
-        None => match ticket.place(state).map(|p| &p.reading) {
-            Some(Reading::Settled { .. }) => "S5 settled",
-            _ => "S5 moved by hand",
-        },
     }
 }

@@ -247,13 +247,24 @@ fn everywhere(attempt: &Attempt) -> Vec<Ticket> {
 
 fn course(values: &[&str]) -> Vec<String> {
     let [carrier, asks, run, gate, checks, verdict] = values[..] else { return Vec::new() };
+    let mut ways = vec![course_of([carrier, asks, run, gate, checks, verdict], "fail")];
+    if (run, verdict) == ("retry", "bad") {
+        let passed = [carrier, asks, "passed", gate, checks, verdict];
+        ways.push(course_of(passed, "verify-fail"));
+    }
+    ways
+}
+
+/// One way of the course; `again` is what is tried again.
+fn course_of(values: [&str; 6], again: &str) -> String {
+    let [carrier, asks, run, gate, checks, verdict] = values;
     let mode = if carrier == "daemon" { Mode::Process } else { Mode::Manual(holder()) };
     let mut attempt = attempt(mode);
     attempt.claimed = carrier == "person";
     let retries = SealedRetry {
-        max: u32::from(run == "retry"),
+        max: u32::from(run == "retry" || again == "verify-fail"),
         cap_ms: 1,
-        on: vec!["fail".to_owned()],
+        on: vec![again.to_owned()],
         ..SealedRetry::default()
     };
     attempt.claim.sealed.retry = Some(retries);
@@ -291,5 +302,5 @@ fn course(values: &[&str]) -> Vec<String> {
         commit: None,
         verified_at: None,
     });
-    vec![planned(in_running(attempt), None, ExecutorState::Up, false)]
+    planned(in_running(attempt), None, ExecutorState::Up, false)
 }

@@ -64,7 +64,8 @@ pub(super) fn places(at: &str, says: &str) -> Vec<Places> {
 
 pub(super) fn place(state: State, says: &str, inode: u64) -> Place {
     let settled = |to: State, seq: u64| match to == state {
-        true => Reading::Settled { attempt: 1, unverified: false },
+        // The stamp of an earlier attempt, or of the one that is open.
+        true => Reading::Settled { attempt: u32::from(seq == SETTLED), unverified: false },
         false => {
             let stamp = Stamp { state: to, attempt: 1, seq, hash: String::new() };
             Reading::Order(Box::new(brief(Some(stamp))))
@@ -124,7 +125,10 @@ pub(super) fn leases(word: &str) -> Vec<Option<Box<LeaseFact>>> {
     let manual = || LeaseMode::Manual { attempt: 1, holder: holder() };
     let facts = match word {
         "none" => return vec![None],
-        "mine" => vec![lease(process(), HOST, BOOT, INSTANCE, false)],
+        "mine" => vec![
+            lease(process(), HOST, BOOT, INSTANCE, false),
+            lease(manual(), HOST, BOOT, INSTANCE, false),
+        ],
         "dead" => vec![
             lease(process(), HOST, BOOT, OTHER_INSTANCE, true),
             lease(process(), HOST, OTHER_BOOT, OTHER_INSTANCE, true),

@@ -97,7 +97,12 @@ impl Life {
         world.fuse = fuse;
         let between = self.temper.strikes(&mut self.rng, Class::Between, 40);
         let until = between.then(|| self.rng.below(90));
-        self.scene.borrow_mut().until = until;
+        let aims = self.temper.strikes(&mut self.rng, Class::Between, 95);
+        let mut scene = self.scene.borrow_mut();
+        scene.until = until;
+        if aims {
+            scene.wait_for_more();
+        }
     }
 
     /// The daemon works until it has nothing to do now; started when there is none.
@@ -131,7 +136,7 @@ impl Life {
         self.m.borrow_mut().note(|| "== the daemon opens the root".to_owned());
         match Engine::open(world, self.options(None)) {
             Ok(mut engine) => {
-                engine.watcher = Some(cover::watch);
+                engine.watcher = Some(cover::WATCHER);
                 self.scene.borrow_mut().people.hints.clear();
                 match engine.rescan() {
                     Ok(()) => self.turn(Box::new(engine)),
@@ -152,7 +157,6 @@ impl Life {
                     format!("== turn ended; {notes:?} {:?} {:?}", turn.wake_at, turn.look_at)
                 });
                 self.last = turn;
-                cover::see(&engine.index);
                 self.check_index(&engine);
                 Actor::Up(engine)
             }
@@ -232,8 +236,11 @@ impl Life {
         let Some(filed) = filed else { return world.kill() };
         self.m.borrow_mut().note(|| format!("== verb {verb} {id}"));
         self.arm(&mut world);
-        let Ok(mut engine) = Engine::open(world, self.options(Some(&id))) else { return };
-        engine.watcher = Some(cover::watch);
+        let mut engine = match Engine::open(world, self.options(Some(&id))) {
+            Ok(engine) => engine,
+            Err((world, _)) => return world.kill(),
+        };
+        engine.watcher = Some(cover::WATCHER);
         let file = self.scene.borrow().people.asks[filed].file.clone();
         for _ in 0..VERB_TURNS {
             engine.hint_request(file.clone(), Arrival::Renamed);

@@ -53,6 +53,9 @@ impl People {
         let dir = Self::places(m, &id).first().map_or("", |(dir, _)| *dir);
         let verbs: &[&'static str] = match dir {
             "pending" => &["take", "take", "take", "cancel", "hold", "hold", "unhold", "requeue"],
+            "running" if holder(m, &id).is_some() => {
+                &["finish", "finish", "finish", "finish", "finish", "cancel", "requeue", "take"]
+            }
             "running" => &["finish", "finish", "finish", "cancel", "cancel", "requeue", "take"],
             "failed" => &["requeue", "requeue", "requeue", "take", "cancel"],
             "done" => &["requeue", "cancel", "finish"],
@@ -62,12 +65,22 @@ impl People {
             true => ["take", "finish", "cancel", "requeue", "hold", "unhold"][self.rng.index(6)],
             false => self.rng.pick(verbs).copied().unwrap_or("take"),
         };
+        if verb == "finish" && holder(m, &id).is_some() && self.rng.chance(80) {
+            self.commit(m, &id);
+        }
         self.file(m, &id, verb);
+    }
+
+    /// A person commits their work.
+    fn commit(&mut self, m: &mut Machine, id: &str) {
+        let commit = Some(format!("src/by-hand{}.rs", self.rng.below(20)));
+        m.git.work(&format!(".worktrees/{id}"), &Deeds { commit, ..Deeds::default() });
     }
 
     /// Files a request; returns its place in the list when the disk took it.
     pub(super) fn file(&mut self, m: &mut Machine, id: &str, verb: &'static str) -> Option<usize> {
-        let uid = if self.rng.chance(12) { OTHER } else { OWNER };
+        let held = holder(m, id).filter(|_| verb == "finish" && self.rng.chance(80));
+        let uid = held.unwrap_or(if self.rng.chance(12) { OTHER } else { OWNER });
         let hex =
             if self.rng.chance(75) { format!("{:016x}", self.rng.next()) } else { String::new() };
         let dot = if hex.is_empty() { "" } else { "." };
@@ -75,7 +88,8 @@ impl People {
         let mut body = Vec::new();
         let force = verb == "take" && self.rng.chance(15);
         let takeover = matches!(verb, "take" | "requeue") && self.rng.chance(40);
-        if force || takeover || self.rng.chance(20) {
+        let skip = verb == "finish" && self.rng.chance(40);
+        if force || takeover || self.rng.chance(if skip { 90 } else { 20 }) {
             body.push("reason: 'because'");
         }
         if force {
@@ -87,7 +101,7 @@ impl People {
         if verb == "finish" && self.rng.chance(25) {
             body.push("stop: true");
         }
-        if verb == "finish" && self.rng.chance(15) {
+        if skip {
             body.push("skip_verification: true");
         }
         if self.rng.chance(3) {
@@ -115,6 +129,21 @@ impl People {
         let ask = Ask { id, verb, hex, uid, file, force, withdrawn, perhaps_lost };
         self.asks.push(ask);
         Some(self.asks.len() - 1)
+    }
+
+    /// An order that a person holds.
+    pub(super) fn one_held(&self, m: &Machine) -> Option<String> {
+        let mut ids = self.orders.iter().map(|o| o.spec.id.as_str());
+        let held = |id: &&str| Self::dir_of(m, id) == Some("running") && holder(m, id).is_some();
+        ids.find(held).map(str::to_owned)
+    }
+
+    /// Somebody asks for an order that a person holds and has left alone for long.
+    pub(super) fn take_over(&mut self, m: &mut Machine) {
+        if let Some(id) = self.one_held(m) {
+            let verb = if self.rng.chance(60) { "requeue" } else { "take" };
+            self.file(m, &id, verb);
+        }
     }
 
     fn withdraw_one(&mut self, m: &mut Machine) {
@@ -157,12 +186,7 @@ impl People {
             return;
         }
         match self.rng.below(10) {
-            0..5 => {
-                let part = self.rng.below(20);
-                let deeds =
-                    Deeds { commit: Some(format!("src/by-hand{part}.rs")), ..Deeds::default() };
-                m.git.work(&tree, &deeds);
-            }
+            0..5 => self.commit(m, &id),
             5 => m.git.work(&tree, &Deeds { dirty: true, ..Deeds::default() }),
             6 => m.git.work(&tree, &Deeds { untracked: true, ..Deeds::default() }),
             7 => {
@@ -201,11 +225,12 @@ impl People {
                 let _ = m.git.commit_on("main", "src/main.rs");
             }
             _ => {
-                if m.git.worktrees.contains_key(&tree) {
+                let precious = format!("{tree}/precious-{id}");
+                if m.git.worktrees.contains_key(&tree) || m.disk.peek_inode(&precious).is_some() {
                     return;
                 }
                 let _ = m.hand(OWNER).mkdir(&tree);
-                let _ = m.hand(OWNER).write(&format!("{tree}/precious-{id}"), b"mine\n");
+                let _ = m.hand(OWNER).write(&precious, b"mine\n");
             }
         }
     }
@@ -222,4 +247,12 @@ impl People {
             _ => None,
         }
     }
+}
+
+/// The person who holds an order, as its lock file says.
+fn holder(m: &Machine, id: &str) -> Option<u32> {
+    let text = m.disk.peek(Path::new(&format!("_ctx/jobs/running/{id}.lock")))?;
+    let text = std::str::from_utf8(text).ok()?;
+    let mode = text.lines().find_map(|line| line.strip_prefix("Mode: manual "))?;
+    mode.split(' ').next()?.parse().ok()
 }

@@ -36,7 +36,7 @@ impl Life {
         m.exec.break_link();
         m.disk.health = Health::Well;
         let mut scene = self.scene.borrow_mut();
-        scene.until = None;
+        scene.nobody_strikes();
         scene.people.calm_down(&mut m);
         match &mut self.daemon {
             Actor::Stunned(world) => world.fuse = Fuse::default(),

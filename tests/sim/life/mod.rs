@@ -4,6 +4,7 @@
 //! all must come to rest. The judge looks after each step.
 
 mod actors;
+mod aim;
 mod asks;
 mod calm;
 mod orders;
@@ -15,6 +16,7 @@ pub(crate) use orders::edits_of;
 pub(crate) use people::{DIRS, Order, People, Presence, ticket};
 pub(crate) use setup::{Class, Setup};
 
+use crate::cover;
 use crate::rng::Rng;
 use crate::world::{Head, Machine, Shared, Traffic};
 use actors::Actor;
@@ -104,6 +106,7 @@ impl Life {
         let seed = self.seed;
         m.note(|| format!("== life {seed}"));
         m.mix.longest_ms = *self.rng.pick(&[500, 5_000, 60_000]).unwrap_or(&5_000);
+        m.mix.commit = 75;
         m.git.half_breaks_all = self.rng.chance(30);
         m.disk.tells_writers = self.rng.chance(90);
         if self.temper.prepared {
@@ -123,7 +126,7 @@ impl Life {
                 delayed: chance(25),
                 broken: chance(4),
                 dies: chance(5),
-                unkillable: chance(15),
+                unkillable: 80,
             };
         }
     }
@@ -209,7 +212,9 @@ impl Life {
     }
 
     fn pass_time(&mut self) {
+        let held = self.scene.borrow().people.one_held(&self.m.borrow()).is_some();
         let ms = match self.rng.below(12) {
+            0..2 if held => 3_700_000,
             0..3 => self.rng.between(1, 200),
             3..6 => 1100,
             6..9 => self.rng.between(1000, 20_000),
@@ -217,6 +222,9 @@ impl Life {
             _ => 3_700_000,
         };
         self.m.borrow_mut().advance(ms);
+        if ms == 3_700_000 && self.temper.has(Class::Ask) {
+            self.scene.borrow_mut().take_over(&self.m);
+        }
         if self.rng.chance(10) && ms > 30_000 {
             self.write_back();
         }
@@ -256,7 +264,9 @@ impl Life {
     }
 
     fn judge(&mut self) {
-        self.scene.borrow_mut().look(&self.m);
+        let mut scene = self.scene.borrow_mut();
+        scene.look(&self.m);
+        scene.broken.extend(cover::contradictions());
     }
 
     fn broken(&self) -> Vec<String> {

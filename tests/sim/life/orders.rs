@@ -19,6 +19,8 @@ pub(crate) struct Spec {
     /// `retry.max`.
     pub(crate) retry_max: u32,
     retry_on: &'static str,
+    /// What may be changed; empty: everything.
+    scope: &'static str,
     /// Upstream orders and the end that is wanted.
     pub(crate) dependencies: Vec<(String, &'static str)>,
     priority: u64,
@@ -38,6 +40,7 @@ impl Spec {
                 .pick(&["fail, verify-fail, timeout", "lost, stopped, fail", "lost, output-limit"])
                 .copied()
                 .unwrap_or("fail"),
+            scope: "",
             dependencies: Vec::new(),
             priority: rng.below(4),
         };
@@ -45,6 +48,9 @@ impl Spec {
             for check in &mut spec.checks {
                 check.push_str(" clean");
             }
+        }
+        if spec.worktree && rng.chance(75) {
+            spec.scope = "src/part*";
         }
         if rng.chance(6) {
             spec.checks = vec!["true".to_owned()];
@@ -66,6 +72,9 @@ impl Spec {
             text.push_str("workspace: none\n");
         }
         text.push_str(&format!("priority: P{}\ntimeout: 40s\n", self.priority));
+        if !self.scope.is_empty() {
+            text.push_str(&format!("scope: {{allow: ['{}']}}\n", self.scope));
+        }
         list(&mut text, "run:\n", "  - ", &self.run);
         list(&mut text, "verify:\n  timeout: 30s\n  commands:\n", "    - ", &self.checks);
         if self.retry_max > 0 {
@@ -91,7 +100,8 @@ fn name(n: u64) -> String {
 }
 
 fn command(rng: &mut Rng, word: &str) -> String {
-    let end = rng.pick(&["", "", "", " pass", " pass", " fail", " hang", " flood"]);
+    let end =
+        rng.pick(&["", "", "", " pass", " pass", " pass", " pass", " fail", " hang", " flood"]);
     let deed = rng.pick(&["", "", " quick", " leftover", " stubborn", " missing"]);
     let deed = deed.filter(|d| **d != " missing" || rng.chance(30));
     format!("{word}{}{}", end.unwrap_or(&""), deed.unwrap_or(&""))

@@ -95,7 +95,7 @@ pub(crate) fn ticket(dir: &str, id: &str) -> String {
 impl People {
     /// Persons with some orders in mind.
     pub(crate) fn new(mut rng: Rng, temper: Temper) -> Self {
-        let count = rng.between(1, 4);
+        let count = rng.between(1, 5);
         let order = |spec| Order {
             spec,
             presence: Presence::Never,
@@ -123,6 +123,11 @@ impl People {
     /// One act of one person.
     pub(crate) fn act(&mut self, m: &mut Machine) {
         let at = self.rng.index(self.orders.len());
+        self.act_on(m, at);
+    }
+
+    /// One act of one person on one order.
+    pub(super) fn act_on(&mut self, m: &mut Machine, at: usize) {
         if self.orders[at].writer.is_some() {
             return self.write_on(m, at);
         }
@@ -130,13 +135,19 @@ impl People {
             return self.drop_ticket(m, at);
         }
         match self.rng.below(100) {
-            0..22 if self.temper.has(Class::Edit) => self.edit(m, at),
+            0..22 if self.temper.has(Class::Edit) => {
+                let in_place = self.rng.chance(30);
+                self.edit(m, at, in_place);
+            }
             22..30 if self.temper.has(Class::Broken) => self.toggle_broken(m, at),
             30..36 if self.temper.has(Class::Stale) => self.stale(m, at),
-            36..52 if self.temper.has(Class::Move) => self.move_ticket(m, at),
+            36..52 if self.temper.has(Class::Move) => {
+                let done = if self.rng.chance(30) { self.one_in(m, "done") } else { None };
+                self.move_ticket(m, done.unwrap_or(at), None);
+            }
             52..54 if self.temper.has(Class::Delete) => self.delete(m, at),
-            54..57 if self.temper.has(Class::Foreign) => self.foreign(m, at),
-            57..60 if self.temper.has(Class::Git) => self.meddle_with_git(m, at),
+            54..58 if self.temper.has(Class::Foreign) => self.foreign(m, at),
+            58..60 if self.temper.has(Class::Git) => self.meddle_with_git(m, at),
             60..68 => self.work(m, at),
             _ if self.temper.has(Class::Ask) => self.ask(m, at),
             _ => {}
@@ -259,8 +270,14 @@ impl People {
     }
 
     /// Saves a text; `true` in place.
-    fn save(&mut self, m: &mut Machine, at: usize, path: &str, text: &[u8], edits: Vec<u32>) {
-        let in_place = self.rng.chance(30);
+    fn save(
+        &mut self,
+        m: &mut Machine,
+        at: usize,
+        in_place: bool,
+        (path, text): (&str, &[u8]),
+        edits: Vec<u32>,
+    ) {
         let saved = match in_place {
             true => m.hand(OWNER).write(path, text),
             false => m.hand(OWNER).save(path, text),
@@ -279,13 +296,13 @@ impl People {
         self.tell(&id, if in_place { Arrival::Unsure } else { Arrival::Renamed });
     }
 
-    fn edit(&mut self, m: &mut Machine, at: usize) {
+    pub(super) fn edit(&mut self, m: &mut Machine, at: usize, in_place: bool) {
         let Some((path, text)) = self.read(m, at) else { return };
         let edit = self.next_edit();
         let mut edits = self.orders[at].edits.clone();
         let Some(text) = with_edit(&text, &edits, edit) else { return };
         edits.push(edit);
-        self.save(m, at, &path, text.as_bytes(), edits);
+        self.save(m, at, in_place, (&path, text.as_bytes()), edits);
     }
 
     fn toggle_broken(&mut self, m: &mut Machine, at: usize) {
@@ -296,13 +313,20 @@ impl People {
             true => text.replace(BROKEN, ""),
             false => format!("{BROKEN}{text}"),
         };
-        self.save(m, at, &path, text.as_bytes(), edits);
+        let in_place = self.rng.chance(30);
+        self.save(m, at, in_place, (&path, text.as_bytes()), edits);
         let saved = m.hand(OWNER).cat(&path).unwrap_or_default();
         self.orders[at].broken = !saved.is_empty() && saved.starts_with(BROKEN.as_bytes());
+        if self.orders[at].broken && self.temper.has(Class::Move) && self.rng.chance(50) {
+            self.move_ticket(m, at, None);
+        }
     }
 
     /// Reads a ticket, or saves what was read long ago.
     fn stale(&mut self, m: &mut Machine, at: usize) {
+        if self.rng.chance(15) {
+            return self.copy(m, at);
+        }
         let Some((path, text, mut edits)) = self.orders[at].stale.take() else {
             if let Some((path, text)) = self.read(m, at) {
                 let edits = self.orders[at].edits.clone();
@@ -324,18 +348,19 @@ impl People {
         }
     }
 
-    fn move_ticket(&mut self, m: &mut Machine, at: usize) {
+    pub(super) fn move_ticket(&mut self, m: &mut Machine, at: usize, wanted: Option<&str>) {
         let id = self.orders[at].spec.id.clone();
         let places = Self::places(m, &id);
         let Some((from, _)) = self.rng.pick(&places).copied() else { return };
-        let Some(to) = self.rng.pick(&DIRS).copied() else { return };
+        let others: Vec<&str> = DIRS.into_iter().filter(|dir| *dir != from).collect();
+        let Some(to) = wanted.or(self.rng.pick(&others).copied()) else { return };
         if m.hand(OWNER).mv_new(&ticket(from, &id), &ticket(to, &id)).is_ok() {
             self.orders[at].moved = true;
             self.tell(&id, Arrival::Renamed);
         }
     }
 
-    fn delete(&mut self, m: &mut Machine, at: usize) {
+    pub(super) fn delete(&mut self, m: &mut Machine, at: usize) {
         let id = self.orders[at].spec.id.clone();
         for (dir, _) in Self::places(m, &id) {
             let _ = m.hand(OWNER).rm(&ticket(dir, &id));
@@ -373,10 +398,15 @@ impl People {
     }
 
     fn foreign(&mut self, m: &mut Machine, at: usize) {
+        let running = if self.rng.chance(40) { self.one_in(m, "running") } else { None };
+        let at = running.unwrap_or(at);
         let id = self.orders[at].spec.id.clone();
         let lock = format!("_ctx/jobs/running/{id}.lock");
-        if self.rng.chance(40) {
-            if m.disk.peek_inode(&lock).is_none() && m.hand(OWNER).save(&lock, b"WO-X\n").is_ok() {
+        if self.rng.chance(60) {
+            let other = self.orders.iter().map(|o| format!("_ctx/jobs/running/{}.lock", o.spec.id));
+            let copies: Vec<_> = other.filter_map(|path| m.hand(OWNER).cat(&path)).collect();
+            let copy = self.rng.pick(&copies).cloned().unwrap_or_else(|| b"WO-X\n".to_vec());
+            if m.disk.peek_inode(&lock).is_none() && m.hand(OWNER).save(&lock, &copy).is_ok() {
                 self.orders[at].foreign_lock = true;
                 self.tell(&id, Arrival::Renamed);
             }

@@ -1,5 +1,6 @@
 //! What happens around the raw calls of an actor: persons act, power fails, the judge looks on.
 
+use super::aim::Aim;
 use super::people::{Hint, People};
 use super::setup::Class;
 use crate::judge::Judge;
@@ -8,6 +9,9 @@ use crate::world::{Call, Health, Shared, When};
 use jobyard::model::id::OrderId;
 use jobyard::model::tree::CommitId;
 use jobyard::observe::Arrival;
+
+/// Moments waited for at once.
+const AIMS_MAX: usize = 8;
 
 /// Everything but the actors and the machine.
 pub(crate) struct Scene {
@@ -21,6 +25,8 @@ pub(crate) struct Scene {
     pub(crate) commits: Vec<(String, CommitId)>,
     /// Calls until somebody acts between two of them.
     pub(crate) until: Option<u64>,
+    /// Moments at which somebody acts.
+    pub(crate) aims: Vec<Aim>,
     rng: Rng,
 }
 
@@ -33,14 +39,22 @@ impl Scene {
             broken: Vec::new(),
             commits: Vec::new(),
             until: None,
+            aims: Vec::new(),
             rng,
         }
+    }
+
+    /// Nobody is about to do anything.
+    pub(crate) fn nobody_strikes(&mut self) {
+        self.until = None;
+        self.aims.clear();
     }
 
     /// Around a raw call of an actor.
     pub(crate) fn on_call(&mut self, m: &Shared, call: Call<'_>) {
         let word = self.judge.call(&m.borrow(), call, &self.people);
         self.broken.extend(word);
+        self.watch_for(m, call);
         if call.when == When::After {
             if call.changes {
                 self.overhear(call);
@@ -85,6 +99,60 @@ impl Scene {
         }
     }
 
+    /// Somebody waits for another moment, or has enough of waiting.
+    pub(crate) fn wait_for_more(&mut self) {
+        if self.aims.len() < AIMS_MAX {
+            self.aims.push(Aim::draw(&mut self.rng));
+        } else if self.rng.chance(30) {
+            self.aims.remove(0);
+        }
+    }
+
+    /// Strikes when a moment that somebody waits for has come.
+    fn watch_for(&mut self, m: &Shared, call: Call<'_>) {
+        let met = |aim: &Aim| aim.meets(&m.borrow(), call);
+        let Some((at, id)) = self.aims.iter().enumerate().find_map(|(at, a)| Some((at, met(a)?)))
+        else {
+            return;
+        };
+        if self.rng.chance(30) {
+            return;
+        }
+        let aim = self.aims.remove(at);
+        let has = |class| self.people.temper.has(class);
+        let (crash, power, executor) = (has(Class::Crash), has(Class::Power), has(Class::Executor));
+        let (kills, cuts) = aim.blows();
+        let blow = self.rng.below(20);
+        if blow < kills && crash {
+            let daemon = m.borrow().root_lock;
+            if let Some((pid, _)) = daemon {
+                m.borrow_mut().kill(pid);
+            }
+        } else if blow >= kills && blow < kills + cuts && power {
+            self.cut_power(m);
+        } else if aim == Aim::Told && executor {
+            match blow % 3 {
+                0 => m.borrow_mut().shut_executor(),
+                _ => m.borrow_mut().kill_executor(),
+            }
+        } else if let Some(next) = aim.then().filter(|_| self.rng.chance(45)) {
+            self.aims.insert(0, next);
+            return;
+        }
+        let mut m = m.borrow_mut();
+        if m.disk.health == Health::Well && (blow >= kills + cuts || self.rng.chance(80)) {
+            self.people.act_at(&mut m, aim, &id);
+        }
+    }
+
+    /// Somebody takes over an order that its holder has left alone for long.
+    pub(crate) fn take_over(&mut self, m: &Shared) {
+        let mut m = m.borrow_mut();
+        if m.disk.health == Health::Well {
+            self.people.take_over(&mut m);
+        }
+    }
+
     /// A person acts; nobody works on a disk that refuses.
     pub(crate) fn act(&mut self, m: &Shared) {
         let mut m = m.borrow_mut();
@@ -97,8 +165,10 @@ impl Scene {
     pub(crate) fn cut_power(&mut self, m: &Shared) {
         let mut m = m.borrow_mut();
         let style = m.power_cut();
+        // Whoever switches it on again sees to the disk first, else nobody could mend what is torn.
+        m.disk.health = Health::Well;
         m.note(|| format!("-- power cut, {style:?}"));
-        self.until = None;
+        self.nobody_strikes();
         self.people.hints.clear();
         let words = self.people.after_cut(&mut m);
         self.people.asks_after_cut(&m);

@@ -147,7 +147,7 @@ impl Temper {
         };
         Self {
             classes,
-            steps: rng.between(8, 50),
+            steps: rng.between(10, 180),
             slots: rng.between(1, 3) as usize,
             unsatisfiable,
             require_checks: rng.chance(15),
