@@ -290,14 +290,9 @@ impl<W: World> Engine<W> {
             changes
         };
         let to = (from != State::Failed).then_some(State::Failed);
+        // Until its stamp stands; a person may be changing the ticket in this moment.
+        self.index.ticket_mut(id).seen = Seen::Unrun;
         if self.rewrite(id, from, to, &changes, None)? == Outcome::LookAgain {
-            // What was said is taken back: a person changed the ticket in that moment.
-            let event = Event::PutBack {
-                from: State::Failed.name().to_owned(),
-                to: from.name().to_owned(),
-                reason: "the ticket changed meanwhile".to_owned(),
-            };
-            self.record(id, None, event);
             return Ok(());
         }
         self.index.ticket_mut(id).seen = Seen::Settled(State::Failed);
@@ -322,6 +317,7 @@ impl<W: World> Engine<W> {
             new.settled = Some(Stamp { state, attempt: own.attempt, seq, hash: hash.clone() });
             own_changes(own, &new)
         };
+        self.index.ticket_mut(id).seen = Seen::Adopted(state);
         if self.rewrite(id, state, None, &changes, None)? == Outcome::Done {
             self.index.ticket_mut(id).seen = Seen::Settled(state);
         }

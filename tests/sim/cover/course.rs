@@ -87,7 +87,7 @@ fn kind(end: &CommandEnd) -> &'static str {
     let CommandEnd::Seen(end) = end else { return "lost" };
     match end.cause {
         Cause::Exited if end.exit.is_none() && end.signal.is_none() => "lost",
-        Cause::Exited | Cause::CouldNotStart => "fail",
+        Cause::Exited | Cause::CouldNotStart | Cause::SealedChanged => "fail",
         Cause::Timeout | Cause::IdleTimeout => "timeout",
         Cause::OutputLimit => "output-limit",
         Cause::Stopped | Cause::Shutdown => "stopped",
