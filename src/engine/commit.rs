@@ -163,6 +163,13 @@ impl<W: World> Engine<W> {
         code: u8,
         text: String,
     ) {
+        // Its file may be there again after a power cut.
+        for known in &mut self.index.ticket_mut(id).requests {
+            if !request.is_empty() && known.hex == request && !known.refused {
+                known.refused = true;
+                self.answering.push((id.clone(), known.file.clone()));
+            }
+        }
         let answer = Answer { attempt, code, text };
         self.answers.insert((id.clone(), verb.to_owned(), request.to_owned()), answer);
     }

@@ -572,7 +572,8 @@ fn said(line: &Line) -> Option<Seen> {
             Some(Seen::Pending)
         }
         Event::Settled { state, .. } | Event::Adopted { state } => Some(settled(state)),
-        Event::PutBack { to, .. } => Some(settled(to)),
+        // Elsewhere it was moved back to where an earlier line had put it.
+        Event::PutBack { to, .. } if to == "pending" => Some(Seen::Pending),
         Event::Requeued { .. } => Some(Seen::Requeued),
         Event::Withdrawn => Some(Seen::Never),
         _ => None,

@@ -324,7 +324,9 @@ fn follow_pending(pending: &mut BTreeSet<OrderId>, line: &Line) {
 fn follow_begun(begun: &mut BTreeMap<OrderId, Seen>, line: &Line) {
     let Some(id) = line.id.as_deref().and_then(|t| OrderId::parse(t).ok()) else { return };
     match &line.event {
-        Event::Answer { .. } => {}
+        Event::Answer { .. } | Event::Epic { .. } => {}
+        // Moved back to where it was, which changes nothing about what is missing.
+        Event::PutBack { to, .. } if to != "pending" => {}
         Event::Settled { .. } if line.attempt.is_none() => {
             begun.insert(id, Seen::Unrun);
         }

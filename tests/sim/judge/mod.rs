@@ -71,7 +71,8 @@ impl Judge {
             }
             for (dir, _) in places {
                 let text = m.disk.peek(Path::new(&ticket(dir, id))).unwrap_or_default();
-                let Some(stamp) = stamp(text) else { continue };
+                // A power cut may tear what people wrote in place.
+                let Some(stamp) = stamp(text).filter(|s| s.hash.len() == 64) else { continue };
                 if self.book.find(stamp.seq, &stamp.hash).is_none() {
                     broken.push(format!(
                         "{id}: it is stamped with line {}, which is not in the ledger",

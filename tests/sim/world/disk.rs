@@ -89,6 +89,8 @@ pub(super) struct Dir {
     pub(super) names: BTreeMap<OsString, Ino>,
     pub(super) durable: BTreeMap<OsString, Ino>,
     pub(super) pending: VecDeque<Half>,
+    /// Names that a rename gave, and where from, until they change again.
+    pub(super) arrivals: BTreeMap<OsString, (Ino, u64)>,
 }
 
 /// One change of one name that is not durable yet.
@@ -99,8 +101,6 @@ pub(super) struct Half {
     pub(super) to: Option<Ino>,
     /// Directories, and up to which of their changes these are durable whenever this one is.
     pub(super) needs: Vec<(Ino, u64)>,
-    /// The directory that the file was moved from.
-    pub(super) source: Option<Ino>,
 }
 
 impl Disk {

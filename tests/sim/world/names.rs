@@ -178,7 +178,7 @@ impl Disk {
         if let Node::Dir(dir) = &mut self.inodes[to].node
             && let Some(half) = dir.pending.back_mut().filter(|_| to != from)
         {
-            half.source = Some(from);
+            dir.arrivals.insert(half.name.clone(), (from, half.seq));
             half.needs.push((from, half.seq - 1));
         }
         self.put(from, moved.from.1, None, Some(to))
@@ -203,10 +203,9 @@ impl Disk {
         inode.mtime_ns = now;
         inode.ctime_ns = now;
         let Node::Dir(dir) = &mut inode.node else { return Err(libc::ENOTDIR) };
-        let last = dir.pending.iter().rev().find(|h| h.name == name);
-        let moved_in = last.and_then(|h| h.source.map(|from| (from, h.seq)));
+        let moved_in = dir.arrivals.remove(name);
         let needs = partner.map(|partner| (partner, seq)).into_iter().chain(moved_in).collect();
-        dir.pending.push_back(Half { seq, name: name.to_owned(), to, needs, source: None });
+        dir.pending.push_back(Half { seq, name: name.to_owned(), to, needs });
         let old = match to {
             Some(ino) => dir.names.insert(name.to_owned(), ino),
             None => dir.names.remove(name),

@@ -166,6 +166,7 @@ impl Disk {
             (inode.links, inode.held, inode.synced_seq) = (0, 0, 0);
             if let Node::Dir(dir) = &mut inode.node {
                 dir.pending.clear();
+                dir.arrivals.clear();
             }
         }
         self.seq += 1;
