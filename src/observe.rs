@@ -4,6 +4,9 @@
 //! order; by file name first, so that unparsable files count; what was read is kept only as long as
 //! inode, size and modification time stay the same.
 
+pub mod catalogue;
+pub mod plain;
+
 use crate::model::config::Config;
 use crate::model::defect::Defect;
 use crate::model::id::OrderId;
@@ -171,12 +174,7 @@ fn settling<W: World>(
 }
 
 fn not_a_file(kind: Kind) -> Defect {
-    let what = match kind {
-        Kind::Dir => "a directory",
-        Kind::Symlink => "a symbolic link",
-        Kind::Other => "a FIFO, socket or device",
-        Kind::File => "a file",
-    };
+    let what = plain::no_file(kind).unwrap_or("a file");
     Defect::whole("invalid-ticket", format!("is {what}; a work order is a regular file"))
 }
 

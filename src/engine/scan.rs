@@ -12,6 +12,7 @@ use crate::model::order::State;
 use crate::model::paths;
 use crate::model::protocol::{FromExecutor, JournalLine, KnownCommand, ToExecutor, VERSION};
 use crate::model::time::{Millis, Tick};
+use crate::observe::catalogue::Catalogue;
 use crate::observe::{self, Arrival, Look};
 use crate::world::ledger::{self, Ledger};
 use crate::world::leftovers;
@@ -76,11 +77,24 @@ impl<W: World> Engine<W> {
             answered_files: Vec::new(),
             answered: tail.answered,
             spare: false,
+            catalogue: Catalogue::default(),
+            bases: BTreeMap::new(),
             watcher: None,
         };
+        engine.keep_bases();
         match engine.begin(&tail.numbers) {
             Ok(()) => Ok(engine),
             Err(fault) => Err((engine.world, fault)),
+        }
+    }
+
+    /// Attempts that are open now are followed by others.
+    fn keep_bases(&mut self) {
+        let attempt = |id: &OrderId| self.index.tickets.get(id)?.attempt.clone();
+        let open: Vec<_> =
+            self.index.open.iter().filter_map(|id| Some((id.clone(), attempt(id)?))).collect();
+        for (id, attempt) in open {
+            self.keep_base(&id, &attempt.claim);
         }
     }
 

@@ -19,6 +19,7 @@ pub mod protocol;
 pub mod request;
 pub mod sealed;
 pub mod strict;
+pub mod terms;
 pub mod time;
 pub mod tree;
 pub mod verdict;

@@ -5,8 +5,7 @@
 
 use super::{View, list};
 use crate::model::backlog::{BACKLOG_BYTES_MAX, parse_backlog};
-use crate::model::defect::{Defect, INVALID_BACKLOG, INVALID_DOD, INVALID_TICKET};
-use crate::model::dod::{DOD_BYTES_MAX, parse_dod};
+use crate::model::defect::{Defect, INVALID_BACKLOG, INVALID_TICKET};
 use crate::model::id::OrderId;
 use crate::model::index::{Place, Reading, Ticket};
 use crate::model::lease::{LeaseBody, LeaseMode};
@@ -17,7 +16,8 @@ use crate::model::request::parse_request_name;
 use crate::model::strict::Tree;
 use crate::model::strict::source::Source;
 use crate::model::verdict::VerdictFile;
-use crate::observe::{self, Look};
+use crate::observe::catalogue::Catalogue;
+use crate::observe::{self, Look, plain};
 use crate::plan::findings::{Claimed, Extra, Known, Stray};
 use crate::world::store::{TICKET_BYTES_MAX, errno, read_whole};
 use crate::world::{Entry, Fault, Kind, World, leftovers};
@@ -219,42 +219,26 @@ pub(super) fn attempts<W: World>(world: &mut W, id: &OrderId) -> Result<Vec<u32>
 
 /// The DoD catalogue.
 pub(super) fn catalogue<W: World>(world: &mut W, extra: &mut Extra) -> Result<(), Fault> {
+    let mut found = Catalogue::default();
+    found.refresh(world)?;
     let dir = Path::new(paths::DOD);
-    for entry in list(world, dir)? {
-        if !entry.name.as_encoded_bytes().ends_with(b".yaml") {
-            continue;
-        }
-        let file = shown(dir, &entry.name);
-        let Some(bytes) = regular(world, &dir.join(&entry.name), DOD_BYTES_MAX)? else {
-            let text = "is no regular file that can be read, of at most 1 MiB";
-            extra.broken.push((file, Defect::whole(INVALID_DOD, text)));
-            continue;
-        };
-        match parse_dod(&bytes) {
-            Ok(entries) => {
-                extra.catalogue.extend(entries.into_iter().map(|e| (e.id.clone(), e)));
-            }
-            Err(defects) => {
-                extra.broken.extend(defects.into_iter().map(|d| (file.clone(), d)));
-            }
-        }
-    }
+    extra.broken.extend(found.broken.into_iter().map(|(name, d)| (shown(dir, &name), d)));
+    extra.catalogue.extend(found.entries);
     Ok(())
 }
 
 /// The backlog.
 pub(super) fn backlog<W: World>(world: &mut W, extra: &mut Extra) -> Result<(), Fault> {
-    let path = Path::new(paths::BACKLOG);
-    if world.stat(path)?.is_none() {
-        return Ok(());
-    }
     let file = paths::BACKLOG.to_owned();
-    let Some(bytes) = regular(world, path, BACKLOG_BYTES_MAX)? else {
-        let text = "is no regular file that can be read, of at most 1 MiB";
-        extra.broken.push((file, Defect::whole(INVALID_BACKLOG, text)));
-        return Ok(());
+    let read = match plain::snapshot(world, Path::new(paths::BACKLOG), BACKLOG_BYTES_MAX)? {
+        Ok(None) => return Ok(()),
+        Ok(Some(read)) => read,
+        Err(text) => {
+            extra.broken.push((file, Defect::whole(INVALID_BACKLOG, text)));
+            return Ok(());
+        }
     };
-    match parse_backlog(&bytes) {
+    match parse_backlog(&read.bytes) {
         Ok(epics) => extra.epics = Some(epics),
         Err(defects) => extra.broken.extend(defects.into_iter().map(|d| (file.clone(), d))),
     }

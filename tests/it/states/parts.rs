@@ -159,6 +159,7 @@ pub(super) fn attempt(mode: Mode) -> Attempt {
         digest: String::new(),
         excludes: None,
         settings: None,
+        terms: None,
         run: vec!["make".to_owned(), "make install".to_owned()],
         checks: vec![check("one"), check("two")],
         required_artifacts: Vec::new(),
