@@ -241,6 +241,7 @@ pub fn brief(order: &Order, config: &Config, warned: bool) -> Brief {
         retry_at: order.own.retry_at,
         dependencies: order.dependencies.clone().into(),
         group: order.group.as_deref().map(Into::into),
+        workspace: order.workspace.clone(),
         hold: hold.map(|h| h.as_str().into()),
         executable: !order.run.is_empty() || engine,
         attempt: order.own.attempt,

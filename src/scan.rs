@@ -103,8 +103,7 @@ pub fn look_at_some<W: World>(
             continue;
         }
         look_at(world, &mut view, &id)?;
-        let brief = view.index.tickets.get(&id).and_then(Ticket::brief);
-        todo.extend(brief.into_iter().flat_map(|b| b.dependencies.iter().map(|d| d.id.clone())));
+        todo.extend(view.index.tickets.get(&id).map(Ticket::upstreams).unwrap_or_default());
     }
     close(&mut view.index);
     rank(&mut view);

@@ -102,7 +102,7 @@ fn of_order(
         let text = format!("dependency cycle: {} -> {id}", names.join(" -> "));
         return vec![Obstacle::new("refused", text, "remove one of these dependencies")];
     }
-    let waits = ready::unmet(&view.index, ticket, brief, view.now, &view.settings.policy);
+    let waits = ready::unmet(&view.index, id, brief, view.now, &view.settings.policy);
     let mut found: Vec<Obstacle> = waits.iter().map(|w| of_wait(id, ticket, w)).collect();
     if !brief.executable {
         let release = format!("`jobyard take {id}`");

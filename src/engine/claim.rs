@@ -191,9 +191,10 @@ impl<W: World> Engine<W> {
         crate::world::store::put_derived(&mut self.world, &dir.join(paths::EXCLUDES), rules)?;
         Ok(match self.world.git_add(path, branch, &base) {
             Ok(made) => {
-                if let Some(aside) = made.moved_aside {
-                    self.notes
-                        .push(format!("{id}: what stood in the way of {path} is now {aside}"));
+                if let Some(to) = made.moved_aside {
+                    self.notes.push(format!("{id}: what stood in the way of {path} is now {to}"));
+                    let from = path.clone();
+                    self.record(id, Some(number), Event::MovedAside { from, to });
                 }
                 Ok(())
             }
@@ -311,6 +312,7 @@ impl<W: World> Engine<W> {
         self.record(id, Some(attempt.number), Event::Released { reason: reason.to_owned() });
         self.index.open.remove(id);
         self.forget_copy(id);
+        self.free_tree(id, attempt.tree().and_then(|t| OrderId::parse(t).ok()).as_ref());
         let ticket = self.index.ticket_mut(id);
         ticket.attempt = None;
         ticket.seen = crate::model::index::Seen::Pending;

@@ -88,16 +88,6 @@ impl<W: World> Engine<W> {
         }
     }
 
-    /// Attempts that are open now are followed by others.
-    fn keep_bases(&mut self) {
-        let attempt = |id: &OrderId| self.index.tickets.get(id)?.attempt.clone();
-        let open: Vec<_> =
-            self.index.open.iter().filter_map(|id| Some((id.clone(), attempt(id)?))).collect();
-        for (id, attempt) in open {
-            self.keep_base(&id, &attempt.claim);
-        }
-    }
-
     fn begin(&mut self, numbers: &BTreeMap<OrderId, u32>) -> Result<(), Fault> {
         // An executor that is connected already has said `Hello` to an earlier engine.
         let _ = self.world.send(&ToExecutor::Hello { version: VERSION });
@@ -151,14 +141,20 @@ impl<W: World> Engine<W> {
 
     /// What kept orders from being claimed may have gone: they are read and tried again.
     pub(super) fn reconsider(&mut self) {
-        for (id, ticket) in &mut self.index.tickets {
-            let place = &mut ticket.places[State::Pending as usize];
-            let unclaimed =
-                |p: &Place| matches!(&p.reading, Reading::Refused(d) if d[0].code == CANNOT_CLAIM);
-            if place.as_deref().is_some_and(unclaimed) {
-                *place = None;
-                self.dirty.insert(id.clone(), Arrival::Renamed);
-            }
+        let all: Vec<OrderId> = self.index.tickets.keys().cloned().collect();
+        for id in all {
+            self.reconsider_one(&id);
+        }
+    }
+
+    pub(super) fn reconsider_one(&mut self, id: &OrderId) {
+        let Some(ticket) = self.index.tickets.get_mut(id) else { return };
+        let place = &mut ticket.places[State::Pending as usize];
+        let unclaimed =
+            |p: &Place| matches!(&p.reading, Reading::Refused(d) if d[0].code == CANNOT_CLAIM);
+        if place.as_deref().is_some_and(unclaimed) {
+            *place = None;
+            self.dirty.insert(id.clone(), Arrival::Renamed);
         }
     }
 
@@ -203,7 +199,8 @@ impl<W: World> Engine<W> {
             }
         };
         after.stamp_at = before.stamp_at;
-        if before.succeeded() != after.succeeded() {
+        let appeared = before.state().is_none() != after.state().is_none();
+        if before.succeeded() != after.succeeded() || appeared {
             self.replan.extend(self.index.dependants.get(id).into_iter().flatten().cloned());
         }
         self.link_dependencies(id, &before, &after);
@@ -236,19 +233,16 @@ impl<W: World> Engine<W> {
     }
 
     fn link_dependencies(&mut self, id: &OrderId, before: &Ticket, after: &Ticket) {
-        for dependency in before.brief().into_iter().flat_map(|b| b.dependencies.iter()) {
-            if let Some(set) = self.index.dependants.get_mut(&dependency.id) {
+        for upstream in before.upstreams() {
+            if let Some(set) = self.index.dependants.get_mut(&upstream) {
                 set.remove(id);
                 if set.is_empty() {
-                    self.index.dependants.remove(&dependency.id);
+                    self.index.dependants.remove(&upstream);
                 }
             }
         }
-        let pending = after.state() == Some(State::Pending);
-        for dependency in
-            after.brief().filter(|_| pending).into_iter().flat_map(|b| b.dependencies.iter())
-        {
-            self.index.dependants.entry(dependency.id.clone()).or_default().insert(id.clone());
+        for upstream in after.upstreams() {
+            self.index.dependants.entry(upstream).or_default().insert(id.clone());
         }
     }
 

@@ -156,6 +156,16 @@ impl<W: World> Engine<W> {
         }
     }
 
+    /// Attempts that are open now are followed by others.
+    pub(super) fn keep_bases(&mut self) {
+        let attempt = |id: &OrderId| self.index.tickets.get(id)?.attempt.clone();
+        let open: Vec<_> =
+            self.index.open.iter().filter_map(|id| Some((id.clone(), attempt(id)?))).collect();
+        for (id, attempt) in open {
+            self.keep_base(&id, &attempt.claim);
+        }
+    }
+
     fn remember_base(&mut self, id: &OrderId, branch: &str, base: CommitId) {
         if self.bases.len() >= BASES_MAX {
             self.bases.clear();

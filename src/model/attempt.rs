@@ -385,6 +385,14 @@ impl Attempt {
         self.is_process() && self.settled.is_none()
     }
 
+    /// Whose worktree it works in.
+    pub fn tree(&self) -> Option<&str> {
+        match &self.claim.place {
+            Place::Root => None,
+            Place::Tree { path, .. } => path.rsplit('/').next(),
+        }
+    }
+
     /// The base commit, where it works in a worktree.
     pub fn base(&self) -> Option<CommitId> {
         match &self.claim.place {

@@ -3,6 +3,7 @@
 
 mod base;
 mod catalogue;
+mod inherit;
 mod retry;
 
 use crate::yard::Yard;
