@@ -6,6 +6,7 @@
 
 pub mod catalogue;
 pub mod plain;
+pub mod signs;
 
 use crate::model::config::Config;
 use crate::model::defect::Defect;
@@ -282,37 +283,10 @@ fn lease<W: World>(
     let asked = ticket.requests.iter().any(|r| r.body.as_ref().is_ok_and(|b| b.takeover));
     let manual = matches!(&body, LeaseBody::Ours(l) if l.mode != LeaseMode::Process);
     let silent_ms = match asked && manual {
-        true => Some(silence(world, look, id, ticket, stat)?),
+        true => Some(signs::silence(world, look, id, ticket, stat)?),
         false => None,
     };
     Ok(Some(LeaseFact { inode: stat.inode, body, holder_dead, silent_ms }))
-}
-
-/// Milliseconds since the last sign of life of a person's attempt: a touch of the lock, progress, a
-/// commit, a change in the worktree.
-pub fn silence<W: World>(
-    world: &mut W,
-    look: &Look<'_>,
-    id: &OrderId,
-    ticket: &Ticket,
-    lock: Stat,
-) -> Result<u64, Fault> {
-    let mut newest = lock.mtime_ns;
-    let attempt = ticket.attempt.as_deref().map_or(0, |a| a.number);
-    let worktree = id.worktree();
-    for sign in [
-        format!("{}/progress", paths::run(id, attempt).display()),
-        worktree.clone(),
-        format!(".git/worktrees/{id}/index"),
-        format!(".git/worktrees/{id}/HEAD"),
-        format!(".git/worktrees/{id}/logs/HEAD"),
-    ] {
-        if let Some(stat) = world.stat(Path::new(&sign))? {
-            newest = newest.max(stat.mtime_ns);
-        }
-    }
-    let silent = look.now.0.saturating_sub(newest / 1_000_000);
-    Ok(u64::try_from(silent).unwrap_or(0))
 }
 
 /// The request in a file of `control/`; `before` is what was known of it. `None` for a name that is no

@@ -171,6 +171,8 @@ pub struct Engine<W: World> {
     /// Hexes of the requests that this segment answers.
     answered: BTreeSet<String>,
     spare: bool,
+    /// Steady and wall clock when it was opened.
+    opened: (Tick, Moment),
     /// The DoD catalogue as last read.
     catalogue: Catalogue,
     /// Branch and base of the last attempts of orders, as far as remembered.
@@ -305,6 +307,13 @@ impl<W: World> Engine<W> {
 
     fn look_context(&self) -> (Tick, Moment) {
         (self.world.tick(), self.world.now())
+    }
+
+    /// The time by which ages are measured: a wall clock that was set forward meanwhile makes nobody older.
+    fn age_context(&self) -> Moment {
+        let (tick, now) = self.opened;
+        let passed = Millis(self.world.tick().0.saturating_sub(tick.0));
+        self.world.now().min(now.after(passed))
     }
 
     fn next_look(&self) -> Option<Tick> {

@@ -50,6 +50,7 @@ impl<W: World> Engine<W> {
             ticket.attempt = Some(Box::new(attempt));
             index.open.insert(id);
         }
+        let opened = (world.tick(), world.now());
         let mut engine = Self {
             world,
             index,
@@ -77,6 +78,7 @@ impl<W: World> Engine<W> {
             answered_files: Vec::new(),
             answered: tail.answered,
             spare: false,
+            opened,
             catalogue: Catalogue::default(),
             bases: BTreeMap::new(),
             watcher: None,
@@ -181,7 +183,7 @@ impl<W: World> Engine<W> {
 
     /// Brings the facts of one ticket up to date.
     pub fn look_at_ticket(&mut self, id: &OrderId, arrival: Arrival) -> Result<(), Fault> {
-        let (tick, now) = self.look_context();
+        let (tick, now) = (self.world.tick(), self.age_context());
         let mut before = self.index.tickets.remove(id).unwrap_or_default();
         let context = Look {
             config: &self.options.config,

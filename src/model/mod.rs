@@ -15,6 +15,7 @@ pub mod lease;
 pub mod order;
 pub mod parse;
 pub mod paths;
+pub mod progress;
 pub mod protocol;
 pub mod request;
 pub mod sealed;

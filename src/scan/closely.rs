@@ -12,12 +12,13 @@ use crate::model::lease::{LeaseBody, LeaseMode};
 use crate::model::order::State;
 use crate::model::parse::{Parsed, parse_order};
 use crate::model::paths;
+use crate::model::progress::{PROGRESS_BYTES_MAX, REFUSED, parse_progress};
 use crate::model::request::parse_request_name;
 use crate::model::strict::Tree;
 use crate::model::strict::source::Source;
 use crate::model::verdict::VerdictFile;
 use crate::observe::catalogue::Catalogue;
-use crate::observe::{self, Look, plain};
+use crate::observe::{Look, plain, signs};
 use crate::plan::findings::{Claimed, Extra, Known, Stray};
 use crate::world::store::{TICKET_BYTES_MAX, errno, read_whole};
 use crate::world::{Entry, Fault, Kind, World, leftovers};
@@ -176,7 +177,7 @@ pub(super) fn lease<W: World>(
             refusals: &refusals,
             own_lease: None,
         };
-        let silent = observe::silence(world, &look, id, ticket, stat)?;
+        let silent = signs::silence(world, &look, id, ticket, stat)?;
         if let Some(lease) = ticket.lease.as_deref_mut() {
             lease.silent_ms = Some(silent);
         }
@@ -204,6 +205,35 @@ pub(super) fn verdict<W: World>(
     if let Ok(verdict) = serde_json::from_slice::<VerdictFile>(&text) {
         let file = path.display().to_string();
         view.extra.verdicts.insert(id.clone(), (file, verdict.result));
+    }
+    Ok(())
+}
+
+/// How far the job of a running attempt says it is: the end of what it wrote.
+pub(super) fn progress<W: World>(
+    world: &mut W,
+    view: &mut View,
+    id: &OrderId,
+    ticket: &Ticket,
+) -> Result<(), Fault> {
+    let open = ticket.attempt.as_deref().filter(|a| a.settled.is_none());
+    let Some(attempt) = open.filter(|_| ticket.place(State::Running).is_some()) else {
+        return Ok(());
+    };
+    let path = paths::run(id, attempt.number).join("progress");
+    let stat = match world.stat(&path)? {
+        Some(stat) if stat.kind == Kind::File => stat,
+        Some(_) => {
+            view.progress.insert(id.clone(), Err(REFUSED));
+            return Ok(());
+        }
+        None => return Ok(()),
+    };
+    let Ok(Some(file)) = world.open(&path) else { return Ok(()) };
+    let offset = stat.size.saturating_sub(PROGRESS_BYTES_MAX as u64);
+    let text = world.read(&file, offset, PROGRESS_BYTES_MAX)?;
+    if let Some(read) = parse_progress(&text) {
+        view.progress.insert(id.clone(), read);
     }
     Ok(())
 }

@@ -5,6 +5,7 @@ mod base;
 mod catalogue;
 mod inherit;
 mod retry;
+mod signs;
 
 use crate::yard::Yard;
 use std::process::{Command, Output, Stdio};
