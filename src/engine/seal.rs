@@ -269,13 +269,21 @@ impl<W: World> Engine<W> {
         if terms(&order) != *before {
             return Ok(Some("its ticket".to_owned()));
         }
-        let Some(dod) = &order.dod_id else { return Ok(None) };
-        self.catalogue.refresh(&mut self.world)?;
-        let (checks, artifacts, unknown) = self.demands(&order);
-        let same = checks == sealed.checks
-            && artifacts == sealed.required_artifacts
-            && unknown == sealed.unknown_dod;
-        Ok((!same).then(|| format!("the DoD entry {dod}")))
+        if let Some(dod) = &order.dod_id {
+            self.catalogue.refresh(&mut self.world)?;
+            let (checks, artifacts, unknown) = self.demands(&order);
+            let same = checks == sealed.checks
+                && artifacts == sealed.required_artifacts
+                && unknown == sealed.unknown_dod;
+            if !same {
+                return Ok(Some(format!("the DoD entry {dod}")));
+            }
+        }
+        let Some(settings) = &sealed.settings else { return Ok(None) };
+        // Where git cannot tell now, it cannot tell at the next claim either, and that is refused.
+        let now = self.world.git_settings(None).map(|now| sha256_hex(&now));
+        let what = "git's setting of filters, attributes, line ends or borrowed objects";
+        Ok(now.is_ok_and(|now| now != *settings).then(|| what.to_owned()))
     }
 }
 

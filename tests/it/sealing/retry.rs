@@ -71,6 +71,18 @@ fn a_catalogue_that_the_job_edited_stops_its_retry() {
 }
 
 #[test]
+fn a_filter_that_the_job_set_up_stops_its_retry() {
+    let mut yard = Yard::git();
+    yard.start();
+    let first = "git config filter.f.clean true; git config filter.f.smudge cat";
+    yard.submit("A", &two_attempts(first, "exit 0", CHECK));
+    yard.until("the hold", || !yard.events("A", "held").is_empty());
+    let reason = yard.events("A", "held")[0]["reason"].clone();
+    assert!(reason.as_str().unwrap().starts_with("git's setting of filters"), "{reason}");
+    yard.until_in("pending", "A");
+}
+
+#[test]
 fn a_requeue_is_a_persons_word_for_the_order_as_it_is_now() {
     let mut yard = Yard::git();
     yard.start();
