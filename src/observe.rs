@@ -4,6 +4,10 @@
 //! order; by file name first, so that unparsable files count; what was read is kept only as long as
 //! inode, size and modification time stay the same.
 
+pub mod catalogue;
+pub mod plain;
+pub mod signs;
+
 use crate::model::config::Config;
 use crate::model::defect::Defect;
 use crate::model::id::OrderId;
@@ -171,12 +175,7 @@ fn settling<W: World>(
 }
 
 fn not_a_file(kind: Kind) -> Defect {
-    let what = match kind {
-        Kind::Dir => "a directory",
-        Kind::Symlink => "a symbolic link",
-        Kind::Other => "a FIFO, socket or device",
-        Kind::File => "a file",
-    };
+    let what = plain::no_file(kind).unwrap_or("a file");
     Defect::whole("invalid-ticket", format!("is {what}; a work order is a regular file"))
 }
 
@@ -243,6 +242,7 @@ pub fn brief(order: &Order, config: &Config, warned: bool) -> Brief {
         retry_at: order.own.retry_at,
         dependencies: order.dependencies.clone().into(),
         group: order.group.as_deref().map(Into::into),
+        workspace: order.workspace.clone(),
         hold: hold.map(|h| h.as_str().into()),
         executable: !order.run.is_empty() || engine,
         attempt: order.own.attempt,
@@ -283,37 +283,10 @@ fn lease<W: World>(
     let asked = ticket.requests.iter().any(|r| r.body.as_ref().is_ok_and(|b| b.takeover));
     let manual = matches!(&body, LeaseBody::Ours(l) if l.mode != LeaseMode::Process);
     let silent_ms = match asked && manual {
-        true => Some(silence(world, look, id, ticket, stat)?),
+        true => Some(signs::silence(world, look, id, ticket, stat)?),
         false => None,
     };
     Ok(Some(LeaseFact { inode: stat.inode, body, holder_dead, silent_ms }))
-}
-
-/// Milliseconds since the last sign of life of a person's attempt: a touch of the lock, progress, a
-/// commit, a change in the worktree.
-pub fn silence<W: World>(
-    world: &mut W,
-    look: &Look<'_>,
-    id: &OrderId,
-    ticket: &Ticket,
-    lock: Stat,
-) -> Result<u64, Fault> {
-    let mut newest = lock.mtime_ns;
-    let attempt = ticket.attempt.as_deref().map_or(0, |a| a.number);
-    let worktree = id.worktree();
-    for sign in [
-        format!("{}/progress", paths::run(id, attempt).display()),
-        worktree.clone(),
-        format!(".git/worktrees/{id}/index"),
-        format!(".git/worktrees/{id}/HEAD"),
-        format!(".git/worktrees/{id}/logs/HEAD"),
-    ] {
-        if let Some(stat) = world.stat(Path::new(&sign))? {
-            newest = newest.max(stat.mtime_ns);
-        }
-    }
-    let silent = look.now.0.saturating_sub(newest / 1_000_000);
-    Ok(u64::try_from(silent).unwrap_or(0))
 }
 
 /// The request in a file of `control/`; `before` is what was known of it. `None` for a name that is no

@@ -15,6 +15,7 @@ use crate::model::index::{Index, Reading, Ticket};
 use crate::model::order::State;
 use crate::model::parse::parse_order;
 use crate::model::paths;
+use crate::model::progress::Progress;
 use crate::model::time::{Moment, Tick};
 use crate::observe::{self, Arrival, Look};
 use crate::plan::findings::{self, Extra, Finding, Known, Tree};
@@ -59,6 +60,8 @@ pub struct View {
     pub started: BTreeMap<(OrderId, u32, u32), Moment>,
     /// When orders came to lie where they lie, as far as the ledger's tail says.
     pub arrived: BTreeMap<OrderId, Moment>,
+    /// How far running orders say they are.
+    pub progress: BTreeMap<OrderId, Result<Progress, &'static str>>,
     /// Pending orders on a dependency cycle.
     pub cyclic: BTreeSet<OrderId>,
     last_attempt: BTreeMap<OrderId, u32>,
@@ -103,8 +106,7 @@ pub fn look_at_some<W: World>(
             continue;
         }
         look_at(world, &mut view, &id)?;
-        let brief = view.index.tickets.get(&id).and_then(Ticket::brief);
-        todo.extend(brief.into_iter().flat_map(|b| b.dependencies.iter().map(|d| d.id.clone())));
+        todo.extend(view.index.tickets.get(&id).map(Ticket::upstreams).unwrap_or_default());
     }
     close(&mut view.index);
     rank(&mut view);
@@ -144,8 +146,8 @@ fn begin<W: World>(world: &mut W, settings: Settings) -> Result<View, Fault> {
     };
     extra.broken.extend(settings.defects.iter().map(|d| (paths::CONFIG.to_owned(), d.clone())));
     let (now, tick) = (world.now(), world.tick());
-    let cyclic = BTreeSet::new();
-    Ok(View { index, extra, settings, now, tick, started, arrived, cyclic, last_attempt })
+    let (progress, cyclic) = (BTreeMap::new(), BTreeSet::new());
+    Ok(View { index, extra, settings, now, tick, started, arrived, progress, cyclic, last_attempt })
 }
 
 /// Lines after which a ticket lies somewhere else, or newly there.
@@ -210,6 +212,7 @@ fn look_at<W: World>(world: &mut W, view: &mut View, id: &OrderId) -> Result<(),
         closely::read(world, view, id, state, &after)?;
     }
     closely::verdict(world, view, id, &after)?;
+    closely::progress(world, view, id, &after)?;
     if !after.is_empty() {
         view.index.tickets.insert(id.clone(), after);
     }

@@ -7,10 +7,15 @@ use super::ask::{self, Answer, Done};
 use super::request::{self, needed_reason, order_id};
 use super::{Failure, Globals, Outcome, code, rehearse, say};
 use crate::model::id::OrderId;
+use crate::model::order::{State, Workspace};
+use crate::model::parse::{ORDER_BYTES_MAX, parse_order};
 use crate::model::paths;
 use crate::model::request::{RequestBody, Verb};
 use crate::model::verdict::VerdictFile;
-use std::path::{Component, Path};
+use crate::observe::plain;
+use crate::world::World;
+use crate::world::real::RealWorld;
+use std::path::{Component, Path, PathBuf};
 
 /// Flags of `jobyard finish`.
 #[derive(clap::Args)]
@@ -67,12 +72,40 @@ fn here(root: &Path) -> Result<OrderId, Failure> {
     };
     let here = std::env::current_dir().and_then(|d| d.canonicalize()).map_err(|_| missing())?;
     let below = here.strip_prefix(root.join(".worktrees")).map_err(|_| missing())?;
-    match below.components().next() {
+    let tree = match below.components().next() {
         Some(Component::Normal(name)) => {
-            OrderId::parse(&name.to_string_lossy()).map_err(|_| missing())
+            OrderId::parse(&name.to_string_lossy()).map_err(|_| missing())?
         }
+        _ => return Err(missing()),
+    };
+    let mut heirs = heirs(root, &tree).unwrap_or_default();
+    match (heirs.pop(), heirs.len()) {
+        (None, _) => Ok(tree),
+        (Some(heir), 0) => Ok(heir),
         _ => Err(missing()),
     }
+}
+
+/// The running orders that work in the worktree of another one, which does not run itself.
+fn heirs(root: &Path, tree: &OrderId) -> Option<Vec<OrderId>> {
+    let mut world = RealWorld::open(root, PathBuf::new(), None).ok()?;
+    if world.stat(&paths::ticket(State::Running, tree)).ok()?.is_some() {
+        return None;
+    }
+    let mut found = Vec::new();
+    for entry in world.list(&paths::dir(State::Running)).ok()? {
+        let stem = entry.name.to_str().and_then(|name| name.strip_suffix(".yaml"));
+        let Some(id) = stem.and_then(|s| OrderId::parse(s).ok()) else { continue };
+        let path = paths::ticket(State::Running, &id);
+        let Ok(Ok(Some(read))) = plain::snapshot(&mut world, &path, ORDER_BYTES_MAX) else {
+            continue;
+        };
+        let parsed = parse_order(&read.bytes, id.as_str());
+        if parsed.is_ok_and(|p| p.order.workspace == Workspace::Inherit(tree.clone())) {
+            found.push(id);
+        }
+    }
+    Some(found)
 }
 
 /// What the verdict says, and where the evidence lies.

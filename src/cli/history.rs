@@ -92,6 +92,7 @@ fn event(event: &Event) -> String {
             let why = if reason.is_empty() { String::new() } else { format!(": {reason}") };
             format!("put back from {from}/ to {to}/{why}")
         }
+        Event::MovedAside { from, to } => format!("what stood at {from} is now {to}"),
         Event::Requeued { reason } => format!("requeued: {reason}"),
         Event::Held { reason } => format!("held: {reason}"),
         Event::Unheld => "no longer held".to_owned(),

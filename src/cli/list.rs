@@ -141,6 +141,7 @@ pub(super) fn one(view: &View, id: &OrderId, daemon: bool) -> Value {
         "result": sight::result(view, id),
         "reason": sight::reason(view, id),
         "activity": running.then(|| sight::activity(view, id)),
+        "progress": sight::progress(view, id),
         "waits": waits,
     })
 }

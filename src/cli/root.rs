@@ -5,14 +5,15 @@
 
 use super::{Failure, code};
 use crate::engine::{Options, Planted};
-use crate::model::config::{Config, parse_config};
-use crate::model::dod::{DodEntry, parse_dod};
+use crate::model::config::{CONFIG_BYTES_MAX, Config, parse_config};
 use crate::model::paths;
+use crate::observe::catalogue::Catalogue;
+use crate::observe::plain;
 use crate::plan::Policy;
 use crate::world::git::Git;
 use crate::world::identity;
+use crate::world::real::RealWorld;
 use jiff::tz::TimeZone;
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// The root: `--root`, else `JOBYARD_ROOT`, else the nearest ancestor with `_ctx/`.
@@ -49,40 +50,35 @@ pub fn existing(dir: &Path) -> Result<PathBuf, Failure> {
 
 /// The configuration of a root.
 pub fn config(root: &Path) -> Result<Config, Failure> {
-    let path = root.join(paths::CONFIG);
-    let text = match std::fs::read_to_string(&path) {
-        Ok(text) => text,
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Config::default()),
-        Err(e) => {
-            return Err(Failure::new(code::FAILED, format!("read {}: {e}", path.display())));
-        }
-    };
+    let shown = root.join(paths::CONFIG);
+    let failed = |text: String| Failure::new(code::FAILED, text);
+    let mut world = RealWorld::open(root, PathBuf::new(), None)
+        .map_err(|e| failed(format!("open {}: {e}", root.display())))?;
+    let read = plain::snapshot(&mut world, Path::new(paths::CONFIG), CONFIG_BYTES_MAX)
+        .map_err(|fault| failed(format!("read {}: {fault}", shown.display())))?
+        .map_err(|text| failed(format!("read {}: it {text}", shown.display())))?;
+    let Some(read) = read else { return Ok(Config::default()) };
+    let text = String::from_utf8(read.bytes)
+        .map_err(|e| failed(format!("read {}: it is not UTF-8: {e}", shown.display())))?;
     parse_config(&text).map_err(|defects| {
         let texts: Vec<String> =
-            defects.iter().map(|d| format!("{}:{d}", path.display())).collect();
+            defects.iter().map(|d| format!("{}:{d}", shown.display())).collect();
         Failure::new(code::USAGE, texts.join("\n"))
     })
 }
 
-/// The DoD catalogue of a root; files that cannot be read are told to `talk`.
-pub fn catalogue(root: &Path, talk: &mut dyn FnMut(&str)) -> BTreeMap<String, DodEntry> {
-    let mut entries = BTreeMap::new();
-    let dir = root.join(paths::DOD);
-    let files = std::fs::read_dir(&dir).into_iter().flatten().flatten().map(|e| e.path());
-    let mut files: Vec<PathBuf> =
-        files.filter(|p| p.extension().is_some_and(|e| e == "yaml")).collect();
-    files.sort();
-    for file in files {
-        let parsed = std::fs::read(&file).map_err(|e| e.to_string()).and_then(|bytes| {
-            parse_dod(&bytes)
-                .map_err(|d| d.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))
-        });
-        match parsed {
-            Ok(found) => entries.extend(found.into_iter().map(|e| (e.id.clone(), e))),
-            Err(text) => talk(&format!("{}: {text}", file.display())),
-        }
+/// Says what of the DoD catalogue cannot be taken; whoever needs an entry reads it anew at the claim.
+fn check_catalogue(root: &Path, talk: &mut dyn FnMut(&str)) -> Result<(), Failure> {
+    let mut catalogue = Catalogue::default();
+    let refused = |text: String| Failure::new(code::FAILED, format!("read {}: {text}", paths::DOD));
+    let mut world =
+        RealWorld::open(root, PathBuf::new(), None).map_err(|e| refused(e.to_string()))?;
+    catalogue.refresh(&mut world).map_err(|fault| refused(fault.to_string()))?;
+    for (name, defect) in &catalogue.broken {
+        let name = name.to_string_lossy();
+        talk(&format!("{}/{}: {defect}", root.join(paths::DOD).display(), name.escape_debug()));
     }
-    entries
+    Ok(())
 }
 
 /// What an engine is opened with. `runs`: whether it may start commands of `run`.
@@ -93,7 +89,7 @@ pub fn options(
     talk: &mut dyn FnMut(&str),
 ) -> Result<Options, Failure> {
     let config = config(root)?;
-    let catalogue = catalogue(root, talk);
+    check_catalogue(root, talk)?;
     let who = identity::of_this_process()
         .map_err(|e| Failure::new(code::FAILED, format!("learn who this process is: {e}")))?;
     let cpus = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
@@ -111,5 +107,5 @@ pub fn options(
         fresh: false,
         only: None,
     };
-    Ok(Options { config, catalogue, policy, faults: Planted::None })
+    Ok(Options { config, policy, faults: Planted::None })
 }

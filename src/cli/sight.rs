@@ -14,6 +14,7 @@ use crate::model::time::Moment;
 use crate::plan::action::Wait;
 use crate::plan::{ready, step};
 use crate::scan::View;
+use serde_json::{Value, json};
 
 /// One reason why an order does not run.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -102,7 +103,7 @@ fn of_order(
         let text = format!("dependency cycle: {} -> {id}", names.join(" -> "));
         return vec![Obstacle::new("refused", text, "remove one of these dependencies")];
     }
-    let waits = ready::unmet(&view.index, ticket, brief, view.now, &view.settings.policy);
+    let waits = ready::unmet(&view.index, id, brief, view.now, &view.settings.policy);
     let mut found: Vec<Obstacle> = waits.iter().map(|w| of_wait(id, ticket, w)).collect();
     if !brief.executable {
         let release = format!("`jobyard take {id}`");
@@ -193,6 +194,30 @@ pub(super) fn held_by(body: &LeaseBody) -> String {
 
 /// What a running order does just now.
 pub(super) fn activity(view: &View, id: &OrderId) -> String {
+    let doing = doing(view, id);
+    match view.progress.get(id) {
+        None => doing,
+        Some(Ok(progress)) => format!("{}; {doing}", out::first_line(&progress.line())),
+        Some(Err(text)) => format!("{text}; {doing}"),
+    }
+}
+
+/// How far a running order says it is, for machines.
+pub(super) fn progress(view: &View, id: &OrderId) -> Value {
+    match view.progress.get(id) {
+        None => Value::Null,
+        Some(Err(text)) => json!({ "error": text }),
+        Some(Ok(p)) => json!({
+            "progress": p.percent,
+            "status": p.status,
+            "message": p.message,
+            "metadata": p.metadata,
+        }),
+    }
+}
+
+/// The same without what it says of itself.
+fn doing(view: &View, id: &OrderId) -> String {
     let Some(ticket) = view.index.tickets.get(id) else { return String::new() };
     let Some(attempt) = ticket.attempt.as_deref() else {
         return match ticket.lease.as_deref() {

@@ -104,6 +104,7 @@ fn object(
             "id": id.as_str(),
             "attempt": attempt.map(|a| a.number),
             "activity": sight::activity(view, id),
+            "progress": sight::progress(view, id),
             "command": attempt.zip(command).map(|(a, c)| {
                 sight::command_text(&a.claim.sealed, c.kind).unwrap_or(&c.name)
             }),

@@ -8,14 +8,13 @@ use super::{Engine, OwnLease, Planted};
 use crate::model::attempt::{Attempt, Claim, Mode, Place};
 use crate::model::defect::Defect;
 use crate::model::edit;
-use crate::model::event::{Event, sha256_hex};
+use crate::model::event::Event;
 use crate::model::id::OrderId;
 use crate::model::index::{Reading, Request};
 use crate::model::lease::{Lease, LeaseBody, LeaseMode};
-use crate::model::order::{Order, State, Workspace};
+use crate::model::order::{Order, State};
 use crate::model::parse::parse_order;
 use crate::model::paths;
-use crate::model::sealed::{Sealed, SealedCheck, SealedRetry, SealedScope};
 use crate::model::time::Millis;
 use crate::model::tree::WorktreeMade;
 use crate::observe::{self, Arrival};
@@ -30,7 +29,7 @@ const STAMP_AFTER: Millis = Millis(100);
 pub(super) const CANNOT_CLAIM: &str = "cannot-claim";
 
 /// Why a claim was not made.
-enum Refusal {
+pub(super) enum Refusal {
     /// The ticket changed or somebody was faster.
     LookAgain,
     /// The order cannot be claimed as it is.
@@ -62,11 +61,17 @@ impl<W: World> Engine<W> {
             }
         };
         let number = self.next_attempt(id, order.own.attempt)?;
-        let (claim, rules) = match self.decide(id, &order, &snapshot.bytes, mode, request) {
+        let decided = self.decide(id, number, &order, &snapshot.bytes, mode, request)?;
+        let (claim, rules) = match decided {
             Ok(decided) => decided,
-            Err(git) => {
+            Err(Refusal::Git(git)) => {
                 let step = (from, "prepare the worktree");
                 return self.claim_failed(id, None, request, step, &git);
+            }
+            Err(Refusal::Order(defect)) => return self.not_claimable(id, from, request, &defect),
+            Err(Refusal::LookAgain) => {
+                self.forget(id, from);
+                return Ok(());
             }
         };
         self.begin_attempt(id, number, claim);
@@ -127,99 +132,10 @@ impl<W: World> Engine<W> {
         Ok(highest.saturating_add(1))
     }
 
-    /// Everything that is sealed: decided here, once. With the ignore rules, whose digest is in it.
-    fn decide(
-        &mut self,
-        id: &OrderId,
-        order: &Order,
-        bytes: &[u8],
-        mode: Mode,
-        request: Option<&Request>,
-    ) -> Result<(Claim, Vec<u8>), GitFault> {
-        let place = match &order.workspace {
-            Workspace::None => Place::Root,
-            Workspace::Worktree => self.place_of(id, order)?,
-            Workspace::Inherit(other) => self.place_of(other, order)?,
-        };
-        let mut sealed = self.seal(order, bytes);
-        let mut rules = Vec::new();
-        if place != Place::Root {
-            rules = self.world.git_excludes()?;
-            sealed.excludes = Some(sha256_hex(&rules));
-            sealed.settings = Some(sha256_hex(&self.world.git_settings(None)?));
-        }
-        let token = format!("{:016x}{:016x}", self.world.random(), self.world.random());
-        let claim = Claim {
-            mode,
-            place,
-            token,
-            boot: self.world.identity().boot.clone(),
-            request: request.map(|r| r.file.clone()),
-            sealed,
-        };
-        Ok((claim, rules))
-    }
-
-    fn place_of(&mut self, id: &OrderId, order: &Order) -> Result<Place, GitFault> {
-        let (path, branch) = (id.worktree(), id.branch());
-        let tip = self.world.git_branch(&branch)?;
-        let wanted = order.base.as_deref().or(self.options.config.git_base.as_deref());
-        let base = self.world.git_base(wanted)?;
-        let worktree_existed = tip.is_some() && self.world.git_worktree(&path, &branch)?;
-        Ok(Place::Tree {
-            path,
-            branch,
-            base: base.as_str().to_owned(),
-            branch_existed: tip.is_some(),
-            worktree_existed,
-        })
-    }
-
-    fn seal(&self, order: &Order, bytes: &[u8]) -> Sealed {
-        let config = &self.options.config;
-        let entry = order.dod_id.as_ref().map(|d| (d, self.options.catalogue.get(d)));
-        let mut checks: Vec<SealedCheck> = numbered("check", &order.checks);
-        let mut required_artifacts = Vec::new();
-        if let Some((_, Some(entry))) = entry {
-            for check in &entry.required_checks {
-                checks.extend(numbered(&check.name, &check.commands));
-            }
-            required_artifacts.clone_from(&entry.required_artifacts);
-        }
-        let engine = order.engine.as_ref().and_then(|e| config.engines.get(e));
-        let run = match (order.run.is_empty(), engine) {
-            (true, Some(engine)) => vec![engine.clone()],
-            _ => order.run.clone(),
-        };
-        Sealed {
-            digest: sha256_hex(bytes),
-            excludes: None,
-            settings: None,
-            run,
-            checks,
-            required_artifacts,
-            unknown_dod: entry.filter(|(_, e)| e.is_none()).map(|(d, _)| d.clone()),
-            scope: order
-                .scope
-                .as_ref()
-                .map(|s| SealedScope { allow: s.allow.clone(), deny: s.deny.clone() }),
-            max_files: order.diff_budget.max_files,
-            max_loc: order.diff_budget.max_loc,
-            retry: SealedRetry::of(&order.retry),
-            timeout_ms: order.timeout.unwrap_or(config.timeout).0,
-            idle_timeout_ms: order.idle_timeout.or(config.idle_timeout).map(|m| m.0),
-            check_timeout_ms: order.check_timeout.unwrap_or(config.check_timeout).0,
-            env: order.env.keys().cloned().collect(),
-            group: order.group.clone(),
-            epic: order.epic_id.clone(),
-            retries: order.own.retries,
-            verify_fails: order.own.verify_fails,
-        }
-    }
-
     fn begin_attempt(&mut self, id: &OrderId, number: u32, claim: Claim) {
         let (tick, now) = self.look_context();
         let attempt = Attempt::begin(id, number, now, claim.clone());
+        self.keep_base(id, &claim);
         let ticket = self.index.ticket_mut(id);
         ticket.attempt = Some(Box::new(attempt));
         ticket.last_attempt = number;
@@ -275,9 +191,10 @@ impl<W: World> Engine<W> {
         crate::world::store::put_derived(&mut self.world, &dir.join(paths::EXCLUDES), rules)?;
         Ok(match self.world.git_add(path, branch, &base) {
             Ok(made) => {
-                if let Some(aside) = made.moved_aside {
-                    self.notes
-                        .push(format!("{id}: what stood in the way of {path} is now {aside}"));
+                if let Some(to) = made.moved_aside {
+                    self.notes.push(format!("{id}: what stood in the way of {path} is now {to}"));
+                    let from = path.clone();
+                    self.record(id, Some(number), Event::MovedAside { from, to });
                 }
                 Ok(())
             }
@@ -387,6 +304,7 @@ impl<W: World> Engine<W> {
     /// Undoes an interrupted claim: worktree, lease, then the line that ends the attempt.
     pub(super) fn undo_claim(&mut self, id: &OrderId, reason: &str) -> Result<(), Fault> {
         let Some(attempt) = self.ticket(id).and_then(|t| t.attempt.clone()) else { return Ok(()) };
+        self.bases.remove(id);
         self.remove_created(id, &attempt);
         if self.options.faults != Planted::UndoKeepsLease {
             self.drop_lease(id)?;
@@ -394,6 +312,7 @@ impl<W: World> Engine<W> {
         self.record(id, Some(attempt.number), Event::Released { reason: reason.to_owned() });
         self.index.open.remove(id);
         self.forget_copy(id);
+        self.free_tree(id, attempt.tree().and_then(|t| OrderId::parse(t).ok()).as_ref());
         let ticket = self.index.ticket_mut(id);
         ticket.attempt = None;
         ticket.seen = crate::model::index::Seen::Pending;
@@ -458,15 +377,6 @@ impl<W: World> Engine<W> {
         self.replan.insert(id.clone());
         Ok(())
     }
-}
-
-fn numbered(name: &str, commands: &[String]) -> Vec<SealedCheck> {
-    let one = commands.len() == 1;
-    let named = commands.iter().enumerate().map(|(i, command)| SealedCheck {
-        name: if one { name.to_owned() } else { format!("{name}-{}", i + 1) },
-        command: command.clone(),
-    });
-    named.collect()
 }
 
 fn link<W: World>(world: &mut W, from: &Path, to: &Path) -> Result<bool, Fault> {

@@ -203,6 +203,7 @@ impl<W: World> Engine<W> {
         let ticket = self.index.ticket_mut(id);
         let Some(attempt) = ticket.attempt.take() else { return };
         ticket.last_attempt = ticket.last_attempt.max(attempt.number);
+        let tree = attempt.tree().and_then(|t| OrderId::parse(t).ok());
         ticket.seen = match attempt.settled.map(|s| s.state()) {
             Some(State::Done) => Seen::Settled(State::Done),
             Some(State::Failed) => Seen::Settled(State::Failed),
@@ -210,7 +211,21 @@ impl<W: World> Engine<W> {
         };
         self.index.executor.retain(|key, _| key.id != id.as_str());
         self.replan.insert(id.clone());
+        self.free_tree(id, tree.as_ref());
         self.replan.extend(self.index.dependants.get(id).into_iter().flatten().cloned());
+    }
+
+    /// A worktree is free again: whoever waits for it is looked at, also if its claim was refused before.
+    pub(super) fn free_tree(&mut self, id: &OrderId, tree: Option<&OrderId>) {
+        let Some(tree) = tree else { return };
+        let waits: Vec<OrderId> = self.index.dependants_of(tree).cloned().collect();
+        for other in waits {
+            self.reconsider_one(&other);
+            self.replan.insert(other);
+        }
+        if tree != id {
+            self.replan.insert(tree.clone());
+        }
     }
 
     pub(super) fn begin_segment(&mut self) -> Result<(), Fault> {

@@ -79,6 +79,9 @@ fn words(attempt: Option<u32>, event: &Event) -> Option<(&'static str, &'static 
         Event::PutBack { from, to, reason } => {
             ("SYSTEM", "PUT_BACK", format!("from {from}/ to {to}/ {reason}"))
         }
+        Event::MovedAside { from, to } => {
+            ("SYSTEM", "MOVED_ASIDE", format!("what stood at {from} is now {to}"))
+        }
         Event::Requeued { reason } => ("SYSTEM", "REQUEUED", reason.clone()),
         Event::Held { reason } => ("SYSTEM", "HELD", reason.clone()),
         Event::Unheld => ("SYSTEM", "UNHELD", String::new()),

@@ -11,13 +11,13 @@ mod gate;
 mod journal;
 mod requests;
 mod scan;
+mod seal;
 mod sealed;
 mod settle;
 mod start;
 mod tickets;
 
 use crate::model::config::Config;
-use crate::model::dod::DodEntry;
 use crate::model::event::Event;
 use crate::model::id::OrderId;
 use crate::model::index::{ExecutorState, Index, Ticket};
@@ -25,7 +25,9 @@ use crate::model::lease::LeaseBody;
 use crate::model::order::State;
 use crate::model::protocol::ToExecutor;
 use crate::model::time::{Millis, Moment, Tick};
+use crate::model::tree::CommitId;
 use crate::observe::Arrival;
+use crate::observe::catalogue::Catalogue;
 use crate::plan::action::{Action, Plan};
 use crate::plan::{self, Policy};
 use crate::world::ledger::Ledger;
@@ -45,8 +47,6 @@ const ROUNDS_MAX: usize = 10_000;
 pub struct Options {
     /// Configuration.
     pub config: Config,
-    /// DoD catalogue by id.
-    pub catalogue: BTreeMap<String, DodEntry>,
     /// Policy for the planner.
     pub policy: Policy,
     /// Planted bugs, for proving that the simulator finds them. None in production.
@@ -171,6 +171,12 @@ pub struct Engine<W: World> {
     /// Hexes of the requests that this segment answers.
     answered: BTreeSet<String>,
     spare: bool,
+    /// Steady and wall clock when it was opened.
+    opened: (Tick, Moment),
+    /// The DoD catalogue as last read.
+    catalogue: Catalogue,
+    /// Branch and base of the last attempts of orders, as far as remembered.
+    bases: BTreeMap<OrderId, (String, CommitId)>,
     /// Told of plans and actions.
     pub watcher: Option<Watcher>,
 }
@@ -301,6 +307,13 @@ impl<W: World> Engine<W> {
 
     fn look_context(&self) -> (Tick, Moment) {
         (self.world.tick(), self.world.now())
+    }
+
+    /// The time by which ages are measured: a wall clock that was set forward meanwhile makes nobody older.
+    fn age_context(&self) -> Moment {
+        let (tick, now) = self.opened;
+        let passed = Millis(self.world.tick().0.saturating_sub(tick.0));
+        self.world.now().min(now.after(passed))
     }
 
     fn next_look(&self) -> Option<Tick> {

@@ -12,6 +12,7 @@ use crate::model::order::State;
 use crate::model::paths;
 use crate::model::protocol::{FromExecutor, JournalLine, KnownCommand, ToExecutor, VERSION};
 use crate::model::time::{Millis, Tick};
+use crate::observe::catalogue::Catalogue;
 use crate::observe::{self, Arrival, Look};
 use crate::world::ledger::{self, Ledger};
 use crate::world::leftovers;
@@ -49,6 +50,7 @@ impl<W: World> Engine<W> {
             ticket.attempt = Some(Box::new(attempt));
             index.open.insert(id);
         }
+        let opened = (world.tick(), world.now());
         let mut engine = Self {
             world,
             index,
@@ -76,8 +78,12 @@ impl<W: World> Engine<W> {
             answered_files: Vec::new(),
             answered: tail.answered,
             spare: false,
+            opened,
+            catalogue: Catalogue::default(),
+            bases: BTreeMap::new(),
             watcher: None,
         };
+        engine.keep_bases();
         match engine.begin(&tail.numbers) {
             Ok(()) => Ok(engine),
             Err(fault) => Err((engine.world, fault)),
@@ -137,14 +143,20 @@ impl<W: World> Engine<W> {
 
     /// What kept orders from being claimed may have gone: they are read and tried again.
     pub(super) fn reconsider(&mut self) {
-        for (id, ticket) in &mut self.index.tickets {
-            let place = &mut ticket.places[State::Pending as usize];
-            let unclaimed =
-                |p: &Place| matches!(&p.reading, Reading::Refused(d) if d[0].code == CANNOT_CLAIM);
-            if place.as_deref().is_some_and(unclaimed) {
-                *place = None;
-                self.dirty.insert(id.clone(), Arrival::Renamed);
-            }
+        let all: Vec<OrderId> = self.index.tickets.keys().cloned().collect();
+        for id in all {
+            self.reconsider_one(&id);
+        }
+    }
+
+    pub(super) fn reconsider_one(&mut self, id: &OrderId) {
+        let Some(ticket) = self.index.tickets.get_mut(id) else { return };
+        let place = &mut ticket.places[State::Pending as usize];
+        let unclaimed =
+            |p: &Place| matches!(&p.reading, Reading::Refused(d) if d[0].code == CANNOT_CLAIM);
+        if place.as_deref().is_some_and(unclaimed) {
+            *place = None;
+            self.dirty.insert(id.clone(), Arrival::Renamed);
         }
     }
 
@@ -171,7 +183,7 @@ impl<W: World> Engine<W> {
 
     /// Brings the facts of one ticket up to date.
     pub fn look_at_ticket(&mut self, id: &OrderId, arrival: Arrival) -> Result<(), Fault> {
-        let (tick, now) = self.look_context();
+        let (tick, now) = (self.world.tick(), self.age_context());
         let mut before = self.index.tickets.remove(id).unwrap_or_default();
         let context = Look {
             config: &self.options.config,
@@ -189,7 +201,8 @@ impl<W: World> Engine<W> {
             }
         };
         after.stamp_at = before.stamp_at;
-        if before.succeeded() != after.succeeded() {
+        let appeared = before.state().is_none() != after.state().is_none();
+        if before.succeeded() != after.succeeded() || appeared {
             self.replan.extend(self.index.dependants.get(id).into_iter().flatten().cloned());
         }
         self.link_dependencies(id, &before, &after);
@@ -222,19 +235,16 @@ impl<W: World> Engine<W> {
     }
 
     fn link_dependencies(&mut self, id: &OrderId, before: &Ticket, after: &Ticket) {
-        for dependency in before.brief().into_iter().flat_map(|b| b.dependencies.iter()) {
-            if let Some(set) = self.index.dependants.get_mut(&dependency.id) {
+        for upstream in before.upstreams() {
+            if let Some(set) = self.index.dependants.get_mut(&upstream) {
                 set.remove(id);
                 if set.is_empty() {
-                    self.index.dependants.remove(&dependency.id);
+                    self.index.dependants.remove(&upstream);
                 }
             }
         }
-        let pending = after.state() == Some(State::Pending);
-        for dependency in
-            after.brief().filter(|_| pending).into_iter().flat_map(|b| b.dependencies.iter())
-        {
-            self.index.dependants.entry(dependency.id.clone()).or_default().insert(id.clone());
+        for upstream in after.upstreams() {
+            self.index.dependants.entry(upstream).or_default().insert(id.clone());
         }
     }
 

@@ -46,6 +46,8 @@ impl<W: World> Engine<W> {
     pub(super) fn carry_out(&mut self, id: &OrderId) -> Result<(), Fault> {
         let Some(attempt) = self.ticket(id).and_then(|t| t.attempt.clone()) else { return Ok(()) };
         let Some(settled) = attempt.settled.clone() else { return Ok(()) };
+        self.hold_if_edited(id, &attempt)?;
+        let Some(attempt) = self.ticket(id).and_then(|t| t.attempt.clone()) else { return Ok(()) };
         if self.options.faults == Planted::ReleaseEarly {
             self.drop_lease(id)?;
         }
@@ -376,9 +378,13 @@ fn place_changes(attempt: &Attempt) -> Vec<Change> {
     changes
 }
 
+/// What an ended attempt wrote into the ticket; the next one starts without it.
+const OF_THE_END: [&str; 4] = ["finished_at", "result", "commit_sha", "verified_at_sha"];
+
 fn running_changes(attempt: &Attempt, own: &OwnKeys) -> Vec<Change> {
     let mut changes = vec![set("status", Scalar::Text("running".to_owned()))];
     changes.extend(place_changes(attempt));
+    changes.extend(OF_THE_END.map(|key| Change::Remove(Key::Top(key))));
     let mut new = own.clone();
     new.attempt = attempt.number;
     new.retry_at = None;
@@ -391,7 +397,8 @@ fn settled_changes(attempt: &Attempt, own: &OwnKeys) -> Vec<Change> {
     let Some(settled) = &attempt.settled else { return Vec::new() };
     let state = settled.state();
     let mut changes = vec![set("status", Scalar::Text(state.name().to_owned()))];
-    if own.attempt != attempt.number {
+    let unstamped = own.attempt != attempt.number;
+    if unstamped {
         changes.extend(place_changes(attempt));
     }
     let mut new = own.clone();
@@ -400,15 +407,23 @@ fn settled_changes(attempt: &Attempt, own: &OwnKeys) -> Vec<Change> {
     new.retry_at = settled.retry_at.as_deref().and_then(Moment::parse);
     let sealed = &attempt.claim.sealed;
     if state == State::Pending {
-        let retry = u32::from(new.retry_at.is_some());
-        let verdict = attempt.verdict.as_ref().is_some_and(|v| v.result == "fail");
-        new.retries = if retry == 1 { sealed.retries + 1 } else { 0 };
-        new.verify_fails = if retry == 1 { sealed.verify_fails + u32::from(verdict) } else { 0 };
+        // An edited order is a new one: a person lets it go, and it has all its retries again.
+        let retried = new.retry_at.is_some() && attempt.held.is_none();
+        new.retries = if retried { sealed.retries + 1 } else { 0 };
+        new.verify_fails = if retried { failed_verdicts(attempt) } else { 0 };
+        if attempt.held.is_some() {
+            new.hold.clone_from(&attempt.held);
+        }
         new.settled = None;
+        if unstamped {
+            changes.extend(OF_THE_END.map(|key| Change::Remove(Key::Top(key))));
+        }
     } else {
         changes.push(set("finished_at", Scalar::Time(Moment(settled.at_ms))));
         changes.push(set("result", Scalar::Text(settled.result.clone())));
         changes.extend(commit_changes(attempt));
+        new.retries = sealed.retries;
+        new.verify_fails = failed_verdicts(attempt);
         new.settled = Some(Stamp {
             state,
             attempt: attempt.number,
@@ -420,15 +435,18 @@ fn settled_changes(attempt: &Attempt, own: &OwnKeys) -> Vec<Change> {
     changes
 }
 
-fn commit_changes(attempt: &Attempt) -> Vec<Change> {
-    let Some(verdict) = &attempt.verdict else { return Vec::new() };
-    let mut changes = Vec::new();
-    if let Some(commit) = &verdict.commit {
-        changes.push(set("commit_sha", Scalar::Text(commit.clone())));
-        let verified = verdict.verified_at.clone();
-        changes.push(set("verified_at_sha", verified.map_or(Scalar::Null, Scalar::Text)));
-    }
-    changes
+/// Attempts since the last request of a person that the gate failed, this one included.
+fn failed_verdicts(attempt: &Attempt) -> u32 {
+    let failed = attempt.verdict.as_ref().is_some_and(|v| v.result == "fail");
+    attempt.claim.sealed.verify_fails + u32::from(failed)
+}
+
+fn commit_changes(attempt: &Attempt) -> [Change; 2] {
+    let Some(verdict) = attempt.verdict.as_ref().filter(|v| v.commit.is_some()) else {
+        return ["commit_sha", "verified_at_sha"].map(|key| Change::Remove(Key::Top(key)));
+    };
+    let text = |sha: &Option<String>| sha.clone().map_or(Scalar::Null, Scalar::Text);
+    [set("commit_sha", text(&verdict.commit)), set("verified_at_sha", text(&verdict.verified_at))]
 }
 
 /// Exit code and sentence for whoever asked.

@@ -11,7 +11,7 @@ use crate::model::id::OrderId;
 use crate::model::index::Seen;
 use crate::model::order::State;
 use crate::model::paths;
-use crate::observe::REFUSAL_MARK;
+use crate::observe::{REFUSAL_MARK, plain};
 use crate::world::store::{
     Outcome, TICKET_BYTES_MAX, errno, exchange_in, put_derived, read_whole, relocate, write_stamp,
 };
@@ -203,8 +203,13 @@ impl<W: World> Engine<W> {
     pub(super) fn follow_epic(&mut self, id: &OrderId, attempt: &Attempt) -> Result<(), Fault> {
         let Some(epic_id) = attempt.claim.sealed.epic.clone() else { return Ok(()) };
         let path = Path::new(paths::BACKLOG);
-        let Some(snapshot) = read_whole(&mut self.world, path, TICKET_BYTES_MAX)? else {
-            return Ok(());
+        let snapshot = match plain::snapshot(&mut self.world, path, TICKET_BYTES_MAX)? {
+            Ok(Some(snapshot)) => snapshot,
+            Ok(None) => return Ok(()),
+            Err(text) => {
+                self.notes.push(format!("{id}: {}: {text}", paths::BACKLOG));
+                return Ok(());
+            }
         };
         let Ok(epics) = backlog::parse_backlog(&snapshot.bytes) else {
             self.notes.push(format!("{id}: {} cannot be read; `lint` says why", paths::BACKLOG));

@@ -267,6 +267,9 @@ pub struct Attempt {
     /// Decided end.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub settled: Option<Settlement>,
+    /// Its order goes back held, and why: it is no longer what was sealed.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub held: Option<String>,
 }
 
 impl Attempt {
@@ -284,6 +287,7 @@ impl Attempt {
             gate_after: 0,
             verdict: None,
             settled: None,
+            held: None,
         }
     }
 
@@ -334,6 +338,7 @@ impl Attempt {
                     self.gate = None;
                 }
             }
+            Event::Held { reason } => self.held = Some(reason.clone()),
             Event::Settled { state, result, reason, retry_at } => {
                 self.settled = Some(Settlement {
                     state: state.clone(),
@@ -378,6 +383,14 @@ impl Attempt {
     /// It takes a slot.
     pub fn holds_slot(&self) -> bool {
         self.is_process() && self.settled.is_none()
+    }
+
+    /// Whose worktree it works in.
+    pub fn tree(&self) -> Option<&str> {
+        match &self.claim.place {
+            Place::Root => None,
+            Place::Tree { path, .. } => path.rsplit('/').next(),
+        }
     }
 
     /// The base commit, where it works in a worktree.

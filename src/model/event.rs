@@ -127,6 +127,13 @@ pub enum Event {
         /// Why.
         reason: String,
     },
+    /// Something stood where a worktree belongs; nothing of it is lost.
+    MovedAside {
+        /// Where it stood, relative to the root.
+        from: String,
+        /// Where it is now.
+        to: String,
+    },
     /// A settled order was made pending again by a person.
     Requeued {
         /// Why, as given.

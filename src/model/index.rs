@@ -7,7 +7,7 @@ use super::attempt::{Attempt, Holder};
 use super::defect::Defect;
 use super::id::OrderId;
 use super::lease::LeaseBody;
-use super::order::{Dependency, Priority, Stamp, State, When};
+use super::order::{Dependency, Priority, Stamp, State, When, Workspace};
 use super::protocol::{CommandKey, End};
 use super::request::{RequestBody, Verb};
 use super::time::{Moment, Tick};
@@ -28,6 +28,8 @@ pub struct Brief {
     pub dependencies: Box<[Dependency]>,
     /// Slot group.
     pub group: Option<Box<str>>,
+    /// Where it works.
+    pub workspace: Workspace,
     /// Held, and why.
     pub hold: Option<Box<str>>,
     /// The daemon can run it; otherwise a person takes it.
@@ -171,6 +173,19 @@ impl Ticket {
             Reading::Order(brief) => Some(brief),
             _ => None,
         }
+    }
+
+    /// The orders whose end or worktree it waits for. One that is running only keeps a worktree.
+    pub fn upstreams(&self) -> Vec<OrderId> {
+        let Some(brief) = self.brief() else { return Vec::new() };
+        let waits = self.state() == Some(State::Pending);
+        let keeps = waits || self.state() == Some(State::Running);
+        let ends = brief.dependencies.iter().filter(|_| waits).map(|d| &d.id);
+        let tree = match &brief.workspace {
+            Workspace::Inherit(other) if keeps => Some(other),
+            _ => None,
+        };
+        ends.chain(tree).cloned().collect()
     }
 
     /// No file and no lock.

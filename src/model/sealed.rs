@@ -47,6 +47,9 @@ pub struct Sealed {
     /// SHA-256 of the settings by which git converts files and borrows objects; absent without a worktree.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub settings: Option<String>,
+    /// Digest of its terms ([`super::terms`]), where it may be tried again by itself.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub terms: Option<String>,
     /// Commands of `run`.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub run: Vec<String>,

@@ -195,6 +195,8 @@ pub enum Wait {
         /// It can still happen.
         possible: bool,
     },
+    /// The worktree it would work in is not to be had now.
+    Workspace(String),
     /// Nothing to run: a person or an agent takes it.
     Manual,
     /// All slots, or those of its group, are taken.

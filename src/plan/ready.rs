@@ -8,13 +8,13 @@ use super::action::Wait;
 use super::score::{deadline, earliest, score};
 use crate::model::id::OrderId;
 use crate::model::index::{Brief, Index, Queued, Rank, Reading, Ticket};
-use crate::model::order::{DependsOn, State};
+use crate::model::order::{DependsOn, State, Workspace};
 use crate::model::time::Moment;
 
 /// Every unmet condition of a pending order, slots left out. `force` skips the dependencies only.
 pub fn unmet(
     index: &Index,
-    ticket: &Ticket,
+    id: &OrderId,
     brief: &Brief,
     now: Moment,
     policy: &Policy,
@@ -31,12 +31,39 @@ pub fn unmet(
         waits.push(Wait::RetryAt(at));
     }
     waits.extend(unmet_dependencies(index, brief, policy));
-    if let Some(lease) = &ticket.lease
-        && ticket.attempt.is_none()
-    {
+    waits.extend(workspace(index, id, brief).map(Wait::Workspace));
+    let ticket = index.tickets.get(id).filter(|t| t.attempt.is_none());
+    if let Some(lease) = ticket.and_then(|t| t.lease.as_ref()) {
         waits.push(Wait::Lease(lease.body.describe()));
     }
     waits
+}
+
+/// Why its worktree is not to be had now: nobody owns it, or somebody works there.
+fn workspace(index: &Index, id: &OrderId, brief: &Brief) -> Option<String> {
+    let works = |other: &OrderId, in_tree: &OrderId| {
+        let attempt = index.tickets.get(other).and_then(|t| t.attempt.as_deref());
+        other != id && attempt.and_then(|a| a.tree()) == Some(in_tree.as_str())
+    };
+    match &brief.workspace {
+        Workspace::None => None,
+        Workspace::Worktree => {
+            let other = index.dependants_of(id).find(|other| works(other, id))?;
+            Some(format!("its worktree is used by {other}, which is running"))
+        }
+        Workspace::Inherit(tree) => {
+            let owner = index.tickets.get(tree);
+            let inherits = format!("it inherits the worktree of {tree}");
+            if owner.is_none_or(|t| t.state().is_none() && t.attempt.is_none()) {
+                return Some(format!("{inherits}, and there is no such order"));
+            }
+            if owner.is_some_and(|t| t.attempt.is_some() || t.place(State::Running).is_some()) {
+                return Some(format!("{inherits}, which is running"));
+            }
+            let other = index.open.iter().find(|other| works(other, tree))?;
+            Some(format!("{inherits}, in which {other} is running"))
+        }
+    }
 }
 
 /// The dependencies that are not satisfied.

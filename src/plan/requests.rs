@@ -68,7 +68,7 @@ pub fn circular(facts: &Facts<'_>, brief: &Brief, cycle: &str) -> Option<Action>
 }
 
 fn take(facts: &Facts<'_>, brief: &Brief, request: &Request, body: &RequestBody) -> Action {
-    let mut waits = ready::unmet(facts.index, facts.ticket, brief, facts.now, facts.policy);
+    let mut waits = ready::unmet(facts.index, facts.id, brief, facts.now, facts.policy);
     if body.force && body.reason.is_none() {
         return refuse(request, 2, "`take --force` needs `--reason`");
     }

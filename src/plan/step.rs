@@ -183,7 +183,7 @@ fn pending_order(facts: &Facts<'_>, place: &Place, brief: &Brief) -> Step {
         step.actions.push(action);
         return step;
     }
-    let waits = ready::unmet(facts.index, facts.ticket, brief, facts.now, facts.policy);
+    let waits = ready::unmet(facts.index, facts.id, brief, facts.now, facts.policy);
     let hopeless = waits.iter().any(|w| matches!(w, Wait::Dependency { possible: false, .. }));
     if hopeless && facts.policy.unsatisfiable != Unsatisfiable::Hold {
         let result = match facts.policy.unsatisfiable {
@@ -282,7 +282,7 @@ fn unexplained(facts: &Facts<'_>) -> Step {
 }
 
 fn taken_by_hand(facts: &Facts<'_>, place: &Place, brief: &Brief) -> Step {
-    let waits = ready::unmet(facts.index, facts.ticket, brief, facts.now, facts.policy);
+    let waits = ready::unmet(facts.index, facts.id, brief, facts.now, facts.policy);
     if !waits.is_empty() {
         let why = format!("it cannot be taken yet: {}", describe(&waits));
         return Step::act(put_back(State::Running, State::Pending, &why));
@@ -480,6 +480,7 @@ pub fn wait_text(wait: &Wait) -> String {
             let end = if *possible { "" } else { ", which can no longer happen" };
             format!("needs {on} of {id}, which is {state}{end}")
         }
+        Wait::Workspace(text) => text.clone(),
         Wait::Manual => "nothing to run: a person or an agent takes it with `take`".to_owned(),
         Wait::Slot(text) => format!("waits for a slot ({text})"),
         Wait::Lease(text) => format!("a lock file holds it ({text})"),

@@ -5,19 +5,20 @@
 
 use super::{View, list};
 use crate::model::backlog::{BACKLOG_BYTES_MAX, parse_backlog};
-use crate::model::defect::{Defect, INVALID_BACKLOG, INVALID_DOD, INVALID_TICKET};
-use crate::model::dod::{DOD_BYTES_MAX, parse_dod};
+use crate::model::defect::{Defect, INVALID_BACKLOG, INVALID_TICKET};
 use crate::model::id::OrderId;
 use crate::model::index::{Place, Reading, Ticket};
 use crate::model::lease::{LeaseBody, LeaseMode};
 use crate::model::order::State;
 use crate::model::parse::{Parsed, parse_order};
 use crate::model::paths;
+use crate::model::progress::{PROGRESS_BYTES_MAX, REFUSED, parse_progress};
 use crate::model::request::parse_request_name;
 use crate::model::strict::Tree;
 use crate::model::strict::source::Source;
 use crate::model::verdict::VerdictFile;
-use crate::observe::{self, Look};
+use crate::observe::catalogue::Catalogue;
+use crate::observe::{Look, plain, signs};
 use crate::plan::findings::{Claimed, Extra, Known, Stray};
 use crate::world::store::{TICKET_BYTES_MAX, errno, read_whole};
 use crate::world::{Entry, Fault, Kind, World, leftovers};
@@ -176,7 +177,7 @@ pub(super) fn lease<W: World>(
             refusals: &refusals,
             own_lease: None,
         };
-        let silent = observe::silence(world, &look, id, ticket, stat)?;
+        let silent = signs::silence(world, &look, id, ticket, stat)?;
         if let Some(lease) = ticket.lease.as_deref_mut() {
             lease.silent_ms = Some(silent);
         }
@@ -208,6 +209,35 @@ pub(super) fn verdict<W: World>(
     Ok(())
 }
 
+/// How far the job of a running attempt says it is: the end of what it wrote.
+pub(super) fn progress<W: World>(
+    world: &mut W,
+    view: &mut View,
+    id: &OrderId,
+    ticket: &Ticket,
+) -> Result<(), Fault> {
+    let open = ticket.attempt.as_deref().filter(|a| a.settled.is_none());
+    let Some(attempt) = open.filter(|_| ticket.place(State::Running).is_some()) else {
+        return Ok(());
+    };
+    let path = paths::run(id, attempt.number).join("progress");
+    let stat = match world.stat(&path)? {
+        Some(stat) if stat.kind == Kind::File => stat,
+        Some(_) => {
+            view.progress.insert(id.clone(), Err(REFUSED));
+            return Ok(());
+        }
+        None => return Ok(()),
+    };
+    let Ok(Some(file)) = world.open(&path) else { return Ok(()) };
+    let offset = stat.size.saturating_sub(PROGRESS_BYTES_MAX as u64);
+    let text = world.read(&file, offset, PROGRESS_BYTES_MAX)?;
+    if let Some(read) = parse_progress(&text) {
+        view.progress.insert(id.clone(), read);
+    }
+    Ok(())
+}
+
 /// Numbers of the attempts that have a run directory, ascending.
 pub(super) fn attempts<W: World>(world: &mut W, id: &OrderId) -> Result<Vec<u32>, Fault> {
     let entries = list(world, &paths::runs(id))?;
@@ -219,42 +249,26 @@ pub(super) fn attempts<W: World>(world: &mut W, id: &OrderId) -> Result<Vec<u32>
 
 /// The DoD catalogue.
 pub(super) fn catalogue<W: World>(world: &mut W, extra: &mut Extra) -> Result<(), Fault> {
+    let mut found = Catalogue::default();
+    found.refresh(world)?;
     let dir = Path::new(paths::DOD);
-    for entry in list(world, dir)? {
-        if !entry.name.as_encoded_bytes().ends_with(b".yaml") {
-            continue;
-        }
-        let file = shown(dir, &entry.name);
-        let Some(bytes) = regular(world, &dir.join(&entry.name), DOD_BYTES_MAX)? else {
-            let text = "is no regular file that can be read, of at most 1 MiB";
-            extra.broken.push((file, Defect::whole(INVALID_DOD, text)));
-            continue;
-        };
-        match parse_dod(&bytes) {
-            Ok(entries) => {
-                extra.catalogue.extend(entries.into_iter().map(|e| (e.id.clone(), e)));
-            }
-            Err(defects) => {
-                extra.broken.extend(defects.into_iter().map(|d| (file.clone(), d)));
-            }
-        }
-    }
+    extra.broken.extend(found.broken.into_iter().map(|(name, d)| (shown(dir, &name), d)));
+    extra.catalogue.extend(found.entries);
     Ok(())
 }
 
 /// The backlog.
 pub(super) fn backlog<W: World>(world: &mut W, extra: &mut Extra) -> Result<(), Fault> {
-    let path = Path::new(paths::BACKLOG);
-    if world.stat(path)?.is_none() {
-        return Ok(());
-    }
     let file = paths::BACKLOG.to_owned();
-    let Some(bytes) = regular(world, path, BACKLOG_BYTES_MAX)? else {
-        let text = "is no regular file that can be read, of at most 1 MiB";
-        extra.broken.push((file, Defect::whole(INVALID_BACKLOG, text)));
-        return Ok(());
+    let read = match plain::snapshot(world, Path::new(paths::BACKLOG), BACKLOG_BYTES_MAX)? {
+        Ok(None) => return Ok(()),
+        Ok(Some(read)) => read,
+        Err(text) => {
+            extra.broken.push((file, Defect::whole(INVALID_BACKLOG, text)));
+            return Ok(());
+        }
     };
-    match parse_backlog(&bytes) {
+    match parse_backlog(&read.bytes) {
         Ok(epics) => extra.epics = Some(epics),
         Err(defects) => extra.broken.extend(defects.into_iter().map(|d| (file.clone(), d))),
     }

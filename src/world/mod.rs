@@ -187,6 +187,8 @@ pub trait World {
     /// Resolves the base of a new branch: `wanted`, else `main`, else `master`, else the branch of the
     /// main checkout; returns the commit.
     fn git_base(&mut self, wanted: Option<&str>) -> Result<CommitId, GitFault>;
+    /// The best common ancestor of two commits, if there is one.
+    fn git_merge_base(&mut self, a: &CommitId, b: &CommitId) -> Result<Option<CommitId>, GitFault>;
     /// Does this branch exist?
     fn git_branch(&mut self, branch: &str) -> Result<Option<CommitId>, GitFault>;
     /// Is this directory (root-relative) a registered, usable worktree on that branch?

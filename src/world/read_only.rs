@@ -149,6 +149,10 @@ impl<W: World> World for ReadOnly<W> {
         self.0.git_base(wanted)
     }
 
+    fn git_merge_base(&mut self, a: &CommitId, b: &CommitId) -> Result<Option<CommitId>, GitFault> {
+        self.0.git_merge_base(a, b)
+    }
+
     fn git_branch(&mut self, branch: &str) -> Result<Option<CommitId>, GitFault> {
         self.0.git_branch(branch)
     }

@@ -415,6 +415,10 @@ impl World for RealWorld {
         self.git.base(wanted)
     }
 
+    fn git_merge_base(&mut self, a: &CommitId, b: &CommitId) -> Result<Option<CommitId>, GitFault> {
+        self.git.merge_base(a, b)
+    }
+
     fn git_branch(&mut self, branch: &str) -> Result<Option<CommitId>, GitFault> {
         self.git.branch(branch)
     }

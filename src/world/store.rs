@@ -311,8 +311,12 @@ pub mod errno {
     pub const EBUSY: i32 = 16;
     /// The name exists.
     pub const EEXIST: i32 = 17;
+    /// No such device or address: what opening a FIFO or socket gives.
+    pub const ENXIO: i32 = 6;
     /// Not a directory.
     pub const ENOTDIR: i32 = 20;
     /// Too many links.
     pub const EMLINK: i32 = 31;
+    /// A symbolic link where none is followed.
+    pub const ELOOP: i32 = 40;
 }

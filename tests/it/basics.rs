@@ -60,7 +60,7 @@ fn lock_creation() {
 
 #[test]
 fn lock_age_detection() {
-    let yard = taken();
+    let mut yard = taken();
     let takeover = "{takeover: true, reason: nobody is there}";
     yard.ask("WO-0013.take.00000000000000aa", takeover);
     assert_eq!(yard.answers("WO-0013", "take", 2)[1]["code"], 5, "fresh");
@@ -72,7 +72,12 @@ fn lock_age_detection() {
     yard.ask("WO-0013.take.00000000000000bb", "");
     assert_eq!(yard.answers("WO-0013", "take", 3)[2]["code"], 5, "age alone is not death");
     yard.ask("WO-0013.take.00000000000000cc", takeover);
-    assert_eq!(yard.answers("WO-0013", "take", 4)[3]["code"], 0, "{}", yard.sight());
+    assert_eq!(yard.answers("WO-0013", "take", 4)[3]["code"], 5, "times of files kill nobody");
+    yard.configure("settle = \"20ms\"\nstale_after = \"1ms\"\n");
+    yard.term();
+    yard.start();
+    yard.ask("WO-0013.take.00000000000000dd", takeover);
+    assert_eq!(yard.answers("WO-0013", "take", 5)[4]["code"], 0, "{}", yard.sight());
     yard.until("the next attempt", || {
         yard.text("_ctx/jobs/running/WO-0013.lock").contains("\nAttempt: 2\n")
     });

@@ -10,6 +10,7 @@
 //! with write access to `.git`, `docs/gate.md` says what is forced and what is not promised.
 
 mod add;
+mod ancestry;
 mod blocking;
 mod changes;
 mod child;

@@ -8,7 +8,7 @@ use jobyard::model::defect::Defect;
 use jobyard::model::id::OrderId;
 use jobyard::model::index::{Brief, LeaseFact, Place, Reading};
 use jobyard::model::lease::{Lease, LeaseBody, LeaseMode};
-use jobyard::model::order::{Priority, Stamp, State};
+use jobyard::model::order::{Priority, Stamp, State, Workspace};
 use jobyard::model::protocol::{Cause, End};
 use jobyard::model::sealed::{Sealed, SealedCheck};
 use jobyard::model::time::{Moment, Tick};
@@ -93,6 +93,7 @@ pub(super) fn brief(stamp: Option<Stamp>) -> Brief {
         retry_at: None,
         dependencies: Box::default(),
         group: None,
+        workspace: Workspace::Worktree,
         hold: None,
         executable: true,
         attempt: 1,
@@ -159,6 +160,7 @@ pub(super) fn attempt(mode: Mode) -> Attempt {
         digest: String::new(),
         excludes: None,
         settings: None,
+        terms: None,
         run: vec!["make".to_owned(), "make install".to_owned()],
         checks: vec![check("one"), check("two")],
         required_artifacts: Vec::new(),

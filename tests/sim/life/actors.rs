@@ -57,7 +57,7 @@ impl Life {
             fresh: false,
             only: only.and_then(|id| OrderId::parse(id).ok()),
         };
-        Options { config, catalogue: BTreeMap::new(), policy, faults: self.setup.planted }
+        Options { config, policy, faults: self.setup.planted }
     }
 
     /// A new process of the owner that holds the root's lock.

@@ -333,6 +333,13 @@ impl World for SimWorld {
         })
     }
 
+    fn git_merge_base(&mut self, a: &CommitId, b: &CommitId) -> Result<Option<CommitId>, GitFault> {
+        self.git("find the merge base", a.as_str(), false, |m| {
+            m.git_answers()?;
+            Ok(m.git.merge_base(a, b))
+        })
+    }
+
     fn git_branch(&mut self, branch: &str) -> Result<Option<CommitId>, GitFault> {
         self.git("look up branch", branch, false, |m| {
             m.git_answers()?;

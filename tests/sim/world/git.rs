@@ -156,6 +156,14 @@ impl Git {
         Some(out)
     }
 
+    /// The first ancestor of `b` (or `b`) that is one of `a` (or `a`).
+    pub(crate) fn merge_base(&self, a: &CommitId, b: &CommitId) -> Option<CommitId> {
+        let parent = |at: &CommitId| self.commits.get(at)?.parent.clone();
+        let line = |from: &CommitId| std::iter::successors(Some(from.clone()), parent);
+        let of_a: BTreeSet<CommitId> = line(a).collect();
+        line(b).find(|commit| of_a.contains(commit))
+    }
+
     /// Makes a branch and its commits durable; false when the commit does not exist.
     pub(crate) fn sync(&mut self, branch: &str, commit: &CommitId) -> bool {
         if let Some(found) = self.branches.get_mut(branch) {
