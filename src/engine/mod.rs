@@ -9,6 +9,7 @@ mod claim;
 mod commit;
 mod gate;
 mod journal;
+mod open;
 mod requests;
 mod scan;
 mod seal;

@@ -1,25 +1,21 @@
-//! Opening and looking: from nothing to an index, and from hints to fresh facts.
+//! Looking: from hints, and from what the executor says, to fresh facts.
 //!
-//! Invariants: opening reads the last ledger segment and the directories, never history, except to
-//! learn where a ticket was that lies where nothing explains it; a lost hint costs time, not work.
+//! Invariants: a lost hint costs time, not work; what the executor says counts only for a command that has
+//! no end yet, whatever order messages come in.
 
 use super::claim::CANNOT_CLAIM;
-use super::{Engine, LOOKS_MAX, Options};
-use crate::model::event::{Event, Line, Link};
+use super::{Engine, LOOKS_MAX};
 use crate::model::id::OrderId;
-use crate::model::index::{ExecutorFact, ExecutorState, Index, Place, Reading, Seen, Ticket};
+use crate::model::index::{ExecutorFact, ExecutorState, Place, Reading, Seen, Ticket};
 use crate::model::order::State;
 use crate::model::paths;
-use crate::model::protocol::{FromExecutor, JournalLine, KnownCommand, ToExecutor, VERSION};
+use crate::model::protocol::{FromExecutor, JournalLine, KnownCommand, ToExecutor};
 use crate::model::time::{Millis, Tick};
-use crate::observe::catalogue::Catalogue;
 use crate::observe::{self, Arrival, Look};
-use crate::world::ledger::{self, Ledger};
-use crate::world::leftovers;
 use crate::world::store::{self, errno};
 use crate::world::{ExecutorLink, Fault, World};
-use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::collections::BTreeSet;
+use std::path::Path;
 
 /// Most of an executor's journal that is read; it is rotated long before.
 const JOURNAL_BYTES_MAX: usize = 64 << 20;
@@ -28,94 +24,6 @@ const JOURNAL_BYTES_MAX: usize = 64 << 20;
 const EXECUTOR_PAUSE: Millis = Millis(1000);
 
 impl<W: World> Engine<W> {
-    /// Opens a root: makes the directories, reads the ledger's tail, looks at everything.
-    pub fn open(mut world: W, mut options: Options) -> Result<Self, (W, Fault)> {
-        let (notes, ledger, tail) = match open_ledger(&mut world) {
-            Ok(opened) => opened,
-            Err(fault) => return Err((world, fault)),
-        };
-        options.policy.fresh = tail.fresh;
-        options.policy.instance.clone_from(&world.identity().instance);
-        let mut index = Index { boot: world.identity().boot.clone(), ..Index::default() };
-        index.durable_seq = 0;
-        for id in tail.pending {
-            index.ticket_mut(&id).seen = Seen::Pending;
-        }
-        for (id, seen) in tail.begun {
-            index.ticket_mut(&id).seen = seen;
-        }
-        for (id, attempt) in tail.attempts {
-            let ticket = index.ticket_mut(&id);
-            ticket.last_attempt = attempt.number;
-            ticket.attempt = Some(Box::new(attempt));
-            index.open.insert(id);
-        }
-        let opened = (world.tick(), world.now());
-        let mut engine = Self {
-            world,
-            index,
-            options,
-            ledger,
-            dirty: BTreeMap::new(),
-            replan: BTreeSet::new(),
-            requests: BTreeMap::new(),
-            look_at: BTreeSet::new(),
-            outbox: Vec::new(),
-            answers: BTreeMap::new(),
-            copies: super::sealed::Copies::default(),
-            dirs: BTreeSet::new(),
-            logs: BTreeMap::new(),
-            lease_file: None,
-            notes,
-            wake_at: None,
-            look_for_strays: false,
-            executor_retry_at: Tick(0),
-            refusals: BTreeSet::new(),
-            noted: BTreeSet::new(),
-            group_due: None,
-            numbers: BTreeMap::new(),
-            answering: Vec::new(),
-            answered_files: Vec::new(),
-            answered: tail.answered,
-            spare: false,
-            opened,
-            catalogue: Catalogue::default(),
-            bases: BTreeMap::new(),
-            watcher: None,
-        };
-        engine.keep_bases();
-        match engine.begin(&tail.numbers) {
-            Ok(()) => Ok(engine),
-            Err(fault) => Err((engine.world, fault)),
-        }
-    }
-
-    fn begin(&mut self, numbers: &BTreeMap<OrderId, u32>) -> Result<(), Fault> {
-        // An executor that is connected already has said `Hello` to an earlier engine.
-        let _ = self.world.send(&ToExecutor::Hello { version: VERSION });
-        if self.ledger.wants_segment() {
-            self.begin_segment()?;
-        }
-        self.ledger.sync(&mut self.world)?;
-        self.index.durable_seq = self.ledger.head().0;
-        self.rescan()?;
-        let all: Vec<OrderId> = self.dirty.keys().cloned().collect();
-        for id in all {
-            self.look_at_ticket(&id, Arrival::Unsure)?;
-        }
-        self.dirty.clear();
-        for (id, number) in numbers {
-            if let Some(ticket) = self.index.tickets.get_mut(id) {
-                ticket.last_attempt = ticket.last_attempt.max(*number);
-            } else {
-                self.numbers.insert(id.clone(), *number);
-            }
-        }
-        self.explain()?;
-        self.close_carried_out();
-        self.note_copies()
-    }
-
     /// Marks everything there is to be looked at: at start, after lost events, and now and then.
     pub fn rescan(&mut self) -> Result<(), Fault> {
         self.refusals = observe::refusals(&mut self.world)?;
@@ -313,43 +221,6 @@ impl<W: World> Engine<W> {
         self.hint(id, Arrival::Unsure);
     }
 
-    /// Learns from the ledger's history where tickets were that lie where nothing explains it.
-    fn explain(&mut self) -> Result<(), Fault> {
-        let mut puzzling = BTreeSet::new();
-        for (id, ticket) in &mut self.index.tickets {
-            let Some(state) = ticket.state() else { continue };
-            let stamped = |t: &Ticket| {
-                t.place(state).is_some_and(|p| matches!(p.reading, Reading::Settled { .. }))
-            };
-            let begun = !matches!(ticket.seen, Seen::Never | Seen::Pending | Seen::Settled(_));
-            if begun && stamped(ticket) {
-                ticket.seen = Seen::Settled(state);
-            }
-            let known = ticket.attempt.is_some() || begun || ticket.seen == Seen::Pending;
-            let place = ticket.place(state).filter(|_| !known && state != State::Pending);
-            if place.is_some_and(|p| !matches!(p.reading, Reading::Settled { .. })) {
-                puzzling.insert(id.clone());
-            }
-        }
-        if puzzling.is_empty() || self.options.policy.fresh {
-            return Ok(());
-        }
-        for (id, seen) in last_words(&mut self.world, puzzling)? {
-            self.index.ticket_mut(&id).seen = seen;
-        }
-        Ok(())
-    }
-
-    /// Attempts whose settlement the disk already shows in whole are closed.
-    fn close_carried_out(&mut self) {
-        let boot = self.index.boot.as_str();
-        let over = |id: &&OrderId| self.ticket(id).is_some_and(|t| is_carried_out(t, boot));
-        let ids: Vec<OrderId> = self.index.open.iter().filter(over).cloned().collect();
-        for id in ids {
-            self.close(&id);
-        }
-    }
-
     /// Takes what the executor has said into account.
     pub(super) fn take_messages(&mut self) -> Result<(), Fault> {
         let messages = self.world.receive();
@@ -460,132 +331,5 @@ impl<W: World> Engine<W> {
             }
         }
         Ok(())
-    }
-}
-
-/// Makes the directories, tidies them and reads the ledger; also says what a person has to look at.
-///
-/// The names of the directories are durable before the ledger's first segment is begun.
-fn open_ledger<W: World>(
-    world: &mut W,
-) -> Result<(Vec<String>, Ledger<W::File>, ledger::Tail), Fault> {
-    let states = State::ALL.map(paths::dir);
-    let fixed = ["_ctx", "_ctx/jobs"].map(PathBuf::from);
-    let rest = [paths::CONTROL, paths::ANSWERED, paths::RUNS, paths::OWN, paths::AUDIT];
-    let mut changed = BTreeSet::new();
-    let all: Vec<PathBuf> =
-        fixed.into_iter().chain(states).chain(rest.map(PathBuf::from)).collect();
-    for dir in &all {
-        match world.mkdir(dir) {
-            Ok(()) => changed.extend(dir.parent()),
-            Err(fault) if fault.errno == errno::EEXIST => {}
-            Err(fault) => return Err(fault),
-        }
-    }
-    let kept = tidy(world)?;
-    let (ledger, tail) = Ledger::open(world)?;
-    if tail.fresh {
-        // Whoever made them may have died before they were durable.
-        changed.extend(all.iter().filter_map(|dir| dir.parent()));
-    }
-    for dir in changed {
-        world.sync_dir(dir)?;
-    }
-    Ok((kept, ledger, tail))
-}
-
-/// Removes what interrupted primitives and ended instances left behind.
-fn tidy<W: World>(world: &mut W) -> Result<Vec<String>, Fault> {
-    let tickets = |name: &str| -> Vec<PathBuf> {
-        let id = name.strip_suffix(".yaml").and_then(|s| OrderId::parse(s).ok());
-        id.map(|id| State::ALL.map(|s| paths::ticket(s, &id)).to_vec()).unwrap_or_default()
-    };
-    let mut kept = Vec::new();
-    for state in State::ALL {
-        kept.extend(leftovers::tidy(world, &paths::dir(state), &tickets)?);
-    }
-    let backlog = |_: &str| vec![PathBuf::from(paths::BACKLOG)];
-    let dir = Path::new(paths::BACKLOG).parent().unwrap_or(Path::new(""));
-    kept.extend(leftovers::tidy(world, dir, &backlog)?);
-    let nothing = |_: &str| Vec::new();
-    leftovers::tidy(world, Path::new(paths::OWN), &nothing)?;
-    let own = format!("lease-{}-", world.identity().instance);
-    for entry in world.list(Path::new(paths::OWN))? {
-        let lease = entry.name.to_str().filter(|n| n.starts_with("lease-") && !n.starts_with(&own));
-        if let Some(name) = lease {
-            world.unlink(&Path::new(paths::OWN).join(name))?;
-        }
-    }
-    Ok(kept)
-}
-
-/// The settlement of its attempt is carried out, as far as the files tell: nothing is left to do or to answer.
-/// The lease goes last, so its absence says so, unless a power cut took it.
-fn is_carried_out(ticket: &Ticket, boot: &str) -> bool {
-    let Some(attempt) = ticket.attempt.as_deref() else { return false };
-    let Some(settled) = attempt.settled.as_ref().filter(|_| attempt.asked.is_none()) else {
-        return false;
-    };
-    if ticket.lease.is_none() && attempt.claim.boot == boot {
-        return true;
-    }
-    let Some(state) = ticket.state() else { return ticket.is_gone() };
-    let reading = ticket.place(state).map(|p| &p.reading);
-    let shown = match reading {
-        Some(Reading::Order(brief)) if settled.state() == State::Pending => {
-            state == State::Pending && brief.attempt == attempt.number
-        }
-        Some(Reading::Order(brief)) => brief.stamp.as_ref().is_some_and(|s| s.seq == settled.seq),
-        Some(Reading::Settled { attempt: number, .. }) => *number == attempt.number,
-        // A person broke it since: a settlement in progress would still have its lease.
-        Some(Reading::Refused(_)) => state == settled.state(),
-        Some(Reading::Settling(_)) | None => false,
-    };
-    shown && ticket.lease.is_none()
-}
-
-/// What the ledger last said of some orders, newest segment first.
-fn last_words<W: World>(
-    world: &mut W,
-    mut wanted: BTreeSet<OrderId>,
-) -> Result<BTreeMap<OrderId, Seen>, Fault> {
-    let mut found = BTreeMap::new();
-    for number in ledger::segments(world)?.into_iter().rev() {
-        let text = ledger::read_segment(world, number)?;
-        for line in text.split(|b| *b == b'\n').rev() {
-            let Some(link) = std::str::from_utf8(line).ok().and_then(|l| Link::parse(l).ok())
-            else {
-                continue;
-            };
-            let id = link.line.id.as_deref().and_then(|t| OrderId::parse(t).ok());
-            let Some(id) = id.filter(|id| wanted.contains(id)) else { continue };
-            if let Some(seen) = said(&link.line) {
-                wanted.remove(&id);
-                found.insert(id, seen);
-            }
-        }
-        if wanted.is_empty() {
-            break;
-        }
-    }
-    Ok(found)
-}
-
-fn said(line: &Line) -> Option<Seen> {
-    let settled = |s: &str| match State::parse(s) {
-        Some(State::Pending) | None => Seen::Pending,
-        Some(state) => Seen::Settled(state),
-    };
-    match &line.event {
-        Event::Settled { .. } if line.attempt.is_none() => Some(Seen::Unrun),
-        Event::Intake | Event::Released { .. } | Event::Held { .. } | Event::Unheld => {
-            Some(Seen::Pending)
-        }
-        Event::Settled { state, .. } | Event::Adopted { state } => Some(settled(state)),
-        // Elsewhere it was moved back to where an earlier line had put it.
-        Event::PutBack { to, .. } if to == "pending" => Some(Seen::Pending),
-        Event::Requeued { .. } => Some(Seen::Requeued),
-        Event::Withdrawn => Some(Seen::Never),
-        _ => None,
     }
 }

@@ -90,8 +90,8 @@ fn placed(facts: &Facts<'_>, state: State, place: &Place) -> Step {
     }
 }
 
-/// No file. A pending one was withdrawn; a running one keeps its attempt until somebody brings it back, unless
-/// it is settled: then nothing is left to carry out.
+/// No file. A pending one was withdrawn; a running one keeps its attempt until somebody brings it back, or
+/// until it is settled: then nothing is left to carry out.
 fn absent(facts: &Facts<'_>) -> Step {
     match facts.ticket.attempt.as_deref() {
         Some(attempt) if untouched(facts, attempt) => Step::act(undo("its ticket is gone")),

@@ -53,16 +53,18 @@ fn a_crash_at_any_step_of_making_is_repaired_by_the_next_call() {
 }
 
 #[test]
-fn a_half_made_worktree_can_break_the_others_until_it_is_repaired() {
+fn a_half_made_worktree_that_breaks_the_others_is_mended_by_the_next_add() {
     let (m, mut w, base) = world(1);
     m.borrow_mut().git.half_breaks_all = true;
     w.fuse = Fuse::crash_at(3);
     w.git_add(AT, BRANCH, &base).unwrap_err();
     let mut next = SimWorld::new(&m, ME);
-    assert!(next.git_branch("main").is_err());
-    assert!(next.git_add(".worktrees/WO-2", "feat/wo-WO-2", &base).is_err());
+    assert!(m.borrow().git.worktrees[AT].breaks_all);
+    assert!(next.git_branch("main").unwrap().is_some());
+    next.git_add(".worktrees/WO-2", "feat/wo-WO-2", &base).unwrap();
+    assert!(!m.borrow().git.worktrees[AT].breaks_all && !m.borrow().git.worktrees[AT].complete);
     next.git_add(AT, BRANCH, &base).unwrap();
-    assert!(next.git_add(".worktrees/WO-2", "feat/wo-WO-2", &base).is_ok());
+    assert_eq!(next.git_worktree(AT, BRANCH), Ok(true));
 }
 
 #[test]

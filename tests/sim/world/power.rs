@@ -5,9 +5,9 @@
 //!   [`Disk::leaves_zeros`] zeros at the end; of a file overwritten in place also an empty one);
 //! - names: within one directory a prefix of its changes in their order. A rename is never lost on
 //!   both sides: what it took from one directory is durable only with what it gave to the other; the
-//!   reverse may show both names, as btrfs does (not for directories), as long as both are that one file: what
-//!   came before in the one directory, and what comes after of this name in the other, needs the whole rename.
-//!   An exchange is whole or not at all.
+//!   reverse may show both names, as btrfs does (not for directories), as long as both are that one file:
+//!   what came before in the one directory, and what comes after of this name in the other, needs the
+//!   whole rename. An exchange is whole or not at all.
 //! - a synced file whose name was never synced may be gone; or its name came along with the sync, as a
 //!   journal does it, with every earlier change in that directory.
 //!
