@@ -177,9 +177,10 @@ fn list<W: World>(world: &mut W, dir: &Path) -> Result<Vec<Entry>, Fault> {
             entries.sort_by(|a, b| a.name.cmp(&b.name));
             Ok(entries)
         }
-        Err(fault) if fault.errno == errno::ENOENT || fault.errno == errno::ENOTDIR => {
-            Ok(Vec::new())
-        }
+        Err(fault) if fault.errno == errno::ENOENT => Ok(Vec::new()),
+        // What a command put in the place of its run directory is no reason to give up the view.
+        Err(fault) if fault.is_obstacle() && dir.starts_with(paths::RUNS) => Ok(Vec::new()),
+        Err(fault) if fault.errno == errno::ENOTDIR => Ok(Vec::new()),
         Err(fault) => Err(fault),
     }
 }

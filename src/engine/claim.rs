@@ -65,6 +65,7 @@ impl<W: World> Engine<W> {
         let (claim, rules) = match self.decide(id, &order, &snapshot.bytes, mode, request) {
             Ok(decided) => decided,
             Err(git) => {
+                uninterrupted(&git)?;
                 let step = (from, "prepare the worktree");
                 return self.claim_failed(id, None, request, step, &git);
             }
@@ -73,6 +74,7 @@ impl<W: World> Engine<W> {
         match self.take_hold(id, number, from, &snapshot, &rules)? {
             Ok(()) => Ok(()),
             Err(Refusal::Git(git)) => {
+                uninterrupted(&git)?;
                 self.claim_failed(id, Some(number), request, (from, "create worktree"), &git)
             }
             Err(_) => {
@@ -122,6 +124,9 @@ impl<W: World> Engine<W> {
                 highest = numbers.fold(highest, u32::max);
             }
             Err(fault) if fault.errno == errno::ENOENT => {}
+            Err(fault) if fault.is_obstacle() => {
+                self.clear_run_dirs(id, &paths::execution_log(id))?;
+            }
             Err(fault) => return Err(fault),
         }
         Ok(highest.saturating_add(1))
@@ -272,7 +277,7 @@ impl<W: World> Engine<W> {
         };
         self.ledger.sync(&mut self.world)?;
         let dir = self.ensure_run_dir(id, number)?;
-        crate::world::store::put_derived(&mut self.world, &dir.join(paths::EXCLUDES), rules)?;
+        self.put_evidence(id, &dir.join(paths::EXCLUDES), rules)?;
         Ok(match self.world.git_add(path, branch, &base) {
             Ok(made) => {
                 if let Some(aside) = made.moved_aside {
@@ -387,7 +392,7 @@ impl<W: World> Engine<W> {
     /// Undoes an interrupted claim: worktree, lease, then the line that ends the attempt.
     pub(super) fn undo_claim(&mut self, id: &OrderId, reason: &str) -> Result<(), Fault> {
         let Some(attempt) = self.ticket(id).and_then(|t| t.attempt.clone()) else { return Ok(()) };
-        self.remove_created(id, &attempt);
+        self.remove_created(id, &attempt)?;
         if self.options.faults != Planted::UndoKeepsLease {
             self.drop_lease(id)?;
         }
@@ -402,21 +407,23 @@ impl<W: World> Engine<W> {
     }
 
     /// Removes the worktree and branch this attempt created; what cannot be removed safely stays.
-    pub(super) fn remove_created(&mut self, id: &OrderId, attempt: &Attempt) {
+    pub(super) fn remove_created(&mut self, id: &OrderId, attempt: &Attempt) -> Result<(), Fault> {
         let Place::Tree { path, branch, branch_existed, worktree_existed, .. } =
             &attempt.claim.place
         else {
-            return;
+            return Ok(());
         };
-        let Some(base) = attempt.base() else { return };
+        let Some(base) = attempt.base() else { return Ok(()) };
         let made = WorktreeMade {
             branch_created: !branch_existed,
             worktree_created: !worktree_existed,
             moved_aside: None,
         };
         if let Err(git) = self.world.git_remove(path, branch, &base, &made) {
+            uninterrupted(&git)?;
             self.notes.push(format!("{id}: the worktree stays: {git}"));
         }
+        Ok(())
     }
 
     /// A claim that git refused: undone, explained, and not tried again until the ticket changes.
@@ -458,6 +465,11 @@ impl<W: World> Engine<W> {
         self.replan.insert(id.clone());
         Ok(())
     }
+}
+
+/// A git command that was cut off decides nothing: it ends the turn.
+pub(super) fn uninterrupted(git: &GitFault) -> Result<(), Fault> {
+    git.interruption().map_or(Ok(()), Err)
 }
 
 fn numbered(name: &str, commands: &[String]) -> Vec<SealedCheck> {

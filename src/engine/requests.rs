@@ -15,7 +15,9 @@ use crate::model::order::{OwnKeys, State};
 use crate::model::parse::parse_order;
 use crate::model::paths;
 use crate::model::request::parse_request_name;
-use crate::world::store::{Outcome, TICKET_BYTES_MAX, errno, put_derived, read_whole, relocate};
+use crate::world::store::{
+    Outcome, TICKET_BYTES_MAX, errno, put_derived, read_whole, relocate, rename_free,
+};
 use crate::world::{Fault, World};
 use std::path::{Path, PathBuf};
 
@@ -41,7 +43,13 @@ impl<W: World> Engine<W> {
             Ok(()) => Ok(true),
             Err(fault) if fault.errno == errno::ENOENT => Ok(here),
             Err(fault) if fault.errno == errno::EEXIST => {
-                self.world.unlink(&from)?;
+                match self.world.unlink(&from) {
+                    Err(fault) if fault.is_obstacle() => {
+                        let beside = |n| to.with_file_name(format!("{file}.aside-{n}"));
+                        rename_free(&mut self.world, &from, beside)?;
+                    }
+                    done => done?,
+                }
                 Ok(true)
             }
             Err(fault) => Err(fault),
@@ -62,8 +70,11 @@ impl<W: World> Engine<W> {
         while let Some((id, file)) = self.answered_files.pop() {
             let to = Path::new(paths::ANSWERED).join(&file);
             if let Err(fault) = self.consume(&id, &file, &to) {
-                self.answered_files.push((id, file));
-                return Err(fault);
+                let consumed = self.without(&id, Err(fault));
+                if consumed.is_err() {
+                    self.answered_files.push((id, file));
+                }
+                consumed?;
             }
         }
         Ok(())
@@ -150,7 +161,8 @@ impl<W: World> Engine<W> {
         if by_command_line {
             self.consume_unbound(id, request);
         } else {
-            put_derived(&mut self.world, &why, format!("{text}\n").as_bytes())?;
+            let put = put_derived(&mut self.world, &why, format!("{text}\n").as_bytes());
+            self.without(id, put)?;
             for known in &mut self.index.ticket_mut(id).requests {
                 known.refused |= known.file == request.file;
             }

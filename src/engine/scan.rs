@@ -76,7 +76,10 @@ impl<W: World> Engine<W> {
             answered_files: Vec::new(),
             answered: tail.answered,
             spare: false,
+            aside: BTreeMap::new(),
+            said: BTreeSet::new(),
             watcher: None,
+            told_to_end: None,
         };
         match engine.begin(&tail.numbers) {
             Ok(()) => Ok(engine),
@@ -95,7 +98,9 @@ impl<W: World> Engine<W> {
         self.rescan()?;
         let all: Vec<OrderId> = self.dirty.keys().cloned().collect();
         for id in all {
-            self.look_at_ticket(&id, Arrival::Unsure)?;
+            if let Err(fault) = self.look_at_ticket(&id, Arrival::Unsure) {
+                self.set_aside(&id, fault)?;
+            }
         }
         self.dirty.clear();
         for (id, number) in numbers {
@@ -131,6 +136,7 @@ impl<W: World> Engine<W> {
         for id in known {
             self.hint(id, Arrival::Unsure);
         }
+        self.forget_obstacles();
         self.reconsider();
         self.strays()
     }
@@ -164,7 +170,9 @@ impl<W: World> Engine<W> {
         }
         for _ in 0..LOOKS_MAX {
             let Some((id, arrival)) = self.dirty.pop_first() else { break };
-            self.look_at_ticket(&id, arrival)?;
+            if let Err(fault) = self.look_at_ticket(&id, arrival) {
+                self.set_aside(&id, fault)?;
+            }
         }
         Ok(())
     }
@@ -189,6 +197,7 @@ impl<W: World> Engine<W> {
             }
         };
         after.stamp_at = before.stamp_at;
+        self.come_back(id, &mut after);
         if before.succeeded() != after.succeeded() {
             self.replan.extend(self.index.dependants.get(id).into_iter().flatten().cloned());
         }
@@ -275,11 +284,9 @@ impl<W: World> Engine<W> {
     /// A request that is gone leaves no explanation behind.
     fn forget_refusal(&mut self, file: &str) -> Result<(), Fault> {
         let named = crate::model::request::parse_request_name(file);
-        if named.is_none_or(|(_, _, hex)| hex.is_some()) {
-            return Ok(());
-        }
+        let Some((id, _, None)) = named else { return Ok(()) };
         match self.world.unlink(&Path::new(paths::CONTROL).join(format!("{file}.why"))) {
-            Err(fault) if fault.errno != errno::ENOENT => Err(fault),
+            Err(fault) if fault.errno != errno::ENOENT => self.without(&id, Err(fault)),
             _ => Ok(()),
         }
     }
@@ -535,7 +542,7 @@ fn is_carried_out(ticket: &Ticket, boot: &str) -> bool {
 }
 
 /// What the ledger last said of some orders, newest segment first.
-fn last_words<W: World>(
+pub(super) fn last_words<W: World>(
     world: &mut W,
     mut wanted: BTreeSet<OrderId>,
 ) -> Result<BTreeMap<OrderId, Seen>, Fault> {

@@ -161,6 +161,7 @@ impl<W: World> Engine<W> {
         let (number, key) = (command.number, attempt.key(command.number));
         let attempt = attempt.number;
         self.record(id, Some(attempt), Event::Ended { number, end });
+        self.forget_obstacle(id);
         self.index.executor.remove(&key);
         self.outbox.push(ToExecutor::Ack { key });
     }

@@ -59,6 +59,9 @@ pub struct Facts<'a> {
 pub fn step(index: &Index, id: &OrderId, now: Moment, tick: Tick, policy: &Policy) -> Step {
     let Some(ticket) = index.tickets.get(id) else { return Step::default() };
     let facts = Facts { index, id, ticket, now, tick, policy };
+    if let Some(text) = &ticket.obstacle {
+        return aside(&facts, text);
+    }
     let there: Vec<State> = State::ALL.into_iter().filter(|s| ticket.place(*s).is_some()).collect();
     match there[..] {
         [] => absent(&facts),
@@ -68,6 +71,14 @@ pub fn step(index: &Index, id: &OrderId, now: Moment, tick: Tick, policy: &Polic
         },
         _ => doubled(&facts, &there),
     }
+}
+
+/// Set aside: only the end of its command is recorded.
+fn aside(facts: &Facts<'_>, text: &str) -> Step {
+    let attempt = facts.ticket.attempt.as_deref();
+    let mut step = attempt.map(|a| progress::bookkeeping(facts, a)).unwrap_or_default();
+    step.waits.push(Wait::Refused(text.to_owned()));
+    step
 }
 
 fn placed(facts: &Facts<'_>, state: State, place: &Place) -> Step {

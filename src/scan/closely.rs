@@ -19,7 +19,7 @@ use crate::model::strict::source::Source;
 use crate::model::verdict::VerdictFile;
 use crate::observe::{self, Look};
 use crate::plan::findings::{Claimed, Extra, Known, Stray};
-use crate::world::store::{TICKET_BYTES_MAX, errno, read_whole};
+use crate::world::store::{TICKET_BYTES_MAX, read_whole};
 use crate::world::{Entry, Fault, Kind, World, leftovers};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
@@ -107,7 +107,7 @@ fn regular<W: World>(
     }
     match read_whole(world, path, bytes_max) {
         Ok(read) => Ok(read.map(|s| s.bytes).filter(|b| b.len() <= bytes_max)),
-        Err(fault) if fault.errno == errno::EACCES => Ok(None),
+        Err(fault) if fault.is_obstacle() => Ok(None),
         Err(fault) => Err(fault),
     }
 }

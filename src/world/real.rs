@@ -18,7 +18,7 @@ use rustix::time::{ClockId, clock_gettime};
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs::File;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
@@ -129,6 +129,14 @@ impl RealWorld {
                 other => return other,
             }
         }
+    }
+
+    /// A call on an open file that failed, with the file's name as the kernel knows it now.
+    fn file_fault(&self, act: &'static str, file: &File, error: &std::io::Error) -> Fault {
+        let link = format!("/proc/self/fd/{}", file.as_fd().as_raw_fd());
+        let path = std::fs::read_link(link).unwrap_or_default();
+        let path = path.strip_prefix(&self.root).map(Path::to_owned).unwrap_or(path);
+        Fault { path, ..io_fault(act, error) }
     }
 
     fn keep(&mut self, dir: &Path) -> Result<(), Errno> {
@@ -249,7 +257,8 @@ impl World for RealWorld {
                 uid: s.st_uid,
                 mode: s.st_mode & 0o7777,
             })),
-            Err(f) if f.errno == errno::ENOENT || f.errno == errno::ENOTDIR => Ok(None),
+            // Beneath something that is no directory there is nothing.
+            Err(f) if [errno::ENOENT, errno::ENOTDIR, errno::ELOOP].contains(&f.errno) => Ok(None),
             Err(f) => Err(f),
         }
     }
@@ -267,12 +276,12 @@ impl World for RealWorld {
         match file.metadata() {
             Ok(m) if m.is_file() => Ok(Some(file)),
             Ok(_) => Err(fault("open", path, Errno::NXIO)),
-            Err(e) => Err(io_fault("open", &e)),
+            Err(e) => Err(self.file_fault("open", &file, &e)),
         }
     }
 
     fn stat_file(&mut self, file: &File) -> Result<Stat, Fault> {
-        let m = file.metadata().map_err(|e| io_fault("look at", &e))?;
+        let m = file.metadata().map_err(|e| self.file_fault("look at", file, &e))?;
         Ok(Stat {
             inode: m.ino(),
             kind: if m.is_file() { Kind::File } else { Kind::Other },
@@ -293,7 +302,7 @@ impl World for RealWorld {
                 Ok(0) => break,
                 Ok(n) => filled += n,
                 Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
-                Err(e) => return Err(io_fault("read", &e)),
+                Err(e) => return Err(self.file_fault("read", file, &e)),
             }
         }
         bytes.truncate(filled);
@@ -318,15 +327,21 @@ impl World for RealWorld {
             | OFlags::NONBLOCK
             | OFlags::CLOEXEC;
         let mode = Mode::from_raw_mode(mode);
-        self.at("open", path, |dir, name| fs::openat(dir, name, flags, mode)).map(File::from)
+        let opened = self.at("open", path, |dir, name| fs::openat(dir, name, flags, mode));
+        let file = opened.map(File::from)?;
+        match file.metadata() {
+            Ok(m) if m.is_file() => Ok(file),
+            Ok(_) => Err(fault("open", path, Errno::NXIO)),
+            Err(e) => Err(self.file_fault("open", &file, &e)),
+        }
     }
 
     fn write(&mut self, file: &File, bytes: &[u8]) -> Result<usize, Fault> {
-        rustix::io::write(file, bytes).map_err(|e| fault("write", Path::new(""), e))
+        rustix::io::write(file, bytes).map_err(|e| self.file_fault("write", file, &e.into()))
     }
 
     fn sync(&mut self, file: &File) -> Result<(), Fault> {
-        again(|| fs::fdatasync(file)).map_err(|e| fault("sync", Path::new(""), e))
+        again(|| fs::fdatasync(file)).map_err(|e| self.file_fault("sync", file, &e.into()))
     }
 
     fn sync_dir(&mut self, dir: &Path) -> Result<(), Fault> {
