@@ -210,6 +210,7 @@ fn look_at<W: World>(world: &mut W, view: &mut View, id: &OrderId) -> Result<(),
     for state in State::ALL {
         closely::read(world, view, id, state, &after)?;
     }
+    closely::refused(world, view, id, &after)?;
     closely::verdict(world, view, id, &after)?;
     if !after.is_empty() {
         view.index.tickets.insert(id.clone(), after);

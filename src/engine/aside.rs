@@ -13,6 +13,7 @@ use crate::model::index::{Place, Ticket};
 use crate::model::order::State;
 use crate::model::paths;
 use crate::observe::Arrival;
+use crate::plan::step::OBSTRUCTED_MARK;
 use crate::world::store::{errno, move_aside, put_clearing};
 use crate::world::{Fault, Kind, World};
 use std::collections::BTreeSet;
@@ -67,7 +68,7 @@ impl<W: World> Engine<W> {
         }
         self.read_anew(id)?;
         let text = format!(
-            "obstructed: {fault}; nothing is done about it until that is cleared: move it away, then \
+            "{OBSTRUCTED_MARK}: {fault}; nothing is done about it until that is cleared: move it away, then \
              `touch` the ticket"
         );
         self.note_once(format!("{id}: {text}"));

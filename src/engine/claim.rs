@@ -153,6 +153,7 @@ impl<W: World> Engine<W> {
             sealed.excludes = Some(sha256_hex(&rules));
             sealed.settings = Some(sha256_hex(&self.world.git_settings(None)?));
         }
+        let forced = request.and_then(|r| r.body.as_ref().ok()).filter(|b| b.force);
         let token = format!("{:016x}{:016x}", self.world.random(), self.world.random());
         let claim = Claim {
             mode,
@@ -160,6 +161,7 @@ impl<W: World> Engine<W> {
             token,
             boot: self.world.identity().boot.clone(),
             request: request.map(|r| r.file.clone()),
+            forced: forced.and_then(|b| b.reason.clone()),
             sealed,
         };
         Ok((claim, rules))

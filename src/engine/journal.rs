@@ -59,7 +59,9 @@ fn words(attempt: Option<u32>, event: &Event) -> Option<(&'static str, &'static 
         Event::Claiming(claim) => match &claim.mode {
             Mode::Process => ("SYSTEM", "CLAIMED", format!("attempt {n} by the daemon")),
             Mode::Manual(h) => {
-                ("SYSTEM", "CLAIMED", format!("attempt {n} by {} (uid {})", h.name, h.uid))
+                let forced = claim.forced.as_ref();
+                let forced = forced.map_or_else(String::new, |why| format!(", forced: {why}"));
+                ("SYSTEM", "CLAIMED", format!("attempt {n} by {} (uid {}){forced}", h.name, h.uid))
             }
         },
         Event::Claimed => ("SYSTEM", "TAKEN", format!("attempt {n}")),

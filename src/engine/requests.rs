@@ -4,7 +4,7 @@
 //! one leaves `<request>.why`; a take becomes a hold only by the rename of its request, so whoever
 //! withdraws it first has withdrawn it.
 
-use super::settle::set;
+use super::settle::{keep_lock, set};
 use super::{Engine, Planted};
 use crate::model::attempt::{Holder, Options, Wish};
 use crate::model::edit::{Scalar, own_changes};
@@ -14,7 +14,7 @@ use crate::model::index::{Request, Seen};
 use crate::model::order::{OwnKeys, State};
 use crate::model::parse::parse_order;
 use crate::model::paths;
-use crate::model::request::parse_request_name;
+use crate::model::request::{Verb, parse_request_name};
 use crate::world::store::{
     Outcome, TICKET_BYTES_MAX, errno, put_derived, read_whole, relocate, rename_free,
 };
@@ -294,22 +294,26 @@ impl<W: World> Engine<W> {
         let body = request.body.as_ref().ok();
         let reason = body.and_then(|b| b.reason.clone()).unwrap_or_default();
         self.hint(id.clone(), crate::observe::Arrival::Unsure);
-        if let Some(attempt) = &ticket.attempt {
-            let _ = attempt;
+        if ticket.attempt.is_some() {
             self.settle(id, State::Pending, "taken-over".to_owned(), reason, None);
             return Ok(());
         }
         let dir = self.ensure_run_dir(id, ticket.last_attempt)?;
-        let kept = dir.join(format!("lock.{}", request.hex));
         let lock = paths::lock(id);
         self.changed(&lock);
-        match self.world.rename(&lock, &kept) {
+        self.changed(&dir.join("lock"));
+        match keep_lock(&mut self.world, &lock, &dir) {
             Err(fault) if fault.errno != errno::ENOENT => return Err(fault),
             _ => {}
         }
-        self.notes.push(format!("{id}: the lock of an unknown holder is now {}", kept.display()));
+        self.notes.push(format!("{id}: the lock of an unknown holder is now in {}", dir.display()));
         if ticket.place(State::Running).is_some() {
             self.put_back(id, State::Running, State::Pending, "")?;
+        }
+        if request.verb == Verb::Requeue {
+            self.consume_unbound(id, request);
+            let text = format!("{id} is pending again");
+            self.answer(id, None, request.verb.name(), &request.hex, 0, text);
         }
         Ok(())
     }

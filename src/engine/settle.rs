@@ -234,11 +234,13 @@ impl<W: World> Engine<W> {
             },
             _ => false,
         };
-        if !ours {
+        let asked = attempt.asked.as_ref().is_some_and(|a| a.options.takeover);
+        let taken_over = asked || result == "taken-over" || result == "requeued";
+        if !ours && !taken_over {
             return Ok(());
         }
         self.changed(&lock);
-        let ended = if result == "taken-over" || result == "requeued" {
+        let ended = if taken_over {
             let dir = self.ensure_run_dir(id, attempt.number)?;
             keep_lock(&mut self.world, &lock, &dir)
         } else {

