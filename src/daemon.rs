@@ -137,6 +137,11 @@ fn live(mut world: RealWorld, start: &mut Start, signals: &mut Signals) -> Resul
             say_goodbye(&mut world, false);
             return Ok(Ended::Done);
         }
+        if fault.errno == errno::ENOENT && broken.lived {
+            // A directory was taken away: opening makes it again, the disk refuses nothing.
+            (start.talk)(&format!("{fault}; looking again"));
+            continue;
+        }
         // An engine that worked for long met something new; else it is the same refusal still.
         let lasted = world.tick().0.saturating_sub(began) > PAUSE_MS.1;
         faults = if lasted { 1 } else { faults + 1 };
@@ -146,6 +151,10 @@ fn live(mut world: RealWorld, start: &mut Start, signals: &mut Signals) -> Resul
             return Ok(Ended::DiskRefuses);
         }
         pause(signals, faults);
+        if ending::told().is_some() {
+            say_goodbye(&mut world, false);
+            return Ok(Ended::Done);
+        }
     }
 }
 
@@ -180,10 +189,12 @@ fn not_ready(path: &Path, error: &io::Error) -> Failed {
 struct Broken {
     world: RealWorld,
     fault: Fault,
+    /// It had worked before.
+    lived: bool,
 }
 
-fn broken(world: RealWorld, fault: Fault) -> Box<Broken> {
-    Box::new(Broken { world, fault })
+fn broken(world: RealWorld, fault: Fault, lived: bool) -> Box<Broken> {
+    Box::new(Broken { world, fault, lived })
 }
 
 /// One life of an engine: how the daemon ended, or the fault that ended the engine.
@@ -197,21 +208,23 @@ fn session(
     let mut world = world;
     world.forget_directories();
     let root = world.root_path().to_owned();
-    let mut engine = Engine::open(world, options).map_err(|(w, f)| broken(w, f))?;
+    let mut engine = Engine::open(world, options).map_err(|(w, f)| broken(w, f, false))?;
     engine.told_to_end = Some(|| ending::told().is_some());
     let mut watch = match arm(&root) {
         Ok(watch) => watch,
-        Err(fault) => return Err(broken(engine.world, fault)),
+        Err(fault) => return Err(broken(engine.world, fault, false)),
     };
     if let Err(fault) = engine.rescan() {
-        return Err(broken(engine.world, fault));
+        return Err(broken(engine.world, fault, false));
     }
+    let mut lived = false;
     let mut rescan_at = engine.world.tick().0 + RESCAN_MS;
     loop {
         let turn = match engine.turn() {
             Ok(turn) => turn,
-            Err(fault) => return Err(broken(engine.world, fault)),
+            Err(fault) => return Err(broken(engine.world, fault, lived)),
         };
+        lived = true;
         for note in engine.notes() {
             (start.talk)(&note);
         }
@@ -223,7 +236,7 @@ fn session(
         }
         if ending::told().is_some() || (start.drain && engine.is_drained()) {
             if let Err(fault) = engine.finish() {
-                return Err(broken(engine.world, fault));
+                return Err(broken(engine.world, fault, lived));
             }
             let idle = engine.is_idle();
             say_goodbye(&mut engine.world, idle);
@@ -236,7 +249,7 @@ fn session(
             Err(error) => {
                 let errno = error.raw_os_error().unwrap_or(5);
                 let fault = Fault { act: "wait", path: PathBuf::new(), errno };
-                return Err(broken(engine.world, fault));
+                return Err(broken(engine.world, fault, lived));
             }
         };
         if rescan {
@@ -244,10 +257,10 @@ fn session(
             engine.world.forget_directories();
             match arm(&root) {
                 Ok(fresh) => watch = fresh,
-                Err(fault) => return Err(broken(engine.world, fault)),
+                Err(fault) => return Err(broken(engine.world, fault, lived)),
             }
             if let Err(fault) = engine.rescan() {
-                return Err(broken(engine.world, fault));
+                return Err(broken(engine.world, fault, lived));
             }
         }
     }

@@ -15,7 +15,7 @@ use crate::model::paths;
 use crate::observe::Arrival;
 use crate::plan::step::OBSTRUCTED_MARK;
 use crate::world::store::{errno, move_aside, put_clearing};
-use crate::world::{Fault, Kind, World};
+use crate::world::{Fault, GitFault, Kind, World};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
@@ -60,6 +60,11 @@ fn is_local(id: &OrderId, fault: &Fault) -> bool {
     jobs && own && of_the_name
 }
 
+/// A git command that was cut off decides nothing: it ends the turn.
+pub(super) fn uninterrupted(git: &GitFault) -> Result<(), Fault> {
+    git.interruption().map_or(Ok(()), Err)
+}
+
 impl<W: World> Engine<W> {
     /// Sets an order aside that met an obstacle; any other fault is everybody's.
     pub(super) fn set_aside(&mut self, id: &OrderId, fault: Fault) -> Result<(), Fault> {
@@ -71,7 +76,6 @@ impl<W: World> Engine<W> {
             "{OBSTRUCTED_MARK}: {fault}; nothing is done about it until that is cleared: move it away, then \
              `touch` the ticket"
         );
-        self.note_once(format!("{id}: {text}"));
         let ticket = self.index.ticket_mut(id);
         ticket.obstacle = Some(text.as_str().into());
         let marked = mark(ticket);
@@ -83,7 +87,10 @@ impl<W: World> Engine<W> {
             Some(state @ (State::Pending | State::Running)) => {
                 self.write_why(id, state, &text, true)
             }
-            _ => Ok(()),
+            _ => {
+                self.note_once(format!("{id}: {text}"));
+                Ok(())
+            }
         }
     }
 

@@ -4,6 +4,7 @@
 //! claim is always recognised; undo removes only what this attempt created, never unmerged commits or
 //! dirty files; one order has one lease, made by `link`.
 
+use super::aside::uninterrupted;
 use super::{Engine, OwnLease, Planted};
 use crate::model::attempt::{Attempt, Claim, Mode, Place};
 use crate::model::defect::Defect;
@@ -343,9 +344,8 @@ impl<W: World> Engine<W> {
         let path = paths::instance_lease(&self.world.identity().instance, generation);
         let text = self.lease_text(LeaseMode::Process);
         match crate::world::store::publish(&mut self.world, &path, text.as_bytes(), 0o644) {
-            Ok(()) => {}
-            Err(fault) if fault.errno == errno::EEXIST => {}
-            Err(fault) => return Err(fault),
+            Err(fault) if fault.errno != errno::EEXIST => return Err(fault),
+            _ => {}
         }
         self.changed(&path);
         let inode = self.world.stat(&path)?.map_or(0, |s| s.inode);
@@ -467,11 +467,6 @@ impl<W: World> Engine<W> {
         self.replan.insert(id.clone());
         Ok(())
     }
-}
-
-/// A git command that was cut off decides nothing: it ends the turn.
-pub(super) fn uninterrupted(git: &GitFault) -> Result<(), Fault> {
-    git.interruption().map_or(Ok(()), Err)
 }
 
 fn numbered(name: &str, commands: &[String]) -> Vec<SealedCheck> {

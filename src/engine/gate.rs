@@ -5,13 +5,14 @@
 //! anybody else carry no weight.
 
 use super::Engine;
-use super::claim::uninterrupted;
+use super::aside::uninterrupted;
 use super::start::workdir;
 use crate::model::attempt::{
     Asked, Attempt, Command, CommandEnd, CommandKind, Gate, Objection, Place,
 };
 use crate::model::event::{Event, sha256_hex};
 use crate::model::id::OrderId;
+use crate::model::paths;
 use crate::model::protocol::Cause;
 use crate::model::time::Moment;
 use crate::model::tree::{CommitId, TreeFacts};

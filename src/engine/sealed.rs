@@ -7,7 +7,7 @@
 //! It does not judge: what it finds missing or changed is a value.
 
 use super::Engine;
-use super::claim::uninterrupted;
+use super::aside::uninterrupted;
 use crate::model::attempt::{Attempt, CommandKind, Place};
 use crate::model::event::sha256_hex;
 use crate::model::id::OrderId;

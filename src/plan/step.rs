@@ -66,7 +66,7 @@ pub fn step(index: &Index, id: &OrderId, now: Moment, tick: Tick, policy: &Polic
     let Some(ticket) = index.tickets.get(id) else { return Step::default() };
     let facts = Facts { index, id, ticket, now, tick, policy };
     if let Some(text) = &ticket.obstacle {
-        return aside(&facts, text);
+        return progress::aside(&facts, text);
     }
     let there: Vec<State> = State::ALL.into_iter().filter(|s| ticket.place(*s).is_some()).collect();
     match there[..] {
@@ -77,14 +77,6 @@ pub fn step(index: &Index, id: &OrderId, now: Moment, tick: Tick, policy: &Polic
         },
         _ => doubled(&facts, &there),
     }
-}
-
-/// Set aside: only the end of its command is recorded.
-fn aside(facts: &Facts<'_>, text: &str) -> Step {
-    let attempt = facts.ticket.attempt.as_deref();
-    let mut step = attempt.map(|a| progress::bookkeeping(facts, a)).unwrap_or_default();
-    step.waits.push(Wait::Refused(text.to_owned()));
-    step
 }
 
 fn placed(facts: &Facts<'_>, state: State, place: &Place) -> Step {

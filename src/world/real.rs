@@ -3,7 +3,7 @@
 //! Invariants: every path is resolved beneath the root without following a symlink; nothing blocks on a
 //! FIFO or a device; descriptors are never inherited by children.
 
-use super::calls::{again, fault, io_fault, kind, nanos};
+use super::calls::{again, fault, file_fault, io_fault, kind, nanos};
 use super::git::Git;
 use super::store::errno;
 use super::{Entry, ExecutorLink, Fault, GitFault, Identity, Kind, Stat, World, writers};
@@ -18,7 +18,7 @@ use rustix::time::{ClockId, clock_gettime};
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs::File;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
@@ -131,12 +131,8 @@ impl RealWorld {
         }
     }
 
-    /// A call on an open file that failed, with the file's name as the kernel knows it now.
     fn file_fault(&self, act: &'static str, file: &File, error: &std::io::Error) -> Fault {
-        let link = format!("/proc/self/fd/{}", file.as_fd().as_raw_fd());
-        let path = std::fs::read_link(link).unwrap_or_default();
-        let path = path.strip_prefix(&self.root).map(Path::to_owned).unwrap_or(path);
-        Fault { path, ..io_fault(act, error) }
+        file_fault(act, &self.root, file, error)
     }
 
     fn keep(&mut self, dir: &Path) -> Result<(), Errno> {

@@ -126,20 +126,36 @@ fn what_stands_where_a_pending_order_will_run_is_moved_aside() {
 #[test]
 fn an_order_that_cannot_go_on_is_set_aside_and_taken_up_when_it_is_cleared() {
     let mut yard = Yard::bare();
-    fs::create_dir_all(yard.path("_ctx/jobs/running")).unwrap();
-    // Only the length of the names is in the way, so that nothing depends on who runs the test.
+    fs::create_dir_all(yard.path("_ctx/runs")).unwrap();
+    // Its run directory cannot be made, and no name is left to move the obstacle to.
+    fs::write(yard.path("_ctx/runs/A"), "mine").unwrap();
+    for n in 1..1000 {
+        fs::write(yard.path(format!("_ctx/runs/.A.aside-{n}")), "").unwrap();
+    }
     yard.start();
-    yard.submit("A", "workspace: none\nverify: {commands: ['test -d .']}\n");
-    yard.ask("A.take", "");
-    yard.until_in("running", "A");
-    yard.settle_down("FIRST");
-    // A directory that is not empty stands where the request will be kept, under every name.
-    let dir = yard.path("_ctx/runs/A/1");
-    fs::create_dir_all(dir.join("A.finish/x")).unwrap();
-    yard.ask("A.finish", "");
-    yard.until_in("done", "A");
-    yard.settle_down("LAST");
+    yard.submit("A", "run: true\nworkspace: none\n");
+    yard.until("the explanation", || yard.why("pending", "A").contains("obstructed"));
+    yard.settle_down("B");
+    yard.ask("A.hold", "later");
+    yard.ask("A.unhold", "");
+    looks(&yard, "A");
+    let (code, lint) = verb(&yard, &["lint"]);
+    assert!(code == 7 && lint.contains("obstructed") && lint.contains("_ctx/runs/A"), "{lint}");
+    let (_, why) = verb(&yard, &["why", "A"]);
+    assert!(why.contains("obstructed"), "{why}");
+    assert_eq!(yard.term(), Some(0));
+    assert_eq!(yard.drain(), 0);
+    assert_eq!(yard.places("A"), ["pending"]);
+    let told = yard.said().lines().filter(|l| l.contains("obstructed")).count();
+    assert!(told <= 4, "{}", yard.said());
     assert!(!yard.said().contains("trying again"), "{}", yard.said());
+    yard.start();
+    yard.settle_down("C");
+    assert_eq!(yard.text("_ctx/runs/A"), "mine");
+    fs::remove_file(yard.path("_ctx/runs/A")).unwrap();
+    yard.submit("A", "run: true\nworkspace: none\n");
+    yard.until_in("done", "A");
+    assert_eq!(yard.why("pending", "A"), "");
 }
 
 #[test]
