@@ -11,8 +11,9 @@ use crate::model::protocol::ToExecutor;
 use crate::model::time::Tick;
 use crate::observe::Arrival;
 use crate::world::real::RealWorld;
+use crate::world::store::errno;
 use crate::world::watch::{Hint, Place, Watch};
-use crate::world::{ExecutorLink, Fault, World};
+use crate::world::{ExecutorLink, Fault, World, ending};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::flag;
@@ -20,7 +21,7 @@ use signal_hook::low_level::pipe;
 use std::io::{self, Read};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -31,10 +32,13 @@ const RESCAN_MS: u64 = 30 * 60 * 1000;
 const PAUSE_MS: (u64, u64) = (1000, 60_000);
 
 /// With `--drain`: faults in a row before giving up.
-const DRAIN_FAULTS_MAX: u32 = 5;
+const DRAIN_FAULTS_MAX: u32 = 4;
 
 /// How long an ending daemon waits for its executor to end, when nothing runs.
 const GOODBYE_MS: u64 = 4000;
+
+/// How long all of that may take after TERM.
+const END_MS: u64 = 4500;
 
 /// What the command line asks of a daemon.
 pub struct Start {
@@ -57,79 +61,128 @@ pub enum Ended {
     DiskRefuses,
 }
 
+/// Why a daemon could not go on.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Failed {
+    /// What it is opened with cannot be taken as it is.
+    Options(String),
+    /// Signals, or the ready file.
+    Machine(String),
+}
+
 /// Signals, as flags that a handler raises and a pipe that wakes.
 struct Signals {
     pipe: UnixStream,
-    ends: Arc<AtomicBool>,
     reloads: Arc<AtomicBool>,
 }
 
 impl Signals {
-    /// A second TERM or INT ends the process at once.
+    /// The first TERM or INT is noticed between two steps, a second one by everything that waits.
     fn register() -> io::Result<Self> {
-        let (pipe, wake) = UnixStream::pair()?;
-        pipe.set_nonblocking(true)?;
-        wake.set_nonblocking(true)?;
-        let (ends, reloads) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+        let pair = || -> io::Result<_> {
+            let (pipe, wake) = UnixStream::pair()?;
+            pipe.set_nonblocking(true)?;
+            wake.set_nonblocking(true)?;
+            Ok((pipe, wake))
+        };
+        let ((pipe, wake), (ends, end)) = (pair()?, pair()?);
+        let reloads = Arc::new(AtomicBool::new(false));
         for signal in [SIGTERM, SIGINT] {
-            flag::register_conditional_shutdown(signal, 0, Arc::clone(&ends))?;
-            flag::register(signal, Arc::clone(&ends))?;
+            pipe::register(signal, end.try_clone()?)?;
             pipe::register(signal, wake.try_clone()?)?;
         }
+        ending::listen(ends);
         flag::register(SIGHUP, Arc::clone(&reloads))?;
         pipe::register(SIGHUP, wake)?;
-        Ok(Self { pipe, ends, reloads })
+        Ok(Self { pipe, reloads })
     }
 
     fn drain(&mut self) {
         let mut bytes = [0; 64];
         while self.pipe.read(&mut bytes).is_ok_and(|n| n > 0) {}
     }
-
-    fn ended(&self) -> bool {
-        self.ends.load(Ordering::SeqCst)
-    }
 }
 
 /// Runs a daemon until it is told to end. The caller holds the root lock.
-pub fn run(mut world: RealWorld, mut start: Start) -> Result<Ended, String> {
-    let mut signals = Signals::register().map_err(|e| format!("register signals: {e}"))?;
+pub fn run(world: RealWorld, mut start: Start) -> Result<Ended, Failed> {
+    if let Some(path) = &start.ready_file {
+        prove_writable(path).map_err(|e| not_ready(path, &e))?;
+    }
+    let mut signals =
+        Signals::register().map_err(|e| Failed::Machine(format!("register signals: {e}")))?;
+    let ended = live(world, &mut start, &mut signals);
+    if let Some(path) = &start.ready_file {
+        let _ = std::fs::remove_file(path);
+    }
+    ended
+}
+
+/// One engine after the other, until the daemon ends.
+fn live(mut world: RealWorld, start: &mut Start, signals: &mut Signals) -> Result<Ended, Failed> {
     let mut faults = 0;
     let mut ready = false;
     loop {
-        let options = (start.options)()?;
-        match session(world, options, &mut start, &mut signals, &mut ready) {
-            Ok(ended) => {
-                if let Some(path) = &start.ready_file {
-                    let _ = std::fs::remove_file(path);
-                }
-                return Ok(ended);
+        let options = (start.options)().map_err(Failed::Options)?;
+        let began = world.tick().0;
+        let broken = match session(world, options, start, signals, &mut ready) {
+            Ok(ended) => return ended,
+            Err(broken) => broken,
+        };
+        world = broken.world;
+        let fault = broken.fault;
+        if ending::told().is_some() {
+            if fault.errno != errno::EINTR {
+                (start.talk)(&fault.to_string());
             }
-            Err(broken) => {
-                world = broken.world;
-                faults = if broken.lived { 1 } else { faults + 1 };
-                (start.talk)(&format!("{}; trying again", broken.fault));
-                if start.drain && faults > DRAIN_FAULTS_MAX {
-                    say_goodbye(&mut world, false);
-                    return Ok(Ended::DiskRefuses);
-                }
-                if faults > 1 {
-                    pause(&mut signals, faults);
-                }
-                if signals.ended() {
-                    say_goodbye(&mut world, false);
-                    return Ok(Ended::Done);
-                }
-            }
+            say_goodbye(&mut world, false);
+            return Ok(Ended::Done);
+        }
+        if fault.errno == errno::ENOENT && broken.lived {
+            // A directory was taken away: opening makes it again, the disk refuses nothing.
+            (start.talk)(&format!("{fault}; looking again"));
+            continue;
+        }
+        // An engine that worked for long met something new; else it is the same refusal still.
+        let lasted = world.tick().0.saturating_sub(began) > PAUSE_MS.1;
+        faults = if lasted { 1 } else { faults + 1 };
+        (start.talk)(&format!("{fault}; trying again"));
+        if start.drain && faults > DRAIN_FAULTS_MAX {
+            say_goodbye(&mut world, false);
+            return Ok(Ended::DiskRefuses);
+        }
+        pause(signals, faults);
+        if ending::told().is_some() {
+            say_goodbye(&mut world, false);
+            return Ok(Ended::Done);
         }
     }
 }
 
+/// Waits longer from fault to fault; a signal ends the wait.
 fn pause(signals: &mut Signals, faults: u32) {
-    let ms = (PAUSE_MS.0 << (faults - 2).min(6)).min(PAUSE_MS.1);
+    let ms = (PAUSE_MS.0 << (faults - 1).min(6)).min(PAUSE_MS.1);
     let mut fds = [PollFd::new(&signals.pipe, PollFlags::IN)];
     let _ = poll(&mut fds, Some(&timespec(ms)));
     signals.drain();
+}
+
+/// Refuses a ready file that could not be written later, and takes away one that an earlier daemon left.
+fn prove_writable(path: &Path) -> io::Result<()> {
+    match std::fs::metadata(path) {
+        Ok(found) if found.is_dir() => return Err(io::ErrorKind::IsADirectory.into()),
+        Ok(found) if found.is_file() => std::fs::remove_file(path)?,
+        // A FIFO or a terminal is somebody's: opening it to see could wait for the other side.
+        Ok(_) => return Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(error),
+    }
+    std::fs::File::options().write(true).create_new(true).open(path)?;
+    std::fs::remove_file(path)
+}
+
+fn not_ready(path: &Path, error: &io::Error) -> Failed {
+    let hint = "name a file in a directory that is there and can be written";
+    Failed::Machine(format!("write the ready file {}: {error}; {hint}", path.display()))
 }
 
 /// An engine that a disk fault has ended.
@@ -144,18 +197,19 @@ fn broken(world: RealWorld, fault: Fault, lived: bool) -> Box<Broken> {
     Box::new(Broken { world, fault, lived })
 }
 
-/// One life of an engine. The error says whether it had worked before the fault.
+/// One life of an engine: how the daemon ended, or the fault that ended the engine.
 fn session(
     world: RealWorld,
     options: Options,
     start: &mut Start,
     signals: &mut Signals,
     ready: &mut bool,
-) -> Result<Ended, Box<Broken>> {
+) -> Result<Result<Ended, Failed>, Box<Broken>> {
     let mut world = world;
     world.forget_directories();
     let root = world.root_path().to_owned();
     let mut engine = Engine::open(world, options).map_err(|(w, f)| broken(w, f, false))?;
+    engine.told_to_end = Some(|| ending::told().is_some());
     let mut watch = match arm(&root) {
         Ok(watch) => watch,
         Err(fault) => return Err(broken(engine.world, fault, false)),
@@ -170,23 +224,23 @@ fn session(
             Ok(turn) => turn,
             Err(fault) => return Err(broken(engine.world, fault, lived)),
         };
+        lived = true;
         for note in engine.notes() {
             (start.talk)(&note);
         }
-        if !*ready {
-            *ready = true;
-            if let Some(path) = &start.ready_file {
-                let _ = std::fs::write(path, "ready\n");
-            }
+        if !std::mem::replace(ready, true)
+            && let Some(path) = &start.ready_file
+            && let Err(error) = std::fs::write(path, "ready\n")
+        {
+            return Ok(Err(not_ready(path, &error)));
         }
-        lived = true;
-        if signals.ended() || (start.drain && engine.is_drained()) {
+        if ending::told().is_some() || (start.drain && engine.is_drained()) {
             if let Err(fault) = engine.finish() {
                 return Err(broken(engine.world, fault, lived));
             }
             let idle = engine.is_idle();
             say_goodbye(&mut engine.world, idle);
-            return Ok(Ended::Done);
+            return Ok(Ok(Ended::Done));
         }
         reload(&mut engine, start, signals);
         let waited = wait(&mut engine, &mut watch, signals, turn, rescan_at);
@@ -222,7 +276,7 @@ fn reload(engine: &mut Engine<RealWorld>, start: &mut Start, signals: &Signals) 
     }
 }
 
-fn arm(root: &std::path::Path) -> Result<Watch, Fault> {
+fn arm(root: &Path) -> Result<Watch, Fault> {
     Watch::arm(root).map_err(|e| Fault {
         act: "watch",
         path: PathBuf::from("_ctx/jobs"),
@@ -306,9 +360,11 @@ fn timespec(ms: u64) -> Timespec {
 /// Tells the executor that this daemon ends; an idle one ends too, and that is waited for, also when it
 /// was only just started.
 fn say_goodbye(world: &mut RealWorld, idle: bool) {
-    let until = world.tick().0 + GOODBYE_MS;
+    let spent = ending::told().map_or(0, |told| told.elapsed().as_millis());
+    let spent = u64::try_from(spent).unwrap_or(END_MS);
+    let until = world.tick().0 + GOODBYE_MS.min(END_MS.saturating_sub(spent));
     let mut told = false;
-    while world.tick().0 < until {
+    while world.tick().0 < until && !ending::at_once() {
         match world.executor() {
             ExecutorLink::Dead => break,
             ExecutorLink::Up if !told => {
@@ -328,7 +384,7 @@ fn say_goodbye(world: &mut RealWorld, idle: bool) {
     }
     // Its socket closes a moment before it ends; the lock of its life is the last thing to go.
     let held = || crate::executor::is_locked(world.root_path()).unwrap_or(false);
-    while told && idle && world.tick().0 < until && held() {
+    while told && idle && world.tick().0 < until && !ending::at_once() && held() {
         let _ = poll(&mut [], Some(&timespec(2)));
     }
 }

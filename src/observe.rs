@@ -18,7 +18,7 @@ use crate::model::parse::parse_order;
 use crate::model::paths;
 use crate::model::request::{RequestBody, parse_request, parse_request_name};
 use crate::model::time::{Moment, Tick};
-use crate::world::store::{TICKET_BYTES_MAX, errno, read_whole};
+use crate::world::store::{TICKET_BYTES_MAX, read_whole};
 use crate::world::{Fault, Kind, Stat, World};
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -62,6 +62,7 @@ pub fn ticket<W: World>(
         seen: before.seen,
         last_attempt: before.last_attempt,
         requests: before.requests.clone(),
+        obstacle: before.obstacle.clone(),
         ..Ticket::default()
     };
     for state in State::ALL {
@@ -166,7 +167,11 @@ fn settling<W: World>(
     if look.tick < until {
         return Ok(Reading::Settling(until));
     }
-    let Some(file) = world.open(path)? else { return Ok(Reading::Settling(until)) };
+    let file = match world.open(path) {
+        Err(fault) if fault.is_obstacle() => return read(world, look, id, state, path, stat),
+        file => file?,
+    };
+    let Some(file) = file else { return Ok(Reading::Settling(until)) };
     if world.has_writer(&file)? == Some(true) {
         let pause = look.config.settle.max(crate::model::time::Millis(1000));
         return Ok(Reading::Settling(look.tick.after(pause)));
@@ -202,7 +207,7 @@ fn read<W: World>(
     let snapshot = match read_whole(world, path, TICKET_BYTES_MAX) {
         Ok(Some(snapshot)) => snapshot,
         Ok(None) => return Ok(Reading::Settling(look.tick)),
-        Err(fault) if fault.errno == errno::EACCES => {
+        Err(fault) if fault.is_obstacle() => {
             return refused(Defect::whole("invalid-ticket", format!("cannot be read: {fault}")));
         }
         Err(fault) => return Err(fault),
@@ -265,9 +270,13 @@ fn lease<W: World>(
     let body = match known.or(own) {
         Some(body) => body.clone(),
         None if stat.kind != Kind::File => LeaseBody::Foreign("not a regular file".to_owned()),
-        None => match read_whole(world, &path, 4096)? {
-            Some(snapshot) => LeaseBody::parse(&snapshot.bytes),
-            None => return Ok(None),
+        None => match read_whole(world, &path, 4096) {
+            Ok(Some(snapshot)) => LeaseBody::parse(&snapshot.bytes),
+            Ok(None) => return Ok(None),
+            Err(fault) if fault.is_obstacle() => {
+                LeaseBody::Foreign(format!("cannot be read: {fault}"))
+            }
+            Err(fault) => return Err(fault),
         },
     };
     let holder_dead = match &body {
@@ -305,10 +314,15 @@ pub fn request<W: World>(
     let Some(stat) = world.stat(&path)? else { return Ok(None) };
     if arrival == Arrival::Unsure && stat.kind == Kind::File {
         let until = since.unwrap_or_else(|| look.tick.after(look.config.settle));
-        let file = world.open(&path)?;
+        let file = match world.open(&path) {
+            // It was swapped just now, or is not ours to read: its content says which.
+            Err(fault) if fault.is_obstacle() => None,
+            Ok(None) => return Ok(None),
+            opened => opened?,
+        };
         let written = match &file {
             Some(file) => world.has_writer(file)? == Some(true),
-            None => return Ok(None),
+            None => false,
         };
         if look.tick < until || written {
             *waiting = Some(until.max(look.tick.after(crate::model::time::Millis(1))));
@@ -342,8 +356,12 @@ fn request_body<W: World>(
     if stat.size > REQUEST_BYTES_MAX as u64 {
         return Ok(Err(Defect::whole("invalid-request", "is longer than 64 KiB")));
     }
-    Ok(match read_whole(world, path, REQUEST_BYTES_MAX)? {
-        Some(snapshot) => parse_request(&snapshot.bytes),
-        None => Ok(RequestBody::default()),
+    Ok(match read_whole(world, path, REQUEST_BYTES_MAX) {
+        Ok(Some(snapshot)) => parse_request(&snapshot.bytes),
+        Ok(None) => Ok(RequestBody::default()),
+        Err(fault) if fault.is_obstacle() => {
+            Err(Defect::whole("invalid-request", format!("cannot be read: {fault}")))
+        }
+        Err(fault) => return Err(fault),
     })
 }

@@ -179,9 +179,10 @@ fn list<W: World>(world: &mut W, dir: &Path) -> Result<Vec<Entry>, Fault> {
             entries.sort_by(|a, b| a.name.cmp(&b.name));
             Ok(entries)
         }
-        Err(fault) if fault.errno == errno::ENOENT || fault.errno == errno::ENOTDIR => {
-            Ok(Vec::new())
-        }
+        Err(fault) if fault.errno == errno::ENOENT => Ok(Vec::new()),
+        // What a command put in the place of its run directory is no reason to give up the view.
+        Err(fault) if fault.is_obstacle() && dir.starts_with(paths::RUNS) => Ok(Vec::new()),
+        Err(fault) if fault.errno == errno::ENOTDIR => Ok(Vec::new()),
         Err(fault) => Err(fault),
     }
 }
@@ -211,6 +212,7 @@ fn look_at<W: World>(world: &mut W, view: &mut View, id: &OrderId) -> Result<(),
     for state in State::ALL {
         closely::read(world, view, id, state, &after)?;
     }
+    closely::refused(world, view, id, &after)?;
     closely::verdict(world, view, id, &after)?;
     closely::progress(world, view, id, &after)?;
     if !after.is_empty() {

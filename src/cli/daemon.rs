@@ -2,7 +2,7 @@
 
 use super::root;
 use super::{Failure, Outcome, code};
-use crate::daemon::{Ended, Start};
+use crate::daemon::{Ended, Failed, Start};
 use crate::world::real::RealWorld;
 use crate::world::root_lock::{Role, Tried, try_lock};
 use std::path::{Path, PathBuf};
@@ -71,6 +71,7 @@ fn serve(root: &Path, arguments: Arguments) -> Outcome {
     match crate::daemon::run(world, start) {
         Ok(Ended::Done) => Ok(code::DONE),
         Ok(Ended::DiskRefuses) => Ok(code::AGAIN),
-        Err(text) => Err(Failure::new(code::USAGE, text)),
+        Err(Failed::Options(text)) => Err(Failure::new(code::USAGE, text)),
+        Err(Failed::Machine(text)) => Err(Failure::new(code::FAILED, text)),
     }
 }

@@ -124,7 +124,11 @@ fn names(seat: &mut Seat, dir: &Path) -> Result<Vec<String>, Failure> {
     if seat.world.stat(dir).ok().flatten().is_none() {
         return Ok(Vec::new());
     }
-    let entries = seat.world.list(dir).map_err(|f| Failure::new(code::FAILED, f.to_string()))?;
+    let entries = match seat.world.list(dir) {
+        // What a command put in the place of its run directory holds no logs.
+        Err(fault) if fault.is_obstacle() => Vec::new(),
+        entries => entries.map_err(|f| Failure::new(code::FAILED, f.to_string()))?,
+    };
     Ok(entries.iter().filter_map(|e| e.name.to_str().map(str::to_owned)).collect())
 }
 
@@ -221,6 +225,13 @@ impl Printer<'_> {
         let file = match seat.world.open(&path) {
             Ok(Some(file)) => file,
             Ok(None) => return Ok(true),
+            Err(fault) if fault.is_obstacle() => {
+                if !self.done.contains_key(log) {
+                    say::talk(&format!("jobyard: {fault}: left out"));
+                    self.done.insert(log.clone(), 0);
+                }
+                return Ok(true);
+            }
             Err(fault) => return Err(failed(&fault)),
         };
         let new = !self.done.contains_key(log);

@@ -6,6 +6,7 @@
 use super::ask::{self, Answer, Ask, Done};
 use super::{Failure, Globals, Outcome, code, rehearse, say};
 use crate::model::id::OrderId;
+use crate::model::order::State;
 use crate::model::request::{RequestBody, Verb};
 use std::io::{BufRead, IsTerminal};
 use std::time::Duration;
@@ -116,9 +117,14 @@ impl Asking {
 
 /// The id a person typed; the path of a ticket counts too.
 pub(super) fn order_id(text: &str) -> Result<OrderId, Failure> {
-    let name = text.rsplit('/').next().unwrap_or(text);
-    let stem = name.strip_suffix(".yaml").unwrap_or(name);
-    OrderId::parse(stem).map_err(|rule| Failure::new(code::USAGE, rule))
+    let named = match text.rsplit_once('/') {
+        Some((dir, name)) => {
+            let dir = dir.rsplit('/').next().unwrap_or(dir);
+            name.strip_suffix(".yaml").filter(|_| State::parse(dir).is_some())
+        }
+        None => Some(text.strip_suffix(".yaml").unwrap_or(text)),
+    };
+    OrderId::parse(named.unwrap_or(text)).map_err(|rule| Failure::new(code::USAGE, rule))
 }
 
 /// The reason that `flag` needs: as given, else asked for on a terminal.

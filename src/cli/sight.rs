@@ -38,7 +38,9 @@ pub(super) fn word(view: &View, id: &OrderId) -> &'static str {
     let refused = matches!(ticket.place(state).map(|p| &p.reading), Some(Reading::Refused(_)));
     match state {
         _ if refused => "refused",
-        State::Pending if view.cyclic.contains(id) => "refused",
+        State::Pending if view.cyclic.contains(id) || view.extra.refused.contains_key(id) => {
+            "refused"
+        }
         State::Failed => match result(view, id).as_deref() {
             Some("cancelled") => "cancelled",
             Some("skipped") => "skipped",
@@ -105,6 +107,10 @@ fn of_order(
     }
     let waits = ready::unmet(&view.index, id, brief, view.now, &view.settings.policy);
     let mut found: Vec<Obstacle> = waits.iter().map(|w| of_wait(id, ticket, w)).collect();
+    if let Some((_, text)) = view.extra.refused.get(id) {
+        let release = "that is cured, and its file touched or the daemon started again";
+        found.insert(0, Obstacle::new("refused", text.clone(), release));
+    }
     if !brief.executable {
         let release = format!("`jobyard take {id}`");
         let text = "nothing to run: a person or an agent takes it".to_owned();

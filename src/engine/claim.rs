@@ -4,6 +4,7 @@
 //! claim is always recognised; undo removes only what this attempt created, never unmerged commits or
 //! dirty files; one order has one lease, made by `link`.
 
+use super::aside::uninterrupted;
 use super::{Engine, OwnLease, Planted};
 use crate::model::attempt::{Attempt, Claim, Mode, Place};
 use crate::model::defect::Defect;
@@ -65,6 +66,7 @@ impl<W: World> Engine<W> {
         let (claim, rules) = match decided {
             Ok(decided) => decided,
             Err(Refusal::Git(git)) => {
+                uninterrupted(&git)?;
                 let step = (from, "prepare the worktree");
                 return self.claim_failed(id, None, request, step, &git);
             }
@@ -78,6 +80,7 @@ impl<W: World> Engine<W> {
         match self.take_hold(id, number, from, &snapshot, &rules)? {
             Ok(()) => Ok(()),
             Err(Refusal::Git(git)) => {
+                uninterrupted(&git)?;
                 self.claim_failed(id, Some(number), request, (from, "create worktree"), &git)
             }
             Err(_) => {
@@ -127,6 +130,9 @@ impl<W: World> Engine<W> {
                 highest = numbers.fold(highest, u32::max);
             }
             Err(fault) if fault.errno == errno::ENOENT => {}
+            Err(fault) if fault.is_obstacle() => {
+                self.clear_run_dirs(id, &paths::execution_log(id))?;
+            }
             Err(fault) => return Err(fault),
         }
         Ok(highest.saturating_add(1))
@@ -188,7 +194,7 @@ impl<W: World> Engine<W> {
         };
         self.ledger.sync(&mut self.world)?;
         let dir = self.ensure_run_dir(id, number)?;
-        crate::world::store::put_derived(&mut self.world, &dir.join(paths::EXCLUDES), rules)?;
+        self.put_evidence(id, &dir.join(paths::EXCLUDES), rules)?;
         Ok(match self.world.git_add(path, branch, &base) {
             Ok(made) => {
                 if let Some(to) = made.moved_aside {
@@ -253,9 +259,8 @@ impl<W: World> Engine<W> {
         let path = paths::instance_lease(&self.world.identity().instance, generation);
         let text = self.lease_text(LeaseMode::Process);
         match crate::world::store::publish(&mut self.world, &path, text.as_bytes(), 0o644) {
-            Ok(()) => {}
-            Err(fault) if fault.errno == errno::EEXIST => {}
-            Err(fault) => return Err(fault),
+            Err(fault) if fault.errno != errno::EEXIST => return Err(fault),
+            _ => {}
         }
         self.changed(&path);
         let inode = self.world.stat(&path)?.map_or(0, |s| s.inode);
@@ -305,7 +310,7 @@ impl<W: World> Engine<W> {
     pub(super) fn undo_claim(&mut self, id: &OrderId, reason: &str) -> Result<(), Fault> {
         let Some(attempt) = self.ticket(id).and_then(|t| t.attempt.clone()) else { return Ok(()) };
         self.bases.remove(id);
-        self.remove_created(id, &attempt);
+        self.remove_created(id, &attempt)?;
         if self.options.faults != Planted::UndoKeepsLease {
             self.drop_lease(id)?;
         }
@@ -321,21 +326,23 @@ impl<W: World> Engine<W> {
     }
 
     /// Removes the worktree and branch this attempt created; what cannot be removed safely stays.
-    pub(super) fn remove_created(&mut self, id: &OrderId, attempt: &Attempt) {
+    pub(super) fn remove_created(&mut self, id: &OrderId, attempt: &Attempt) -> Result<(), Fault> {
         let Place::Tree { path, branch, branch_existed, worktree_existed, .. } =
             &attempt.claim.place
         else {
-            return;
+            return Ok(());
         };
-        let Some(base) = attempt.base() else { return };
+        let Some(base) = attempt.base() else { return Ok(()) };
         let made = WorktreeMade {
             branch_created: !branch_existed,
             worktree_created: !worktree_existed,
             moved_aside: None,
         };
         if let Err(git) = self.world.git_remove(path, branch, &base, &made) {
+            uninterrupted(&git)?;
             self.notes.push(format!("{id}: the worktree stays: {git}"));
         }
+        Ok(())
     }
 
     /// A claim that git refused: undone, explained, and not tried again until the ticket changes.

@@ -12,8 +12,8 @@ use crate::model::order::State;
 use crate::model::paths;
 use crate::model::protocol::ToExecutor;
 use crate::model::time::Millis;
-use crate::world::store::{errno, write_all};
-use crate::world::{Fault, World};
+use crate::world::store::{errno, move_aside, write_all};
+use crate::world::{Fault, Kind, World};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
@@ -118,6 +118,8 @@ impl<W: World> Engine<W> {
             match self.world.sync_dir(&dir) {
                 Ok(()) => {}
                 Err(fault) if fault.errno == errno::ENOENT => {}
+                // Of a run directory that was replaced nothing can be made durable.
+                Err(fault) if fault.is_obstacle() && is_of_order(&dir) => {}
                 Err(fault) => return Err(fault),
             }
             self.dirs.remove(&dir);
@@ -274,6 +276,26 @@ impl<W: World> Engine<W> {
     }
 
     fn append_log(&mut self, id: &OrderId, text: &str) -> Result<(), Fault> {
+        let appended = match self.append_log_once(id, text) {
+            Err(fault) if fault.is_obstacle() => self.append_log_anew(id, text),
+            appended => appended,
+        };
+        self.without(id, appended)
+    }
+
+    /// What stands in the log's place is moved aside.
+    fn append_log_anew(&mut self, id: &OrderId, text: &str) -> Result<(), Fault> {
+        let path = paths::execution_log(id);
+        self.clear_run_dirs(id, &path)?;
+        if self.world.stat(&path)?.is_some_and(|s| s.kind != Kind::File) {
+            let aside = move_aside(&mut self.world, &path)?;
+            self.moved_aside(id, &path, &aside);
+        }
+        let more = self.logs.remove(id).unwrap_or_default();
+        self.append_log_once(id, &format!("{text}{more}"))
+    }
+
+    fn append_log_once(&mut self, id: &OrderId, text: &str) -> Result<(), Fault> {
         let path = paths::execution_log(id);
         let file = match self.world.append(&path, 0o644) {
             Ok(file) => file,
@@ -318,13 +340,26 @@ impl<W: World> Engine<W> {
         let dir = paths::run(id, attempt);
         match self.world.mkdir(&dir) {
             Ok(()) => {}
-            Err(fault) if fault.errno == errno::EEXIST => {}
+            Err(fault) if fault.errno == errno::EEXIST => {
+                if self.world.stat(&dir)?.is_none_or(|s| s.kind != Kind::Dir) {
+                    self.clear_run_dirs(id, &dir.join(paths::SEALED))?;
+                }
+            }
             Err(fault) if fault.errno == errno::ENOENT => {
                 self.ensure_dir(&paths::runs(id))?;
+                self.ensure_dir(&dir)?;
+            }
+            Err(fault) if fault.is_obstacle() => {
+                self.clear_run_dirs(id, &paths::execution_log(id))?;
                 self.ensure_dir(&dir)?;
             }
             Err(fault) => return Err(fault),
         }
         Ok(dir)
     }
+}
+
+/// A directory of one order, which its commands may have replaced.
+fn is_of_order(dir: &Path) -> bool {
+    dir.starts_with(paths::RUNS) && dir != Path::new(paths::RUNS) && !dir.starts_with(paths::OWN)
 }

@@ -5,12 +5,14 @@
 //! anybody else carry no weight.
 
 use super::Engine;
+use super::aside::uninterrupted;
 use super::start::workdir;
 use crate::model::attempt::{
     Asked, Attempt, Command, CommandEnd, CommandKind, Gate, Objection, Place,
 };
 use crate::model::event::{Event, sha256_hex};
 use crate::model::id::OrderId;
+use crate::model::paths;
 use crate::model::protocol::Cause;
 use crate::model::time::Moment;
 use crate::model::tree::{CommitId, TreeFacts};
@@ -19,7 +21,7 @@ use crate::plan::artifacts;
 use crate::plan::scope::{self, Violation};
 use crate::plan::verdict::{self, CheckResult, GateInput, Outcome, Precondition, VerdictResult};
 use crate::plan::verdict_json::{VerdictContext, verdict_json};
-use crate::world::store::{put_derived, read_whole};
+use crate::world::store::{errno, read_plain};
 use crate::world::{Fault, Kind, World};
 use std::path::Path;
 
@@ -32,44 +34,55 @@ impl<W: World> Engine<W> {
         let Some(attempt) = self.ticket(id).and_then(|t| t.attempt.clone()) else { return Ok(()) };
         let gate = match &attempt.claim.place {
             Place::Root => Gate::default(),
-            Place::Tree { path, branch, .. } => self.inspect(&attempt, path, branch),
+            Place::Tree { path, branch, .. } => self.inspect(&attempt, path, branch)?,
         };
         self.record(id, Some(attempt.number), Event::Gate(Box::new(gate)));
         Ok(())
     }
 
-    fn inspect(&mut self, attempt: &Attempt, path: &str, branch: &str) -> Gate {
-        let tree = match self.tree(attempt, path) {
+    fn inspect(&mut self, attempt: &Attempt, path: &str, branch: &str) -> Result<Gate, Fault> {
+        let tree = match self.tree(attempt, path)? {
             Ok(tree) => tree,
             Err(unmet) => {
                 let unmet = vec![objection(unmet.word(), "", &unmet.to_string())];
-                return Gate { unmet, ..Gate::default() };
+                return Ok(Gate { unmet, ..Gate::default() });
             }
         };
         let head = tree.head.as_ref().map(|h| h.as_str().to_owned());
         let preconditions = verdict::preconditions(branch, &tree);
         if !preconditions.is_empty() {
             let unmet = preconditions.iter().map(|p| objection(p.word(), "", &p.to_string()));
-            return Gate { head, unmet: unmet.collect(), violations: Vec::new() };
+            return Ok(Gate { head, unmet: unmet.collect(), violations: Vec::new() });
         }
         let (Some(base), Some(tip)) = (attempt.base(), tree.head.clone()) else {
-            return blocked("the branch has no commit".to_owned());
+            return Ok(blocked("the branch has no commit".to_owned()));
         };
-        match self.world.git_changes(path, &base, &tip) {
-            Err(git) => blocked(git.to_string()),
+        Ok(match self.world.git_changes(path, &base, &tip) {
+            Err(git) => {
+                uninterrupted(&git)?;
+                blocked(git.to_string())
+            }
             Ok(changes) => {
                 let sealed = &attempt.claim.sealed;
                 let found = scope::judge(sealed.scope().as_ref(), &sealed.budget(), &changes);
                 let found = found.iter().map(|v| objection(v.rule.name(), &v.path, &v.text));
                 Gate { head, unmet: Vec::new(), violations: found.collect() }
             }
-        }
+        })
     }
 
-    fn tree(&mut self, attempt: &Attempt, path: &str) -> Result<TreeFacts, Precondition> {
-        let rules = self.sealed_rules(attempt, path)?;
+    fn tree(
+        &mut self,
+        attempt: &Attempt,
+        path: &str,
+    ) -> Result<Result<TreeFacts, Precondition>, Fault> {
+        let rules = match self.sealed_rules(attempt, path)? {
+            Ok(rules) => rules,
+            Err(unmet) => return Ok(Err(unmet)),
+        };
         let facts = self.world.git_tree(path, &rules);
-        facts.map_err(|git| Precondition::recorded("git", &git.to_string()))
+        facts.as_ref().err().map_or(Ok(()), uninterrupted)?;
+        Ok(facts.map_err(|git| Precondition::recorded("git", &git.to_string())))
     }
 
     /// Decides the verdict and writes it down.
@@ -81,6 +94,7 @@ impl<W: World> Engine<W> {
             (&attempt.claim.place, verdict.commit.clone())
             && let Err(git) = self.world.git_sync(branch, &commit)
         {
+            uninterrupted(&git)?;
             input.preconditions.push(Precondition::recorded("git", &git.to_string()));
             verdict = verdict::decide(&input);
         }
@@ -116,11 +130,10 @@ impl<W: World> Engine<W> {
         attempt: &Attempt,
         file: &VerdictFile,
     ) -> Result<(), Fault> {
-        let dir = self.ensure_run_dir(id, attempt.number)?;
-        let path = dir.join("verdict.json");
+        let path = paths::run(id, attempt.number).join("verdict.json");
         let mut text = serde_json::to_string_pretty(file).unwrap_or_default();
         text.push('\n');
-        put_derived(&mut self.world, &path, text.as_bytes())
+        self.put_evidence(id, &path, text.as_bytes())
     }
 
     fn gate_input(&mut self, id: &OrderId, attempt: &Attempt) -> Result<GateInput, Fault> {
@@ -152,7 +165,7 @@ impl<W: World> Engine<W> {
         }
         input.missing_artifacts = self.missing_artifacts(attempt)?;
         if let Place::Tree { path, branch, .. } = &attempt.claim.place {
-            match self.tree(attempt, path) {
+            match self.tree(attempt, path)? {
                 Ok(tree) => {
                     let on_branch = tree.branch.as_deref() == Some(branch.as_str());
                     input.head_after = tree.head.clone().filter(|_| on_branch);
@@ -188,7 +201,7 @@ impl<W: World> Engine<W> {
             result.ended_ms = end.ended_ms;
             result.timed_out = matches!(end.cause, Cause::Timeout | Cause::IdleTimeout);
         }
-        let log = read_whole(&mut self.world, Path::new(&result.log), HASHED_BYTES_MAX)?;
+        let log = read_plain(&mut self.world, Path::new(&result.log), HASHED_BYTES_MAX)?;
         result.sha256 = log.map(|s| sha256_hex(&s.bytes)).unwrap_or_default();
         Ok(result)
     }
@@ -210,7 +223,12 @@ impl<W: World> Engine<W> {
         let mut files = Vec::new();
         let mut todo = vec![String::new()];
         while let Some(at) = todo.pop() {
-            for entry in self.world.list(&Path::new(dir).join(&at))? {
+            let entries = match self.world.list(&Path::new(dir).join(&at)) {
+                // What cannot be looked into, or has just gone, holds no artifact.
+                Err(fault) if fault.is_obstacle() || fault.errno == errno::ENOENT => continue,
+                entries => entries?,
+            };
+            for entry in entries {
                 let Some(name) = entry.name.to_str().filter(|n| *n != ".git") else { continue };
                 let path = if at.is_empty() { name.to_owned() } else { format!("{at}/{name}") };
                 let kind = match entry.kind {

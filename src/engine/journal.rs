@@ -20,10 +20,21 @@ impl<W: World> Engine<W> {
         event: &Event,
         at: Moment,
     ) {
-        let Some((actor, name, text)) = words(attempt, event) else { return };
+        if let Some((actor, name, text)) = words(attempt, event) {
+            self.log_line(id, (actor, name, &text), at);
+        }
+    }
+
+    /// A fact that is no line of the ledger.
+    pub(super) fn log_words(&mut self, id: &OrderId, name: &str, text: &str) {
+        let at = self.world.now();
+        self.log_line(id, ("SYSTEM", name, text), at);
+    }
+
+    fn log_line(&mut self, id: &OrderId, (actor, name, text): (&str, &str, &str), at: Moment) {
         let time = at.local(&self.options.policy.zone);
         let line =
-            format!("{time} | {:<9} | {name:<15} | {}\n", format!("[{actor}]"), escape(&text));
+            format!("{time} | {:<9} | {name:<15} | {}\n", format!("[{actor}]"), escape(text));
         self.logs.entry(id.clone()).or_default().push_str(&line);
     }
 }
@@ -48,7 +59,9 @@ fn words(attempt: Option<u32>, event: &Event) -> Option<(&'static str, &'static 
         Event::Claiming(claim) => match &claim.mode {
             Mode::Process => ("SYSTEM", "CLAIMED", format!("attempt {n} by the daemon")),
             Mode::Manual(h) => {
-                ("SYSTEM", "CLAIMED", format!("attempt {n} by {} (uid {})", h.name, h.uid))
+                let forced = claim.forced.as_ref();
+                let forced = forced.map_or_else(String::new, |why| format!(", forced: {why}"));
+                ("SYSTEM", "CLAIMED", format!("attempt {n} by {} (uid {}){forced}", h.name, h.uid))
             }
         },
         Event::Claimed => ("SYSTEM", "TAKEN", format!("attempt {n}")),

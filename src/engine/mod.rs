@@ -5,6 +5,7 @@
 //! sync, answers for the sync of what they promise; a disk fault ends the turn, and the engine is then
 //! opened anew from the disk: there is no other recovery.
 
+mod aside;
 mod claim;
 mod commit;
 mod gate;
@@ -178,8 +179,14 @@ pub struct Engine<W: World> {
     catalogue: Catalogue,
     /// Branch and base of the last attempts of orders, as far as remembered.
     bases: BTreeMap<OrderId, (String, CommitId)>,
+    /// Orders that met an obstacle, as they looked then.
+    aside: BTreeMap<OrderId, aside::Mark>,
+    /// What was said once.
+    said: BTreeSet<String>,
     /// Told of plans and actions.
     pub watcher: Option<Watcher>,
+    /// Whether this process was told to end: then nothing new is begun.
+    pub told_to_end: Option<fn() -> bool>,
 }
 
 impl<W: World> Engine<W> {
@@ -201,6 +208,10 @@ impl<W: World> Engine<W> {
         for _ in 0..ROUNDS_MAX {
             self.look()?;
             let acted = self.round()?;
+            if self.told_to_end.is_some_and(|told| told()) {
+                self.commit()?;
+                break;
+            }
             if !acted && self.dirty.is_empty() && self.replan.is_empty() && !self.commit()? {
                 break;
             }
@@ -234,7 +245,9 @@ impl<W: World> Engine<W> {
         self.look_at.extend(plan.look_at);
         let acted = !plan.actions.is_empty();
         for (id, action) in plan.actions {
-            self.perform(&id, action)?;
+            if let Err(fault) = self.perform(&id, action) {
+                self.set_aside(&id, fault)?;
+            }
         }
         Ok(acted)
     }
@@ -359,6 +372,7 @@ impl<W: World> Engine<W> {
         self.options.policy.instance.clone_from(&self.world.identity().instance);
         let known: Vec<OrderId> = self.index.tickets.keys().cloned().collect();
         self.replan.extend(known);
+        self.forget_obstacles();
         self.reconsider();
     }
 

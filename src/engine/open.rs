@@ -75,7 +75,10 @@ impl<W: World> Engine<W> {
             opened,
             catalogue: Catalogue::default(),
             bases: BTreeMap::new(),
+            aside: BTreeMap::new(),
+            said: BTreeSet::new(),
             watcher: None,
+            told_to_end: None,
         };
         engine.keep_bases();
         match engine.begin(&tail.numbers) {
@@ -95,7 +98,9 @@ impl<W: World> Engine<W> {
         self.rescan()?;
         let all: Vec<OrderId> = self.dirty.keys().cloned().collect();
         for id in all {
-            self.look_at_ticket(&id, Arrival::Unsure)?;
+            if let Err(fault) = self.look_at_ticket(&id, Arrival::Unsure) {
+                self.set_aside(&id, fault)?;
+            }
         }
         self.dirty.clear();
         for (id, number) in numbers {
@@ -231,7 +236,7 @@ fn is_carried_out(ticket: &Ticket, boot: &str) -> bool {
 }
 
 /// What the ledger last said of some orders, newest segment first.
-fn last_words<W: World>(
+pub(super) fn last_words<W: World>(
     world: &mut W,
     mut wanted: BTreeSet<OrderId>,
 ) -> Result<BTreeMap<OrderId, Seen>, Fault> {

@@ -4,7 +4,7 @@
 //! one leaves `<request>.why`; a take becomes a hold only by the rename of its request, so whoever
 //! withdraws it first has withdrawn it.
 
-use super::settle::set;
+use super::settle::{keep_lock, set};
 use super::{Engine, Planted};
 use crate::model::attempt::{Holder, Options, Wish};
 use crate::model::edit::{Scalar, own_changes};
@@ -14,8 +14,10 @@ use crate::model::index::{Request, Seen};
 use crate::model::order::{OwnKeys, State};
 use crate::model::parse::parse_order;
 use crate::model::paths;
-use crate::model::request::parse_request_name;
-use crate::world::store::{Outcome, TICKET_BYTES_MAX, errno, put_derived, read_whole, relocate};
+use crate::model::request::{Verb, parse_request_name};
+use crate::world::store::{
+    Outcome, TICKET_BYTES_MAX, errno, put_derived, read_whole, relocate, rename_free,
+};
 use crate::world::{Fault, World};
 use std::path::{Path, PathBuf};
 
@@ -41,7 +43,13 @@ impl<W: World> Engine<W> {
             Ok(()) => Ok(true),
             Err(fault) if fault.errno == errno::ENOENT => Ok(here),
             Err(fault) if fault.errno == errno::EEXIST => {
-                self.world.unlink(&from)?;
+                match self.world.unlink(&from) {
+                    Err(fault) if fault.is_obstacle() => {
+                        let beside = |n| to.with_file_name(format!("{file}.aside-{n}"));
+                        rename_free(&mut self.world, &from, beside)?;
+                    }
+                    done => done?,
+                }
                 Ok(true)
             }
             Err(fault) => Err(fault),
@@ -62,8 +70,11 @@ impl<W: World> Engine<W> {
         while let Some((id, file)) = self.answered_files.pop() {
             let to = Path::new(paths::ANSWERED).join(&file);
             if let Err(fault) = self.consume(&id, &file, &to) {
-                self.answered_files.push((id, file));
-                return Err(fault);
+                let consumed = self.without(&id, Err(fault));
+                if consumed.is_err() {
+                    self.answered_files.push((id, file));
+                }
+                consumed?;
             }
         }
         Ok(())
@@ -150,7 +161,8 @@ impl<W: World> Engine<W> {
         if by_command_line {
             self.consume_unbound(id, request);
         } else {
-            put_derived(&mut self.world, &why, format!("{text}\n").as_bytes())?;
+            let put = put_derived(&mut self.world, &why, format!("{text}\n").as_bytes());
+            self.without(id, put)?;
             for known in &mut self.index.ticket_mut(id).requests {
                 known.refused |= known.file == request.file;
             }
@@ -282,22 +294,26 @@ impl<W: World> Engine<W> {
         let body = request.body.as_ref().ok();
         let reason = body.and_then(|b| b.reason.clone()).unwrap_or_default();
         self.hint(id.clone(), crate::observe::Arrival::Unsure);
-        if let Some(attempt) = &ticket.attempt {
-            let _ = attempt;
+        if ticket.attempt.is_some() {
             self.settle(id, State::Pending, "taken-over".to_owned(), reason, None);
             return Ok(());
         }
         let dir = self.ensure_run_dir(id, ticket.last_attempt)?;
-        let kept = dir.join(format!("lock.{}", request.hex));
         let lock = paths::lock(id);
         self.changed(&lock);
-        match self.world.rename(&lock, &kept) {
+        self.changed(&dir.join("lock"));
+        match keep_lock(&mut self.world, &lock, &dir) {
             Err(fault) if fault.errno != errno::ENOENT => return Err(fault),
             _ => {}
         }
-        self.notes.push(format!("{id}: the lock of an unknown holder is now {}", kept.display()));
+        self.notes.push(format!("{id}: the lock of an unknown holder is now in {}", dir.display()));
         if ticket.place(State::Running).is_some() {
             self.put_back(id, State::Running, State::Pending, "")?;
+        }
+        if request.verb == Verb::Requeue {
+            self.consume_unbound(id, request);
+            let text = format!("{id} is pending again");
+            self.answer(id, None, request.verb.name(), &request.hex, 0, text);
         }
         Ok(())
     }

@@ -45,6 +45,7 @@ impl<W: World> Engine<W> {
         for id in known {
             self.hint(id, Arrival::Unsure);
         }
+        self.forget_obstacles();
         self.reconsider();
         self.strays()
     }
@@ -84,7 +85,9 @@ impl<W: World> Engine<W> {
         }
         for _ in 0..LOOKS_MAX {
             let Some((id, arrival)) = self.dirty.pop_first() else { break };
-            self.look_at_ticket(&id, arrival)?;
+            if let Err(fault) = self.look_at_ticket(&id, arrival) {
+                self.set_aside(&id, fault)?;
+            }
         }
         Ok(())
     }
@@ -110,6 +113,7 @@ impl<W: World> Engine<W> {
         };
         after.stamp_at = before.stamp_at;
         let appeared = before.state().is_none() != after.state().is_none();
+        self.come_back(id, &mut after);
         if before.succeeded() != after.succeeded() || appeared {
             self.replan.extend(self.index.dependants.get(id).into_iter().flatten().cloned());
         }
@@ -193,11 +197,9 @@ impl<W: World> Engine<W> {
     /// A request that is gone leaves no explanation behind.
     fn forget_refusal(&mut self, file: &str) -> Result<(), Fault> {
         let named = crate::model::request::parse_request_name(file);
-        if named.is_none_or(|(_, _, hex)| hex.is_some()) {
-            return Ok(());
-        }
+        let Some((id, _, None)) = named else { return Ok(()) };
         match self.world.unlink(&Path::new(paths::CONTROL).join(format!("{file}.why"))) {
-            Err(fault) if fault.errno != errno::ENOENT => Err(fault),
+            Err(fault) if fault.errno != errno::ENOENT => self.without(&id, Err(fault)),
             _ => Ok(()),
         }
     }

@@ -53,12 +53,14 @@ impl<W: World> Engine<W> {
             }
         }
         let token = format!("{:016x}{:016x}", self.world.random(), self.world.random());
+        let forced = request.and_then(|r| r.body.as_ref().ok()).filter(|b| b.force);
         let claim = Claim {
             mode,
             place,
             token,
             boot: self.world.identity().boot.clone(),
             request: request.map(|r| r.file.clone()),
+            forced: forced.and_then(|b| b.reason.clone()),
             sealed,
         };
         Ok(Ok((claim, rules)))

@@ -7,6 +7,7 @@
 //! It does not judge: what it finds missing or changed is a value.
 
 use super::Engine;
+use super::aside::uninterrupted;
 use crate::model::attempt::{Attempt, CommandKind, Place};
 use crate::model::event::sha256_hex;
 use crate::model::id::OrderId;
@@ -75,7 +76,7 @@ impl<W: World> Engine<W> {
         let path = paths::run(id, number).join(paths::SEALED);
         match publish(&mut self.world, &path, &bytes, PRIVATE) {
             // What stands there, or took the directory away, is found at the gate.
-            Err(fault) if !planted(fault.errno) && fault.errno != errno::ENOENT => {
+            Err(fault) if !fault.is_obstacle() && fault.errno != errno::ENOENT => {
                 return Err(fault);
             }
             _ => {}
@@ -104,7 +105,7 @@ impl<W: World> Engine<W> {
             let there = match self.world.stat(&path) {
                 Ok(found) => found.is_some(),
                 // Whatever stands there: the gate looks at it closely.
-                Err(fault) if planted(fault.errno) => true,
+                Err(fault) if fault.is_obstacle() => true,
                 Err(fault) => return Err(fault),
             };
             if there {
@@ -162,45 +163,61 @@ impl<W: World> Engine<W> {
         &mut self,
         attempt: &Attempt,
         tree: &str,
-    ) -> Result<Vec<u8>, Precondition> {
+    ) -> Result<Result<Vec<u8>, Precondition>, Fault> {
         let sealed = &attempt.claim.sealed;
         let path = format!("{}/{}", attempt.run_dir(), paths::EXCLUDES);
-        let read = self.read_copy(Path::new(&path), RULES_BYTES_MAX);
+        let read = self.read_copy(Path::new(&path), RULES_BYTES_MAX)?;
         let same = |bytes: &[u8]| sealed.excludes.as_ref().is_none_or(|d| *d == sha256_hex(bytes));
-        let rules = match read.map_err(|fault| Precondition::recorded("git", &fault.to_string()))? {
-            Copy::Read(bytes) if same(&bytes) => bytes,
-            Copy::Read(_) => {
-                return Err(changed(&format!("the sealed ignore rules, {path}, were changed")));
+        let what = match read {
+            Copy::Read(bytes) if same(&bytes) => Ok(bytes),
+            Copy::Read(_) => Err("changed"),
+            _ => Err("removed"),
+        };
+        let rules = match what {
+            Ok(rules) => rules,
+            Err(what) => {
+                return Ok(Err(changed(&format!("the sealed ignore rules, {path}, were {what}"))));
             }
-            _ => return Err(changed(&format!("the sealed ignore rules, {path}, were removed"))),
         };
         if let Some(digest) = &sealed.settings {
             let now = self.world.git_settings(Some(tree));
-            let now = now.map_err(|git| Precondition::recorded("git", &git.to_string()))?;
-            if sha256_hex(&now) != *digest {
-                return Err(changed(
-                    "filters, attributes or line ends in git's configuration, or the object stores it \
-                     borrows from, were changed since the claim",
-                ));
+            now.as_ref().err().map_or(Ok(()), uninterrupted)?;
+            match now {
+                Ok(now) if sha256_hex(&now) == *digest => {}
+                Ok(_) => {
+                    return Ok(Err(changed(
+                        "filters, attributes or line ends in git's configuration, or the object stores it \
+                         borrows from, were changed since the claim",
+                    )));
+                }
+                Err(git) => return Ok(Err(Precondition::recorded("git", &git.to_string()))),
             }
         }
-        Ok(rules)
+        Ok(Ok(rules))
     }
 
     /// Before a check: where HEAD is, when it is not where the gate saw it.
-    pub(super) fn strayed(&mut self, attempt: &Attempt, kind: CommandKind) -> Option<String> {
+    pub(super) fn strayed(
+        &mut self,
+        attempt: &Attempt,
+        kind: CommandKind,
+    ) -> Result<Option<String>, Fault> {
         let (CommandKind::Check(_), Place::Tree { path, branch, .. }) =
             (kind, &attempt.claim.place)
         else {
-            return None;
+            return Ok(None);
         };
-        let seen = attempt.gate.as_ref()?.head.as_deref().and_then(CommitId::parse)?;
-        match self.world.git_head(path, branch) {
+        let seen = attempt.gate.as_ref().and_then(|g| g.head.as_deref());
+        let Some(seen) = seen.and_then(CommitId::parse) else { return Ok(None) };
+        Ok(match self.world.git_head(path, branch) {
             Ok(Some(head)) if head == seen => None,
             Ok(Some(head)) => Some(head.as_str().to_owned()),
             Ok(None) => Some("no commit of the branch".to_owned()),
-            Err(git) => Some(git.to_string()),
-        }
+            Err(git) => {
+                uninterrupted(&git)?;
+                Some(git.to_string())
+            }
+        })
     }
 
     /// Reads a file that a job can have put anything in the place of.
@@ -208,18 +225,10 @@ impl<W: World> Engine<W> {
         match read_whole(&mut self.world, path, bytes_max) {
             Ok(Some(found)) => Ok(Copy::Read(found.bytes)),
             Ok(None) => Ok(Copy::Missing),
-            Err(fault) if planted(fault.errno) => Ok(Copy::Blocked),
+            Err(fault) if fault.is_obstacle() => Ok(Copy::Blocked),
             Err(fault) => Err(fault),
         }
     }
-}
-
-/// Something else than a regular file stands there: no fault of the disk.
-fn planted(errno: i32) -> bool {
-    const ENXIO: i32 = 6;
-    const EISDIR: i32 = 21;
-    const ELOOP: i32 = 40;
-    matches!(errno, ENXIO | EISDIR | ELOOP | errno::EEXIST | errno::ENOTDIR | errno::EACCES)
 }
 
 /// What lies in the place of a copy.

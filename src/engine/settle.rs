@@ -16,7 +16,8 @@ use crate::model::parse::parse_order;
 use crate::model::paths;
 use crate::model::time::Moment;
 use crate::world::store::{
-    Outcome, Snapshot, TICKET_BYTES_MAX, errno, exchange_in, read_whole, relocate, write_stamp,
+    Outcome, Snapshot, TICKET_BYTES_MAX, errno, exchange_in, read_whole, relocate, rename_free,
+    write_stamp,
 };
 use crate::world::{Fault, World};
 use std::path::{Path, PathBuf};
@@ -195,7 +196,7 @@ impl<W: World> Engine<W> {
         self.end_lease(id, &attempt, &settled.result)?;
         let state = settled.state();
         if state == State::Pending && settled.result == "withdrawn" {
-            self.remove_created(id, &attempt);
+            self.remove_created(id, &attempt)?;
         }
         if state != State::Pending {
             self.clear_why(id, State::Running)?;
@@ -235,20 +236,20 @@ impl<W: World> Engine<W> {
             },
             _ => false,
         };
-        if !ours {
+        let asked = attempt.asked.as_ref().is_some_and(|a| a.options.takeover);
+        let taken_over = asked || result == "taken-over" || result == "requeued";
+        if !ours && !taken_over {
             return Ok(());
         }
         self.changed(&lock);
-        let ended = if result == "taken-over" || result == "requeued" {
+        let ended = if taken_over {
             let dir = self.ensure_run_dir(id, attempt.number)?;
-            self.world.rename(&lock, &dir.join("lock"))
+            keep_lock(&mut self.world, &lock, &dir)
         } else {
             self.world.unlink(&lock)
         };
         match ended {
-            Err(fault) if fault.errno != errno::ENOENT && fault.errno != errno::EEXIST => {
-                Err(fault)
-            }
+            Err(fault) if fault.errno != errno::ENOENT => Err(fault),
             _ => Ok(()),
         }
     }
@@ -345,6 +346,16 @@ impl<W: World> Engine<W> {
     pub(super) fn make_ledger_durable(&mut self) -> Result<(), Fault> {
         self.ledger.flush(&mut self.world)?;
         self.ledger.sync(&mut self.world)
+    }
+}
+
+/// Keeps a lock that was taken over in the run directory, whatever is called `lock` there.
+pub(super) fn keep_lock<W: World>(world: &mut W, lock: &Path, dir: &Path) -> Result<(), Fault> {
+    match world.rename(lock, &dir.join("lock")) {
+        Err(fault) if fault.errno == errno::EEXIST => {
+            rename_free(world, lock, |n| dir.join(format!("lock.{n}"))).map(|_| ())
+        }
+        kept => kept,
     }
 }
 

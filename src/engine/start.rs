@@ -36,7 +36,7 @@ impl<W: World> Engine<W> {
         let number = u32::try_from(attempt.commands.len()).unwrap_or(u32::MAX).saturating_add(1);
         let name = command_name(&attempt, kind);
         let boot = self.world.identity().boot.clone();
-        let strayed = self.strayed(&attempt, kind);
+        let strayed = self.strayed(&attempt, kind)?;
         self.record(id, Some(attempt.number), Event::Started { number, kind, name, boot, strayed });
         self.use_spare(id, attempt.number, number);
         if !self.queue_start(id)? {
@@ -161,6 +161,7 @@ impl<W: World> Engine<W> {
         let (number, key) = (command.number, attempt.key(command.number));
         let attempt = attempt.number;
         self.record(id, Some(attempt), Event::Ended { number, end });
+        self.forget_obstacle(id);
         self.index.executor.remove(&key);
         self.outbox.push(ToExecutor::Ack { key });
     }

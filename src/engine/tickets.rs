@@ -13,7 +13,8 @@ use crate::model::order::State;
 use crate::model::paths;
 use crate::observe::{REFUSAL_MARK, plain};
 use crate::world::store::{
-    Outcome, TICKET_BYTES_MAX, errno, exchange_in, put_derived, read_whole, relocate, write_stamp,
+    Outcome, TICKET_BYTES_MAX, errno, exchange_in, put_derived, read_plain, read_whole, relocate,
+    write_stamp,
 };
 use crate::world::{Fault, Kind, World};
 use std::ffi::OsStr;
@@ -46,13 +47,19 @@ impl<W: World> Engine<W> {
     ) -> Result<(), Fault> {
         let body = why_text(text, refusal);
         let path = paths::why(state, id);
-        let old = read_whole(&mut self.world, &path, TICKET_BYTES_MAX)?;
-        if old.is_some_and(|o| o.bytes == body.as_bytes()) {
-            return Ok(());
-        }
-        put_derived(&mut self.world, &path, body.as_bytes())?;
         let first = text.lines().next().unwrap_or_default();
-        self.notes.push(format!("{id}.yaml in {}/: {first}", state.name()));
+        let first = format!("{id}.yaml in {}/: {first}", state.name());
+        match read_whole(&mut self.world, &path, TICKET_BYTES_MAX) {
+            Ok(Some(old)) if old.bytes == body.as_bytes() => return Ok(()),
+            // Something else has the name of the explanation: it is only said.
+            Err(fault) if fault.is_obstacle() => self.note_once(first),
+            Err(fault) => return Err(fault),
+            Ok(_) => {
+                let put = put_derived(&mut self.world, &path, body.as_bytes());
+                self.without(id, put)?;
+                self.notes.push(first);
+            }
+        }
         if refusal {
             self.refusals.insert((state, id.clone()));
             self.replan_dependants(id);
@@ -73,7 +80,7 @@ impl<W: World> Engine<W> {
             self.replan_dependants(id);
         }
         match self.world.unlink(&paths::why(state, id)) {
-            Err(fault) if fault.errno != errno::ENOENT => Err(fault),
+            Err(fault) if fault.errno != errno::ENOENT => self.without(id, Err(fault)),
             _ => Ok(()),
         }
     }
@@ -165,7 +172,10 @@ impl<W: World> Engine<W> {
             }
             self.note_stray(&entry.name, &text);
             if why.file_name().is_some_and(|n| n.len() <= 255) {
-                put_derived(&mut self.world, &why, body.as_bytes())?;
+                match put_derived(&mut self.world, &why, body.as_bytes()) {
+                    Err(fault) if !fault.is_obstacle() => return Err(fault),
+                    _ => {}
+                }
             }
         }
         self.stale_whys()
@@ -189,7 +199,7 @@ impl<W: World> Engine<W> {
             };
             if !names.contains(OsStr::new(of)) {
                 let path = dir.join(&entry.name);
-                let ours = read_whole(&mut self.world, &path, 64)?
+                let ours = read_plain(&mut self.world, &path, 64)?
                     .is_some_and(|s| s.bytes.starts_with(REFUSAL_MARK.as_bytes()));
                 if ours {
                     self.world.unlink(&path)?;

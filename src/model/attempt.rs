@@ -67,6 +67,9 @@ pub struct Claim {
     /// File name of the take request that asked for it, until it is answered.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub request: Option<String>,
+    /// Why it was taken although a dependency is not met (`take --force`).
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub forced: Option<String>,
     /// The sealed order.
     pub sealed: Sealed,
 }
@@ -162,6 +165,9 @@ pub struct Options {
     /// `finish --stop`.
     #[serde(skip_serializing_if = "is_false", default)]
     pub stop: bool,
+    /// `--takeover`: over a holder that is silent or unknown.
+    #[serde(skip_serializing_if = "is_false", default)]
+    pub takeover: bool,
 }
 
 fn is_false(b: &bool) -> bool {

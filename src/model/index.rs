@@ -150,6 +150,8 @@ pub struct Ticket {
     pub last_attempt: u32,
     /// Requests, by file name.
     pub requests: Vec<Request>,
+    /// It met an obstacle and is not acted on until that is cleared: what, and the cure.
+    pub obstacle: Option<Box<str>>,
     /// The running stamp of a short order is skipped: it is not written before this tick.
     pub stamp_at: Tick,
 }

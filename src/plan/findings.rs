@@ -134,6 +134,8 @@ pub struct Extra {
     pub broken: Vec<(String, Defect)>,
     /// The newest verdict of orders in `running/`: its file and its result.
     pub verdicts: BTreeMap<OrderId, (String, String)>,
+    /// Valid tickets that something refused nevertheless: where they lie, and what was said.
+    pub refused: BTreeMap<OrderId, (State, String)>,
     /// How long ago each lock file was changed, in milliseconds.
     pub lock_age_ms: BTreeMap<OrderId, u64>,
     /// A manual lease without sign of life for so long is stale.

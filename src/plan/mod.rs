@@ -109,7 +109,8 @@ pub fn busy(index: &Index) -> bool {
         let Some(attempt) = ticket.attempt.as_deref() else { return false };
         let place = ticket.state().and_then(|s| ticket.place(s));
         // A ticket that is missing, there twice or broken waits for a person, its commands do not.
-        let whole = place.is_some_and(|p| !matches!(p.reading, Reading::Refused(_)));
+        let whole = place.is_some_and(|p| !matches!(p.reading, Reading::Refused(_)))
+            && ticket.obstacle.is_none();
         let goes_on = attempt.is_process() || attempt.asked.is_some() || attempt.settled.is_some();
         goes_on && (whole || attempt.unended().is_some())
     };

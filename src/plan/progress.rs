@@ -48,6 +48,14 @@ pub fn bookkeeping(facts: &Facts<'_>, attempt: &Attempt) -> Step {
     }
 }
 
+/// An order that is set aside: only the end of its command is recorded.
+pub fn aside(facts: &Facts<'_>, text: &str) -> Step {
+    let attempt = facts.ticket.attempt.as_deref();
+    let mut step = attempt.map(|a| bookkeeping(facts, a)).unwrap_or_default();
+    step.waits.push(Wait::Refused(text.to_owned()));
+    step
+}
+
 /// A command was started and its end is not recorded.
 fn under_way(facts: &Facts<'_>, attempt: &Attempt, command: &Command) -> Step {
     let fact = facts.index.executor.get(&attempt.key(command.number));

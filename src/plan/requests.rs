@@ -8,9 +8,12 @@ use super::action::{Action, Wait};
 use super::ready;
 use super::step::{Facts, describe};
 use crate::model::attempt::{Asked, Attempt, Mode, Options, Wish};
-use crate::model::index::{Brief, Request, owner};
+use crate::model::index::{Brief, LeaseFact, Request, owner};
+use crate::model::lease::LeaseBody;
 use crate::model::order::State;
 use crate::model::request::{RequestBody, Verb};
+
+const TAKEOVER_NEEDS_REASON: &str = "`--takeover` needs `--reason`";
 
 /// The first request that is neither refused nor unreadable, with its content.
 fn first<'a>(facts: &'a Facts<'_>) -> Option<(&'a Request, &'a RequestBody)> {
@@ -41,6 +44,13 @@ pub fn pending(facts: &Facts<'_>, brief: &Brief) -> Option<Action> {
     }
     let (request, body) = first(facts)?;
     let reason = body.reason.clone();
+    let ends = matches!(request.verb, Verb::Cancel | Verb::Requeue);
+    if body.takeover && ends && facts.ticket.lease.is_some() {
+        return Some(match reason {
+            Some(_) => Action::Takeover { request: request.clone() },
+            None => refuse(request, 2, TAKEOVER_NEEDS_REASON),
+        });
+    }
     Some(match request.verb {
         Verb::Take => take(facts, brief, request, body),
         Verb::Cancel => Action::SettleUnrun {
@@ -111,6 +121,9 @@ pub fn running(facts: &Facts<'_>, attempt: &Attempt) -> Option<Action> {
         }
         Verb::Take => refuse(request, 5, &held_by(attempt)),
         Verb::Finish => finish(attempt, request, body),
+        Verb::Cancel if body.takeover && body.reason.is_none() => {
+            refuse(request, 2, TAKEOVER_NEEDS_REASON)
+        }
         Verb::Cancel if cancelling => refuse(request, 4, "it is being cancelled already"),
         Verb::Cancel => accept(request, body, Wish::Cancel),
         Verb::Requeue => {
@@ -148,7 +161,7 @@ fn stale_takeover(
     body: &RequestBody,
 ) -> Action {
     if body.reason.is_none() {
-        return refuse(request, 2, "`--takeover` needs `--reason`");
+        return refuse(request, 2, TAKEOVER_NEEDS_REASON);
     }
     if attempt.is_process() {
         return refuse(request, 5, &format!("{}; `cancel` ends it", held_by(attempt)));
@@ -156,14 +169,23 @@ fn stale_takeover(
     if attempt.asked.is_some() || attempt.unended().is_some() {
         return refuse(request, 4, "it is being finished");
     }
-    let silent = facts.ticket.lease.as_deref().and_then(|l| l.silent_ms).unwrap_or(0);
-    if silent < facts.policy.stale_after_ms {
+    let lease = facts.ticket.lease.as_deref();
+    let silent = lease.and_then(|l| l.silent_ms).unwrap_or(0);
+    // A lock that is not the attempt's own names nobody whose signs of life could be looked for.
+    if silent < facts.policy.stale_after_ms && !lease.is_some_and(|l| is_unknown(facts, l)) {
         let text = format!("{}; last sign of life {} s ago", held_by(attempt), silent / 1000);
         return refuse(request, 5, &text);
     }
     match request.verb {
         Verb::Requeue => accept(request, body, Wish::Requeue),
         _ => Action::Takeover { request: request.clone() },
+    }
+}
+
+fn is_unknown(facts: &Facts<'_>, lease: &LeaseFact) -> bool {
+    match &lease.body {
+        LeaseBody::Foreign(_) => true,
+        LeaseBody::Ours(body) => body.host != facts.policy.host,
     }
 }
 
@@ -190,6 +212,7 @@ fn accept(request: &Request, body: &RequestBody, wish: Wish) -> Action {
         reason: body.reason.clone(),
         skip_verification: body.skip_verification,
         stop: body.stop,
+        takeover: body.takeover,
     };
     let by = owner(request.uid, body.as_.as_deref().unwrap_or(&request.user));
     Action::Accept { request: request.clone(), wish, options, by }

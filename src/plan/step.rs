@@ -16,6 +16,12 @@ use crate::model::lease::{LeaseBody, LeaseMode};
 use crate::model::order::State;
 use crate::model::time::{Moment, Tick};
 
+/// How the explanation of a dependency cycle begins.
+pub const CYCLE_MARK: &str = "dependency cycle";
+
+/// How the explanation of an order that was set aside begins.
+pub const OBSTRUCTED_MARK: &str = "obstructed";
+
 /// What follows for one ticket.
 #[derive(Default, Debug)]
 pub struct Step {
@@ -59,6 +65,9 @@ pub struct Facts<'a> {
 pub fn step(index: &Index, id: &OrderId, now: Moment, tick: Tick, policy: &Policy) -> Step {
     let Some(ticket) = index.tickets.get(id) else { return Step::default() };
     let facts = Facts { index, id, ticket, now, tick, policy };
+    if let Some(text) = &ticket.obstacle {
+        return progress::aside(&facts, text);
+    }
     let there: Vec<State> = State::ALL.into_iter().filter(|s| ticket.place(*s).is_some()).collect();
     match there[..] {
         [] => absent(&facts),
@@ -167,7 +176,7 @@ fn pending_order(facts: &Facts<'_>, place: &Place, brief: &Brief) -> Step {
     if let Some(cycle) = ready::cycle(facts.index, facts.id) {
         let names: Vec<_> = cycle.iter().map(OrderId::as_str).collect();
         let text = format!(
-            "dependency cycle: {} -> {}; remove one of these dependencies",
+            "{CYCLE_MARK}: {} -> {}; remove one of these dependencies",
             names.join(" -> "),
             facts.id
         );

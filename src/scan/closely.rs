@@ -20,14 +20,18 @@ use crate::model::verdict::VerdictFile;
 use crate::observe::catalogue::Catalogue;
 use crate::observe::{Look, plain, signs};
 use crate::plan::findings::{Claimed, Extra, Known, Stray};
-use crate::world::store::{TICKET_BYTES_MAX, errno, read_whole};
-use crate::world::{Entry, Fault, Kind, World, leftovers};
+use crate::plan::step::CYCLE_MARK;
+use crate::world::store::{TICKET_BYTES_MAX, read_whole};
+use crate::world::{Entry, Fault, Kind, Stat, World, leftovers};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::path::Path;
 
 /// Longest verdict that is read.
 const VERDICT_BYTES_MAX: usize = 8 << 20;
+
+/// Longest explanation that is read.
+const WHY_BYTES_MAX: usize = 64 << 10;
 
 /// A file below the root for people: one line, whatever its name is.
 pub(super) fn shown(dir: &Path, name: &OsStr) -> String {
@@ -108,7 +112,7 @@ fn regular<W: World>(
     }
     match read_whole(world, path, bytes_max) {
         Ok(read) => Ok(read.map(|s| s.bytes).filter(|b| b.len() <= bytes_max)),
-        Err(fault) if fault.errno == errno::EACCES => Ok(None),
+        Err(fault) if fault.is_obstacle() => Ok(None),
         Err(fault) => Err(fault),
     }
 }
@@ -151,6 +155,31 @@ pub(super) fn read<W: World>(
         let changed_ms = place.mtime_ns / 1_000_000;
         let known = Known { order, warnings, lines: lines(&bytes), changed_ms };
         view.extra.orders.insert((id.clone(), state), known);
+    }
+    Ok(())
+}
+
+/// What the daemon said beside a valid ticket: it tried, and something other than the ticket refused.
+pub(super) fn refused<W: World>(
+    world: &mut W,
+    view: &mut View,
+    id: &OrderId,
+    ticket: &Ticket,
+) -> Result<(), Fault> {
+    let Some(state @ (State::Pending | State::Running)) = ticket.state() else { return Ok(()) };
+    let Some(place) = ticket.place(state) else { return Ok(()) };
+    let path = paths::why(state, id);
+    let newer = |stat: &Stat| stat.kind == Kind::File && stat.mtime_ns >= place.mtime_ns;
+    if !matches!(place.reading, Reading::Order(_))
+        || !world.stat(&path)?.as_ref().is_some_and(newer)
+    {
+        return Ok(());
+    }
+    let bytes = regular(world, &path, WHY_BYTES_MAX)?.unwrap_or_default();
+    let text = String::from_utf8_lossy(&bytes);
+    let said = text.strip_prefix(crate::observe::REFUSAL_MARK).and_then(|t| t.strip_prefix(": "));
+    if let Some(said) = said.filter(|s| !s.starts_with(CYCLE_MARK)) {
+        view.extra.refused.insert(id.clone(), (state, said.trim_end().to_owned()));
     }
     Ok(())
 }

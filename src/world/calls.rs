@@ -4,6 +4,8 @@ use super::store::errno;
 use super::{Fault, Kind};
 use rustix::fs::FileType;
 use rustix::io::Errno;
+use std::fs::File;
+use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 
 /// A system call that failed.
@@ -14,6 +16,19 @@ pub(super) fn fault(act: &'static str, path: &Path, errno: Errno) -> Fault {
 /// A call of the standard library that failed.
 pub(super) fn io_fault(act: &'static str, error: &std::io::Error) -> Fault {
     Fault { act, path: PathBuf::new(), errno: error.raw_os_error().unwrap_or(errno::EIO) }
+}
+
+/// A call on an open file that failed, with the file's name as the kernel knows it now.
+pub(super) fn file_fault(
+    act: &'static str,
+    root: &Path,
+    file: &File,
+    error: &std::io::Error,
+) -> Fault {
+    let link = format!("/proc/self/fd/{}", file.as_raw_fd());
+    let path = std::fs::read_link(link).unwrap_or_default();
+    let path = path.strip_prefix(root).map(Path::to_owned).unwrap_or(path);
+    Fault { path, ..io_fault(act, error) }
 }
 
 /// Seconds and nanoseconds as nanoseconds.

@@ -5,6 +5,7 @@
 //! symlink or leaves the root; no method decides anything.
 
 mod calls;
+pub mod ending;
 pub mod git;
 pub mod identity;
 pub mod ledger;
@@ -34,6 +35,14 @@ pub struct Fault {
     pub errno: i32,
 }
 
+impl Fault {
+    /// One name stands in the way, or may not be used: a directory, link or FIFO where a file should be, a
+    /// name that exists. Anything else says that the disk refuses.
+    pub fn is_obstacle(&self) -> bool {
+        store::errno::OBSTACLES.contains(&self.errno)
+    }
+}
+
 /// A git command that failed.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[error("{act}: {cause}")]
@@ -42,6 +51,17 @@ pub struct GitFault {
     pub act: &'static str,
     /// What git said, one line, or why git could not be run.
     pub cause: String,
+}
+
+/// The cause of a git command that was cut off because this process was told to end.
+pub const INTERRUPTED: &str = "cut off: jobyard was told to end";
+
+impl GitFault {
+    /// Cut off by ourselves: a fault that says nothing about the order, and ends the turn as a crash would.
+    pub fn interruption(&self) -> Option<Fault> {
+        let errno = store::errno::EINTR;
+        (self.cause == INTERRUPTED).then_some(Fault { act: self.act, path: PathBuf::new(), errno })
+    }
 }
 
 /// Kind of a directory entry.

@@ -3,7 +3,7 @@
 //! Invariants: every path is resolved beneath the root without following a symlink; nothing blocks on a
 //! FIFO or a device; descriptors are never inherited by children.
 
-use super::calls::{again, fault, io_fault, kind, nanos};
+use super::calls::{again, fault, file_fault, io_fault, kind, nanos};
 use super::git::Git;
 use super::store::errno;
 use super::{Entry, ExecutorLink, Fault, GitFault, Identity, Kind, Stat, World, writers};
@@ -131,6 +131,10 @@ impl RealWorld {
         }
     }
 
+    fn file_fault(&self, act: &'static str, file: &File, error: &std::io::Error) -> Fault {
+        file_fault(act, &self.root, file, error)
+    }
+
     fn keep(&mut self, dir: &Path) -> Result<(), Errno> {
         if KEPT.iter().any(|k| Path::new(k) == dir) && !self.kept.contains_key(dir) {
             let fd = self.open_at(dir, OFlags::PATH | OFlags::DIRECTORY, Mode::empty())?;
@@ -249,7 +253,8 @@ impl World for RealWorld {
                 uid: s.st_uid,
                 mode: s.st_mode & 0o7777,
             })),
-            Err(f) if f.errno == errno::ENOENT || f.errno == errno::ENOTDIR => Ok(None),
+            // Beneath something that is no directory there is nothing.
+            Err(f) if [errno::ENOENT, errno::ENOTDIR, errno::ELOOP].contains(&f.errno) => Ok(None),
             Err(f) => Err(f),
         }
     }
@@ -267,12 +272,12 @@ impl World for RealWorld {
         match file.metadata() {
             Ok(m) if m.is_file() => Ok(Some(file)),
             Ok(_) => Err(fault("open", path, Errno::NXIO)),
-            Err(e) => Err(io_fault("open", &e)),
+            Err(e) => Err(self.file_fault("open", &file, &e)),
         }
     }
 
     fn stat_file(&mut self, file: &File) -> Result<Stat, Fault> {
-        let m = file.metadata().map_err(|e| io_fault("look at", &e))?;
+        let m = file.metadata().map_err(|e| self.file_fault("look at", file, &e))?;
         Ok(Stat {
             inode: m.ino(),
             kind: if m.is_file() { Kind::File } else { Kind::Other },
@@ -293,7 +298,7 @@ impl World for RealWorld {
                 Ok(0) => break,
                 Ok(n) => filled += n,
                 Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
-                Err(e) => return Err(io_fault("read", &e)),
+                Err(e) => return Err(self.file_fault("read", file, &e)),
             }
         }
         bytes.truncate(filled);
@@ -318,15 +323,21 @@ impl World for RealWorld {
             | OFlags::NONBLOCK
             | OFlags::CLOEXEC;
         let mode = Mode::from_raw_mode(mode);
-        self.at("open", path, |dir, name| fs::openat(dir, name, flags, mode)).map(File::from)
+        let opened = self.at("open", path, |dir, name| fs::openat(dir, name, flags, mode));
+        let file = opened.map(File::from)?;
+        match file.metadata() {
+            Ok(m) if m.is_file() => Ok(file),
+            Ok(_) => Err(fault("open", path, Errno::NXIO)),
+            Err(e) => Err(self.file_fault("open", &file, &e)),
+        }
     }
 
     fn write(&mut self, file: &File, bytes: &[u8]) -> Result<usize, Fault> {
-        rustix::io::write(file, bytes).map_err(|e| fault("write", Path::new(""), e))
+        rustix::io::write(file, bytes).map_err(|e| self.file_fault("write", file, &e.into()))
     }
 
     fn sync(&mut self, file: &File) -> Result<(), Fault> {
-        again(|| fs::fdatasync(file)).map_err(|e| fault("sync", Path::new(""), e))
+        again(|| fs::fdatasync(file)).map_err(|e| self.file_fault("sync", file, &e.into()))
     }
 
     fn sync_dir(&mut self, dir: &Path) -> Result<(), Fault> {

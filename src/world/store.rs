@@ -18,6 +18,9 @@ const FIRST_READ_BYTES: usize = 8 << 10;
 /// The rest of longer ones.
 const LATER_READ_BYTES: usize = 1 << 20;
 
+/// Numbered names that are tried for what is moved aside.
+const ASIDE_MAX: u32 = 1000;
+
 /// A file as it was read, still open: proof of what a stamp is based on.
 pub struct Snapshot<F> {
     /// Where it was.
@@ -60,6 +63,18 @@ pub fn read_whole<W: World>(
     }
     let stat = world.stat_file(&file)?;
     Ok(Some(Snapshot { path: path.to_owned(), file, stat, bytes }))
+}
+
+/// The same for a file that others may have replaced by anything: what is no readable file is not there.
+pub fn read_plain<W: World>(
+    world: &mut W,
+    path: &Path,
+    bytes_max: usize,
+) -> Result<Option<Snapshot<W::File>>, Fault> {
+    match read_whole(world, path, bytes_max) {
+        Err(fault) if fault.is_obstacle() => Ok(None),
+        read => read,
+    }
 }
 
 /// Writes all of `bytes`, however short the single writes are.
@@ -165,6 +180,47 @@ pub fn put_derived<W: World>(world: &mut W, path: &Path, bytes: &[u8]) -> Result
     }
     let file = world.create(path, 0o644)?;
     write_all(world, &file, bytes)
+}
+
+/// The same where something else than a file may stand in the way, such as what a job planted in its run
+/// directory: that is moved aside, and its new name returned.
+pub fn put_clearing<W: World>(
+    world: &mut W,
+    path: &Path,
+    bytes: &[u8],
+) -> Result<Option<PathBuf>, Fault> {
+    match put_derived(world, path, bytes) {
+        Err(fault) if fault.is_obstacle() => {
+            let aside = move_aside(world, path)?;
+            put_derived(world, path, bytes).map(|()| Some(aside))
+        }
+        put => put.map(|()| None),
+    }
+}
+
+/// Renames what stands at `path`, whatever it is, to `<name>.aside-<n>` beside it. Nothing is deleted.
+pub fn move_aside<W: World>(world: &mut W, path: &Path) -> Result<PathBuf, Fault> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    // In the directory of all orders a plain name would be that of another order.
+    let dot = if path.parent() == Some(Path::new(crate::model::paths::RUNS)) { "." } else { "" };
+    rename_free(world, path, |n| path.with_file_name(format!("{dot}{name}.aside-{n}")))
+}
+
+/// Renames `from` to the first of the numbered names that is free.
+pub fn rename_free<W: World>(
+    world: &mut W,
+    from: &Path,
+    name: impl Fn(u32) -> PathBuf,
+) -> Result<PathBuf, Fault> {
+    for n in 1..ASIDE_MAX {
+        let to = name(n);
+        match world.rename(from, &to) {
+            Ok(()) => return Ok(to),
+            Err(fault) if fault.errno == errno::EEXIST => {}
+            Err(fault) => return Err(fault),
+        }
+    }
+    Err(Fault { act: "move aside", path: from.to_owned(), errno: errno::EEXIST })
 }
 
 /// Moves `from` to `to` by one rename that never replaces a file.
@@ -311,12 +367,36 @@ pub mod errno {
     pub const EBUSY: i32 = 16;
     /// The name exists.
     pub const EEXIST: i32 = 17;
-    /// No such device or address: what opening a FIFO or socket gives.
-    pub const ENXIO: i32 = 6;
     /// Not a directory.
     pub const ENOTDIR: i32 = 20;
+    /// Is a directory.
+    pub const EISDIR: i32 = 21;
     /// Too many links.
     pub const EMLINK: i32 = 31;
+    /// Operation not permitted.
+    pub const EPERM: i32 = 1;
+    /// No such device or address: a FIFO without a reader, or no regular file.
+    pub const ENXIO: i32 = 6;
+    /// Another file system: something is mounted on the name.
+    pub const EXDEV: i32 = 18;
+    /// The name is too long.
+    pub const ENAMETOOLONG: i32 = 36;
+    /// The directory is not empty.
+    pub const ENOTEMPTY: i32 = 39;
     /// A symbolic link where none is followed.
     pub const ELOOP: i32 = 40;
+    /// What is wrong with one name, not with the disk.
+    pub const OBSTACLES: [i32; 11] = [
+        EPERM,
+        ENXIO,
+        EACCES,
+        EEXIST,
+        EXDEV,
+        ENOTDIR,
+        EISDIR,
+        EMLINK,
+        ENAMETOOLONG,
+        ENOTEMPTY,
+        ELOOP,
+    ];
 }

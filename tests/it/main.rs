@@ -12,6 +12,7 @@ mod git;
 mod hand_moves;
 mod idle;
 mod lifecycle;
+mod local_faults;
 mod look;
 mod sealing;
 mod secrets;

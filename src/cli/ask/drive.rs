@@ -137,6 +137,7 @@ impl Asking<'_> {
             reason: body.reason.clone(),
             skip_verification: body.skip_verification,
             stop: body.stop,
+            takeover: body.takeover,
         };
         let same = asked.wish.name() == self.ask.verb.name()
             && asked.options == options

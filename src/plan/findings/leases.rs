@@ -65,6 +65,10 @@ fn without_order(
     let ours = matches!(lease.body, LeaseBody::Ours(_));
     let repair = match (ours, ticket.state()) {
         (true, Some(_)) => "start the daemon: it removes a dead lease of its own".to_owned(),
+        (false, Some(State::Pending)) => format!(
+            "find out who works on it; `jobyard requeue {id} --takeover --reason TEXT` keeps the \
+             lock in the run directory and goes on, and so do `take` and `cancel`"
+        ),
         _ => format!("make sure that nobody works on {id}, then remove the lock file"),
     };
     found.push(whole(
@@ -118,8 +122,8 @@ fn held(
             lock_file(id),
             format!("{} has given no sign of life for {}", holder.name, span(ms)),
             format!(
-                "ask the holder (`jobyard heartbeat {id}` is a sign of life); `jobyard take | requeue | \
-                 cancel {id} --takeover --reason TEXT` goes on without"
+                "ask the holder (`jobyard heartbeat {id}` is a sign of life); `jobyard requeue {id} \
+                 --takeover --reason TEXT` goes on without, and so do `take` and `cancel`"
             ),
         )),
         _ if ticket.attempt.is_none() && lease.holder_dead => found.push(unknown(
@@ -138,8 +142,8 @@ fn unknown(id: &OrderId, message: String) -> Finding {
         lock_file(id),
         message,
         format!(
-            "find out who works on it; `jobyard take | requeue | cancel {id} --takeover --reason TEXT` \
-             goes on without"
+            "find out who works on it; `jobyard requeue {id} --takeover --reason TEXT` goes on \
+             without, and so do `take` and `cancel`"
         ),
     )
 }

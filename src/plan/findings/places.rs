@@ -5,6 +5,7 @@ use crate::model::attempt::Place as Workplace;
 use crate::model::id::OrderId;
 use crate::model::index::{Reading, Ticket};
 use crate::model::order::{State, Workspace};
+use crate::plan::step::OBSTRUCTED_MARK;
 use std::collections::{BTreeMap, BTreeSet};
 
 pub(super) fn find(facts: &Facts<'_>, found: &mut Vec<Finding>) {
@@ -14,15 +15,22 @@ pub(super) fn find(facts: &Facts<'_>, found: &mut Vec<Finding>) {
         unsettled(facts, id, ticket, found);
         without_worktree(facts, id, ticket, found);
     }
+    for (id, (state, text)) in &facts.extra.refused {
+        found.push(not_begun(id, *state, text));
+    }
     twice(facts, found);
     strays(facts, found);
     trees(facts, found);
     tracked(facts, found);
     for (file, defect) in &facts.extra.broken {
-        found.push(Finding {
-            severity: Severity::P1,
-            ..of_defect(Severity::P0, None, file, defect)
-        });
+        let mut finding =
+            Finding { severity: Severity::P1, ..of_defect(Severity::P0, None, file, defect) };
+        if file == crate::model::paths::CONFIG {
+            finding.repair = "correct the file, then send the daemon HUP (`systemctl reload`, or \
+                              `kill -HUP` its pid, which `jobyard status` names)"
+                .to_owned();
+        }
+        found.push(finding);
     }
 }
 
@@ -35,6 +43,18 @@ fn refused(id: &OrderId, ticket: &Ticket, found: &mut Vec<Finding>) {
         let file = ticket_file(state, id);
         found.extend(defects.iter().map(|d| of_defect(Severity::P0, Some(id), &file, d)));
     }
+}
+
+/// A valid order that could not be claimed, or met an obstacle on its way.
+fn not_begun(id: &OrderId, state: State, text: &str) -> Finding {
+    let (code, cure) = match text.starts_with(OBSTRUCTED_MARK) {
+        true => ("obstructed", "move it away"),
+        false => ("cannot-claim", "cure that"),
+    };
+    let file = ticket_file(state, id);
+    let repair =
+        format!("{cure}, then `touch {file}`, or start the daemon again: it is tried anew");
+    whole(code, Severity::P1, id, file, text.to_owned(), repair)
 }
 
 /// One id in more than one state.

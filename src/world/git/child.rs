@@ -8,7 +8,7 @@
 //! It does not decide what a failure means: an exit status is a value here.
 
 use super::blocking::Places;
-use crate::world::GitFault;
+use crate::world::{GitFault, INTERRUPTED, ending};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 use std::ffi::{OsStr, OsString};
@@ -36,6 +36,9 @@ const STDERR_BYTES_MAX: usize = 16 << 10;
 const CAUSE_CHARS_MAX: usize = 600;
 /// How long a killed git may take to vanish before it is left to the kernel.
 const KILL_WAIT: Duration = Duration::from_secs(5);
+
+/// How long a call may still take when this process was told to end: it has 5 s for everything.
+const END_GRACE: Duration = Duration::from_secs(2);
 
 /// Variables of git that tell where the user's configuration lies; every other `GIT_*` is removed,
 /// because it could point the call at another repository, index or object store.
@@ -215,6 +218,7 @@ fn converse(
         reap(&mut child, pid);
     }
     match followed.map_err(talk)? {
+        Follow::CutOff => Err(refused(act, INTERRUPTED)),
         Follow::Late => Err(refused(
             act,
             format!("git did not end within {} s and was killed", limit.as_secs()),
@@ -246,6 +250,18 @@ enum Follow {
     Late,
     Waits(PathBuf),
     TooMuch,
+    CutOff,
+}
+
+/// When a call ends at the latest because this process was told to end.
+fn cut_off_at() -> Option<Instant> {
+    let told = ending::told()?;
+    Some(if ending::at_once() { told } else { told + END_GRACE })
+}
+
+/// The process was told to end, and waiting longer would keep it from that.
+pub(super) fn is_cut_off() -> bool {
+    cut_off_at().is_some_and(|at| Instant::now() >= at)
 }
 
 /// Reads until the main process has ended, then takes what lies in the pipes without waiting.
@@ -261,8 +277,12 @@ fn follow(
     let mut patience = WARY_AFTER;
     let mut look_at = Instant::now() + patience;
     loop {
-        let left = deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() {
+        if is_cut_off() {
+            return Ok(Follow::CutOff);
+        }
+        let until = cut_off_at().map_or(deadline, |at| at.min(deadline));
+        let left = until.saturating_duration_since(Instant::now());
+        if left.is_zero() && until == deadline {
             return Ok(Follow::Late);
         }
         if Instant::now() >= look_at {
@@ -281,6 +301,7 @@ fn follow(
         if err_open {
             fds.push(PollFd::new(err, PollFlags::IN));
         }
+        fds.extend(ending::fd().map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
         match poll(&mut fds, Some(&wait)) {
             Err(rustix::io::Errno::INTR) => continue,
             other => other?,

@@ -6,9 +6,9 @@
 //! otherwise, so whoever finds a note knows that the change was interrupted.
 
 use super::Git;
-use super::child::{Call, WRITE_LIMIT, file_fault, refused};
+use super::child::{Call, WRITE_LIMIT, file_fault, is_cut_off, refused};
 use super::layout::Layout;
-use crate::world::GitFault;
+use crate::world::{GitFault, INTERRUPTED};
 use rustix::event::{Timespec, poll};
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, Write};
@@ -46,6 +46,9 @@ impl Exclusive {
             match file.try_lock() {
                 Ok(()) => break,
                 Err(TryLockError::Error(e)) => return Err(fault(e)),
+                Err(TryLockError::WouldBlock) if is_cut_off() => {
+                    return Err(refused(act, INTERRUPTED));
+                }
                 Err(TryLockError::WouldBlock) if Instant::now() < deadline => pause(),
                 Err(TryLockError::WouldBlock) => {
                     return Err(refused(

@@ -100,6 +100,17 @@ fn files() -> Vec<Case> {
         case("invalid-ticket", "P0", "_ctx/jobs/pending/WO-1.yaml", |y| {
             y.put(&format!("{P}/WO-1.yaml"), "id: WO-1\ntitle: [\n");
         }),
+        case("cannot-claim", "P1", "_ctx/jobs/pending/WO-1.yaml", |y| {
+            y.put(&format!("{P}/WO-1.yaml"), &order(""));
+            y.put(&format!("{P}/WO-1.yaml.why"), "refused: failed to create worktree: no git\n");
+        }),
+        case("obstructed", "P1", "_ctx/jobs/pending/WO-1.yaml", |y| {
+            y.put(&format!("{P}/WO-1.yaml"), &order(""));
+            y.put(
+                &format!("{P}/WO-1.yaml.why"),
+                "refused: obstructed: list _ctx/runs/WO-1: loop\n",
+            );
+        }),
         case("invalid-ticket", "P0", "_ctx/jobs/pending/WO-1.yml", |y| {
             y.put(&format!("{P}/WO-1.yml"), &order(""));
         }),

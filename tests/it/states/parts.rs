@@ -185,8 +185,15 @@ pub(super) fn attempt(mode: Mode) -> Attempt {
         branch_existed: false,
         worktree_existed: false,
     };
-    let claim =
-        Claim { mode, place, token: "t".to_owned(), boot: BOOT.to_owned(), request: None, sealed };
+    let claim = Claim {
+        mode,
+        place,
+        token: "t".to_owned(),
+        boot: BOOT.to_owned(),
+        request: None,
+        forced: None,
+        sealed,
+    };
     Attempt::begin(&id(), 1, Moment(0), claim)
 }
 
@@ -244,6 +251,7 @@ pub(super) fn exited(status: i32) -> CommandEnd {
 }
 
 pub(super) fn asked(wish: Wish, stop: bool, skip_verification: bool) -> Asked {
-    let options = Options { reason: Some("so".to_owned()), skip_verification, stop };
+    let options =
+        Options { reason: Some("so".to_owned()), skip_verification, stop, takeover: false };
     Asked { wish, request: "0".repeat(16), by: holder(), options }
 }
