@@ -128,6 +128,8 @@ pub struct Extra {
     pub epics: Option<Vec<Epic>>,
     /// DoD catalogue.
     pub catalogue: BTreeMap<String, DodEntry>,
+    /// The file of each entry.
+    pub dod_files: BTreeMap<String, String>,
     /// Engines of the configuration.
     pub engines: BTreeSet<String>,
     /// Files of the configuration, the catalogue and the backlog that cannot be taken as they are.

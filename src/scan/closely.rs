@@ -232,6 +232,8 @@ pub(super) fn catalogue<W: World>(world: &mut W, extra: &mut Extra) -> Result<()
         };
         match parse_dod(&bytes) {
             Ok(entries) => {
+                let files = entries.iter().map(|e| (e.id.clone(), file.clone()));
+                extra.dod_files.extend(files);
                 extra.catalogue.extend(entries.into_iter().map(|e| (e.id.clone(), e)));
             }
             Err(defects) => {

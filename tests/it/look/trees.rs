@@ -261,7 +261,16 @@ fn content() -> Vec<Case> {
             let rest = "verify: {commands: ['pytest || true']}\n";
             y.put(&format!("{P}/WO-1.yaml"), &order(rest));
         }),
-        case("check-hides-failure", "P2", "_ctx/dod", |y| {
+        case("vacuous-checks", "P1", "_ctx/jobs/pending/WO-1.yaml", |y| {
+            let text = "dod: [{id: D, required_checks: ['true', 'echo x']}]\n";
+            y.put("_ctx/dod/d.yaml", text);
+            y.put(&format!("{P}/WO-1.yaml"), &order("dod_id: D\n"));
+        }),
+        case("vacuous-checks", "P2", "_ctx/dod/d.yaml", |y| {
+            y.put("_ctx/dod/d.yaml", "dod: [{id: D, required_checks: ['true', make]}]\n");
+            y.put(&format!("{P}/WO-1.yaml"), &order("dod_id: D\n"));
+        }),
+        case("check-hides-failure", "P2", "_ctx/dod/d.yaml", |y| {
             let text = "dod: [{id: D, required_checks: ['pytest | tail']}]\n";
             y.put("_ctx/dod/d.yaml", text);
         }),
