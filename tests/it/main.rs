@@ -13,6 +13,7 @@ mod hand_moves;
 mod idle;
 mod lifecycle;
 mod look;
+mod readme;
 mod secrets;
 mod states;
 mod tidy;
