@@ -2,7 +2,7 @@
 //!
 //! Invariants: nothing is written or locked; a broken configuration is a finding, not an end.
 
-use super::sight::Service;
+use super::sight::Presence;
 use super::{Failure, Globals, code, say};
 use crate::model::config::{CONFIG_BYTES_MAX, Config, parse_config};
 use crate::model::defect::{Defect, INVALID_CONFIG};
@@ -112,11 +112,11 @@ impl Seat {
     }
 
     /// Whether a daemon serves the root, and does so now.
-    pub(super) fn service(&self) -> Service {
+    pub(super) fn presence(&self) -> Presence {
         match self.daemon() {
-            Some(daemon) if daemon.frozen => Service::Frozen(daemon.pid),
-            Some(_) => Service::Up,
-            None => Service::Down,
+            Some(daemon) if daemon.frozen => Presence::Frozen(daemon.pid),
+            Some(_) => Presence::Up,
+            None => Presence::Down,
         }
     }
 

@@ -32,7 +32,7 @@ pub(super) struct Obstacle {
 
 /// Whether a daemon serves the root.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Service {
+pub(super) enum Presence {
     /// It does.
     Up,
     /// The daemon of this process id was stopped (`SIGSTOP`, a debugger).
@@ -79,7 +79,7 @@ pub(super) fn ended_ms(view: &View, id: &OrderId) -> i64 {
 }
 
 /// Every reason that keeps a pending order from running; empty for all others.
-pub(super) fn obstacles(view: &View, id: &OrderId, service: Service) -> Vec<Obstacle> {
+pub(super) fn obstacles(view: &View, id: &OrderId, presence: Presence) -> Vec<Obstacle> {
     let Some(ticket) = view.index.tickets.get(id) else { return Vec::new() };
     let Some(place) = ticket.place(State::Pending) else { return Vec::new() };
     if ticket.state() != Some(State::Pending) {
@@ -97,7 +97,7 @@ pub(super) fn obstacles(view: &View, id: &OrderId, service: Service) -> Vec<Obst
             .map(|d| Obstacle::new("refused", d.to_string(), "correct the file"))
             .collect(),
         Reading::Settled { .. } => Vec::new(),
-        Reading::Order(brief) => of_order(view, id, ticket, brief, service),
+        Reading::Order(brief) => of_order(view, id, ticket, brief, presence),
     }
 }
 
@@ -106,7 +106,7 @@ fn of_order(
     id: &OrderId,
     ticket: &Ticket,
     brief: &Brief,
-    service: Service,
+    presence: Presence,
 ) -> Vec<Obstacle> {
     let mut found = Vec::new();
     let cyclic = view.cyclic.contains(id);
@@ -127,13 +127,13 @@ fn of_order(
         return found;
     }
     found.extend(slots(view, brief));
-    match service {
-        Service::Up => {}
-        Service::Frozen(pid) => {
+    match presence {
+        Presence::Up => {}
+        Presence::Frozen(pid) => {
             let text = format!("the daemon is frozen (pid {pid}): it was stopped");
             found.push(Obstacle::new("frozen-daemon", text, &format!("`kill -CONT {pid}`")));
         }
-        Service::Down => {
+        Presence::Down => {
             let text = "no daemon runs".to_owned();
             found.push(Obstacle::new("no-daemon", text, "`jobyard daemon`"));
         }

@@ -40,7 +40,7 @@ pub(super) fn run(globals: &Globals, given: Arguments) -> Outcome {
     }
     let served = root_lock::last_served(&seat.root).map(Moment).max(view.served);
     let mut standing = Vec::new();
-    for obstacle in sight::obstacles(&view, &id, seat.service()) {
+    for obstacle in sight::obstacles(&view, &id, seat.presence()) {
         let since = since(&view, &id, &obstacle, &lines, served);
         standing.push(Standing { obstacle, since });
     }

@@ -29,16 +29,14 @@ const HASHED_BYTES_MAX: usize = 128 << 20;
 impl<W: World> Engine<W> {
     /// Looks at the worktree before the checks.
     pub(super) fn open_gate(&mut self, id: &OrderId) -> Result<(), Fault> {
-        let Some(attempt) = self.ticket(id).and_then(|t| t.attempt.clone()) else { return Ok(()) };
-        let gate = match &attempt.claim.place {
-            Place::Root => Gate::default(),
-            Place::Tree { path, branch, .. } => self.inspect(&attempt, path, branch),
-        };
-        self.record(id, Some(attempt.number), Event::Gate(Box::new(gate)));
+        let number = self.ticket(id).and_then(|t| t.attempt.as_deref()).map(|a| a.number);
+        if let Some(gate) = self.gate_now(id) {
+            self.record(id, number, Event::Gate(Box::new(gate)));
+        }
         Ok(())
     }
 
-    fn inspect(&mut self, attempt: &Attempt, path: &str, branch: &str) -> Gate {
+    pub(super) fn inspect(&mut self, attempt: &Attempt, path: &str, branch: &str) -> Gate {
         let tree = match self.tree(attempt, path) {
             Ok(tree) => tree,
             Err(unmet) => {
@@ -123,7 +121,11 @@ impl<W: World> Engine<W> {
         put_derived(&mut self.world, &path, text.as_bytes())
     }
 
-    fn gate_input(&mut self, id: &OrderId, attempt: &Attempt) -> Result<GateInput, Fault> {
+    pub(super) fn gate_input(
+        &mut self,
+        id: &OrderId,
+        attempt: &Attempt,
+    ) -> Result<GateInput, Fault> {
         let gate = attempt.gate.clone().unwrap_or_default();
         let skip = attempt.asked.as_ref().filter(|a| a.options.skip_verification);
         let reason = |a: &Asked| a.options.reason.clone().unwrap_or_default();

@@ -9,6 +9,7 @@ mod claim;
 mod commit;
 mod gate;
 mod journal;
+mod rehearse;
 mod requests;
 mod scan;
 mod sealed;
