@@ -66,7 +66,7 @@ pub(super) fn run(globals: &Globals, given: Arguments) -> Outcome {
 
 /// The directory meant: named, else the root around, else the repository around, else this one.
 fn place(globals: &Globals) -> Result<PathBuf, Failure> {
-    let named = globals.root.clone().or_else(|| std::env::var_os("JOBYARD_ROOT").map(Into::into));
+    let named = globals.root.clone().or_else(root::named);
     if let Some(named) = named {
         return root::existing(&named);
     }

@@ -179,6 +179,10 @@ fn of_wait(id: &OrderId, ticket: &Ticket, wait: &Wait) -> Obstacle {
             let release = match (state.as_str(), *possible) {
                 ("unknown", _) => format!("`jobyard submit` an order {upstream}"),
                 (_, true) => format!("{upstream} ends ({on})"),
+                (ready::UNVERIFIED, _) => format!(
+                    "an order with checks in place of {upstream}; or `require_checks = false` in \
+                     [dependencies]"
+                ),
                 ("failed", false) => format!("`jobyard requeue {upstream}`"),
                 _ => format!("remove the dependency on {upstream}"),
             };

@@ -188,6 +188,7 @@ impl<W: World> Engine<W> {
             result.signal = end.signal;
             result.started_ms = end.started_ms;
             result.ended_ms = end.ended_ms;
+            result.unrun = verdict::unrun(end);
             result.timed_out = matches!(end.cause, Cause::Timeout | Cause::IdleTimeout);
         }
         let log = read_whole(&mut self.world, Path::new(&result.log), HASHED_BYTES_MAX)?;
@@ -260,6 +261,7 @@ fn unrun(command: &Command, text: String, attempt: &Attempt) -> CheckResult {
         started_ms: 0,
         ended_ms: 0,
         timed_out: false,
+        unrun: String::new(),
         log: format!("{}/{}", attempt.run_dir(), command.log_name()),
         sha256: String::new(),
     }

@@ -120,6 +120,8 @@ pub struct Extra {
     pub claimed: Vec<Claimed>,
     /// Names that do not belong.
     pub strays: Vec<Stray>,
+    /// Requests that were refused, and why.
+    pub refused_requests: Vec<(String, String)>,
     /// Worktrees; `None`: not looked at. Empty without a repository.
     pub trees: Option<Vec<Tree>>,
     /// State files that git tracks.

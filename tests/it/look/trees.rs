@@ -181,6 +181,10 @@ fn places() -> Vec<Case> {
         case("foreign-file", "P2", "_ctx/jobs/done/a\\nb", |y| y.put("_ctx/jobs/done/a\nb", "")),
         case("invalid-config", "P1", "_ctx/jobyard.toml", |y| y.configure("slotz = 3\n")),
         case("invalid-dod", "P1", "_ctx/dod/a.yaml", |y| y.put("_ctx/dod/a.yaml", "dod: 3\n")),
+        case("refused-request", "P1", "_ctx/jobs/control/WO-1.hold", |y| {
+            y.put("_ctx/jobs/control/WO-1.hold", "");
+            y.put("_ctx/jobs/control/WO-1.hold.why", "there is no such work order\n");
+        }),
         case("invalid-backlog", "P1", "_ctx/backlog/backlog.yaml", |y| {
             y.put("_ctx/backlog/backlog.yaml", "[]\n");
         }),
