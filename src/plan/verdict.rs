@@ -229,6 +229,9 @@ pub fn unrun(end: &End) -> String {
         (Cause::Stopped, ..) => "was stopped".to_owned(),
         (Cause::Shutdown, ..) => "was ended with the executor".to_owned(),
         (Cause::CouldNotStart, ..) => format!("could not be started{}", detail()),
+        (Cause::SealedChanged, ..) => {
+            format!("was not started: what it needs is not what was sealed{}", detail())
+        }
         (Cause::Exited, _, Some(signal)) => format!("was ended by signal {signal}"),
         (Cause::Exited, Some(127), _) => "was not found, or runs what was not (status 127)".into(),
         (Cause::Exited, Some(126), _) => {
