@@ -161,7 +161,11 @@ fn settling<W: World>(
     since: Option<Tick>,
 ) -> Result<Reading, Fault> {
     if stat.kind != Kind::File {
-        return Ok(Reading::Refused(Box::new([not_a_file(stat.kind)])));
+        return Ok(Reading::Refused(Box::new([not_a_file(
+            stat.kind,
+            "invalid-ticket",
+            "a work order",
+        )])));
     }
     let until = since.unwrap_or_else(|| look.tick.after(look.config.settle));
     if look.tick < until {
@@ -179,9 +183,9 @@ fn settling<W: World>(
     read(world, look, id, state, path, stat)
 }
 
-fn not_a_file(kind: Kind) -> Defect {
+fn not_a_file(kind: Kind, code: &'static str, of: &str) -> Defect {
     let what = plain::no_file(kind).unwrap_or("a file");
-    Defect::whole("invalid-ticket", format!("is {what}; a work order is a regular file"))
+    Defect::whole(code, format!("is {what}; {of} is a regular file"))
 }
 
 fn read<W: World>(
@@ -194,7 +198,7 @@ fn read<W: World>(
 ) -> Result<Reading, Fault> {
     let refused = |d: Defect| Ok(Reading::Refused(Box::new([d])));
     if stat.kind != Kind::File {
-        return refused(not_a_file(stat.kind));
+        return refused(not_a_file(stat.kind, "invalid-ticket", "a work order"));
     }
     if stat.size > TICKET_BYTES_MAX as u64 {
         let text = format!("is {} bytes long; a work order has at most 1 MiB", stat.size);
@@ -351,7 +355,7 @@ fn request_body<W: World>(
     stat: Stat,
 ) -> Result<Result<RequestBody, Defect>, Fault> {
     if stat.kind != Kind::File {
-        return Ok(Err(not_a_file(stat.kind)));
+        return Ok(Err(not_a_file(stat.kind, "invalid-request", "a request")));
     }
     if stat.size > REQUEST_BYTES_MAX as u64 {
         return Ok(Err(Defect::whole("invalid-request", "is longer than 64 KiB")));

@@ -6,7 +6,7 @@
 
 mod closely;
 
-use crate::model::attempt::Attempt;
+use crate::model::attempt::{Attempt, CommandKind, Mode};
 use crate::model::config::Config;
 use crate::model::defect::Defect;
 use crate::model::event::{Event, Link};
@@ -62,6 +62,8 @@ pub struct View {
     pub arrived: BTreeMap<OrderId, Moment>,
     /// How far running orders say they are.
     pub progress: BTreeMap<OrderId, Result<Progress, &'static str>>,
+    /// When a daemon last claimed an order or started a command, as far as the ledger's tail says.
+    pub served: Option<Moment>,
     /// Pending orders on a dependency cycle.
     pub cyclic: BTreeSet<OrderId>,
     last_attempt: BTreeMap<OrderId, u32>,
@@ -117,6 +119,7 @@ fn begin<W: World>(world: &mut W, settings: Settings) -> Result<View, Fault> {
     let mut index = Index { boot: world.identity().boot.clone(), ..Index::default() };
     let mut started = BTreeMap::new();
     let mut arrived = BTreeMap::new();
+    let mut served = None;
     let mut last_attempt: BTreeMap<OrderId, u32> = BTreeMap::new();
     let tail = ledger::look(world, &mut |link: &Link| {
         let line = &link.line;
@@ -125,6 +128,9 @@ fn begin<W: World>(world: &mut W, settings: Settings) -> Result<View, Fault> {
         *known = (*known).max(line.attempt.unwrap_or(0));
         if let (Event::Started { number, .. }, Some(attempt)) = (&line.event, line.attempt) {
             started.insert((id.clone(), attempt, *number), line.time);
+        }
+        if is_of_a_daemon(&line.event) {
+            served = Some(line.time);
         }
         if moves(&line.event) {
             arrived.insert(id, line.time);
@@ -147,7 +153,28 @@ fn begin<W: World>(world: &mut W, settings: Settings) -> Result<View, Fault> {
     extra.broken.extend(settings.defects.iter().map(|d| (paths::CONFIG.to_owned(), d.clone())));
     let (now, tick) = (world.now(), world.tick());
     let (progress, cyclic) = (BTreeMap::new(), BTreeSet::new());
-    Ok(View { index, extra, settings, now, tick, started, arrived, progress, cyclic, last_attempt })
+    Ok(View {
+        index,
+        extra,
+        settings,
+        now,
+        tick,
+        started,
+        arrived,
+        served,
+        progress,
+        cyclic,
+        last_attempt,
+    })
+}
+
+/// Lines that no verb writes.
+const fn is_of_a_daemon(event: &Event) -> bool {
+    match event {
+        Event::Claiming(claim) => matches!(claim.mode, Mode::Process),
+        Event::Started { kind, .. } => matches!(kind, CommandKind::Run(_)),
+        _ => false,
+    }
 }
 
 /// Lines after which a ticket lies somewhere else, or newly there.
@@ -290,6 +317,16 @@ impl View {
     /// The open attempt of an order.
     pub fn attempt(&self, id: &OrderId) -> Option<&Attempt> {
         self.index.tickets.get(id)?.attempt.as_deref()
+    }
+
+    /// How many slots are taken, of a group or of all, and when the newest of them was.
+    pub fn slots_taken(&self, group: Option<&str>) -> (usize, Option<Moment>) {
+        let (all, groups) = self.index.slots_taken();
+        let taken = group.map_or(all, |g| groups.get(g).copied().unwrap_or(0));
+        let of_group = |a: &&Attempt| group.is_none() || a.claim.sealed.group.as_deref() == group;
+        let open = self.index.open.iter().filter_map(|id| self.attempt(id));
+        let holders = open.filter(|a| a.holds_slot()).filter(of_group);
+        (taken, holders.map(|a| Moment(a.claimed_ms)).max())
     }
 
     /// The valid order, where it lies in one place.

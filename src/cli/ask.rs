@@ -8,7 +8,7 @@
 pub(super) mod drive;
 mod tail;
 
-use super::{Failure, code, dirs};
+use super::{Failure, code, dirs, look};
 use crate::executor::Link;
 use crate::model::attempt::Claim;
 use crate::model::id::OrderId;
@@ -17,10 +17,11 @@ use crate::model::protocol::FromExecutor;
 use crate::model::request::{RequestBody, Verb};
 use crate::world::World;
 use crate::world::identity;
-use crate::world::root_lock::{Role, Tried, try_lock};
+use crate::world::root_lock::{self, Role, Tried, try_lock};
 use crate::world::store::{errno, publish};
 use drive::{UnderWay, granted, world};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -129,7 +130,10 @@ fn is_ignored(signal: i32) -> bool {
 }
 
 fn failed(act: &str, path: &Path, error: &io::Error) -> Failure {
-    Failure::new(code::FAILED, format!("{act}: {}: {error}", path.display()))
+    use io::ErrorKind::{QuotaExceeded, ReadOnlyFilesystem, StorageFull};
+    let refused = matches!(error.kind(), QuotaExceeded | ReadOnlyFilesystem | StorageFull);
+    let cure = if refused { "; nothing was changed: try again when the disk takes it" } else { "" };
+    Failure::new(code::FAILED, format!("{act}: {}: {error}{cure}", path.display()))
 }
 
 impl Asking<'_> {
@@ -148,6 +152,7 @@ impl Asking<'_> {
                 }
                 Tried::Taken { role: Role::Daemon, text } => {
                     self.holder = text;
+                    self.refuse_unknown()?;
                     self.file()?;
                     self.wait_for_answer(DEATH_PAUSE)?
                 }
@@ -164,6 +169,21 @@ impl Asking<'_> {
                 Step::UnderWay(under_way) => self.wait_for_executor(&under_way)?,
                 Step::LookAgain => {}
             }
+        }
+    }
+
+    /// A frozen daemon cannot say that there is no such order; whoever looks can.
+    fn refuse_unknown(&self) -> Result<(), Failure> {
+        let found = root_lock::look(self.root).ok().flatten();
+        if self.filed || !found.is_some_and(|f| f.frozen) {
+            return Ok(());
+        }
+        let id = &self.ask.id;
+        let view = look::seat(self.root.to_owned())?.look_at(&BTreeSet::from([id.clone()]))?;
+        let ticket = view.index.tickets.get(id);
+        match ticket.is_some_and(|t| !t.is_empty()) {
+            true => Ok(()),
+            false => Err(look::unknown(id)),
         }
     }
 

@@ -1,5 +1,6 @@
 //! `jobyard audit`: is the ledger whole, and what does it say?
 
+mod traces;
 mod verify;
 
 use super::{Globals, Outcome, code, history, look, out, request, say};
@@ -15,7 +16,7 @@ pub(super) struct Arguments {
 
 #[derive(clap::Subcommand)]
 enum Verb {
-    /// Check every line of the ledger, and that settled tickets and verdicts are in it
+    /// Check every line of the ledger, and that it has those that other files tell of
     Verify,
     /// Print what the ledger says of an order, or of all
     Show {
@@ -25,8 +26,9 @@ enum Verb {
 }
 
 /// What no check without a key can find.
-const LIMIT: &str = "not found by this: a ledger rewritten from the first changed line to its end, \
-                     together with every stamp and verdict that names it, by whoever owns the files";
+const LIMIT: &str = "not found by this: lines cut off at the end that no settled ticket, verdict, log of a \
+                     command or file of a request tells of; a ledger rewritten from the first changed line \
+                     to its end, or cut, together with every such file, by whoever owns the files";
 
 /// Runs it.
 pub(super) fn run(globals: &Globals, given: Arguments) -> Outcome {
@@ -38,7 +40,7 @@ pub(super) fn run(globals: &Globals, given: Arguments) -> Outcome {
 
 fn check(globals: &Globals) -> Outcome {
     let mut seat = look::open(globals)?;
-    let report = verify::verify(&mut seat.world)?;
+    let report = verify::verify(&mut seat.world, seat.holder.is_some())?;
     let exit = if report.bad.is_some() { code::FINDINGS } else { code::DONE };
     if globals.json {
         let bad = report
@@ -53,6 +55,7 @@ fn check(globals: &Globals) -> Outcome {
             ("torn", report.torn.into()),
             ("stamps", report.stamps.into()),
             ("verdicts", report.verdicts.into()),
+            ("traces", report.traces.into()),
             ("notes", report.notes.clone().into()),
             ("limit", LIMIT.into()),
         ];
@@ -64,7 +67,7 @@ fn check(globals: &Globals) -> Outcome {
 }
 
 fn text(report: &Report) -> String {
-    let Report { segments, lines, torn, stamps, verdicts, .. } = report;
+    let Report { segments, lines, torn, stamps, verdicts, traces, .. } = report;
     let mut text = match &report.bad {
         Some(Bad { file, line: 0, what }) => {
             format!("{}: {}\n", out::plain(file), out::plain(what))
@@ -73,8 +76,8 @@ fn text(report: &Report) -> String {
             format!("{}:{line}: {}\n", out::plain(file), out::plain(what))
         }
         None => format!(
-            "the ledger is whole: {lines} lines in {segments} segments, {torn} torn; {stamps} settled \
-             tickets and {verdicts} verdicts are in it\n"
+            "the ledger is whole: {lines} lines in {segments} segments, {torn} torn; it has the lines that \
+             {stamps} settled tickets, {verdicts} verdicts and {traces} logs and requests tell of\n"
         ),
     };
     for note in &report.notes {

@@ -1,10 +1,11 @@
 //! `jobyard daemon`: the scheduler of one root.
+//!
+//! Invariants: one daemon per root, by the root lock; with `--dry-run` nothing is locked or changed.
 
-use super::root;
-use super::{Failure, Outcome, code};
+use super::{Failure, Globals, Outcome, code, out, rehearse, root, say};
 use crate::daemon::{Ended, Failed, Start};
 use crate::world::real::RealWorld;
-use crate::world::root_lock::{Role, Tried, try_lock};
+use crate::world::root_lock::{self, Role, Tried, try_lock};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -23,14 +24,21 @@ pub(super) struct Arguments {
     /// Work until nothing is left that can be done, then exit
     #[arg(long)]
     drain: bool,
+    /// Print what the first turn would do; change nothing
+    #[arg(long)]
+    dry_run: bool,
 }
 
 /// Runs the daemon.
-pub(super) fn run(given: Option<&Path>, arguments: Arguments) -> Outcome {
+pub(super) fn run(globals: &Globals, arguments: Arguments) -> Outcome {
+    let given = globals.root.as_deref();
     let root = root::find(given).or_else(|missing| match given {
         Some(dir) if dir.is_dir() => root::existing(dir),
         _ => Err(missing),
     })?;
+    if arguments.dry_run {
+        return rehearsed(globals, &root, &arguments);
+    }
     let begun = Instant::now();
     let _lock = loop {
         let tried = try_lock(&root, Role::Daemon, "")
@@ -38,8 +46,7 @@ pub(super) fn run(given: Option<&Path>, arguments: Arguments) -> Outcome {
         match tried {
             Tried::Held(lock) => break lock,
             Tried::Taken { role: Role::Daemon, text } => {
-                eprintln!("jobyard: {} is served already ({text})", root.display());
-                return Ok(if arguments.drain { code::DONE } else { code::HELD });
+                return served(globals, &root, &arguments, &text);
             }
             Tried::Taken { text, .. } if begun.elapsed() > VERB_PATIENCE => {
                 let text = format!("{} is held ({text}); try again", root.display());
@@ -48,10 +55,55 @@ pub(super) fn run(given: Option<&Path>, arguments: Arguments) -> Outcome {
             Tried::Taken { .. } => std::thread::park_timeout(Duration::from_millis(20)),
         }
     };
-    serve(&root, arguments)
+    serve(globals, &root, arguments)
 }
 
-fn serve(root: &Path, arguments: Arguments) -> Outcome {
+/// Another daemon is there: nothing to do for `--drain`, else a failure.
+fn served(globals: &Globals, root: &Path, arguments: &Arguments, holder: &str) -> Outcome {
+    let text = format!("{} is served already ({holder})", root.display());
+    if !arguments.drain {
+        return Err(Failure::new(code::HELD, text));
+    }
+    say::talk(&format!("jobyard: {text}"));
+    ended(globals, root, code::DONE, "served-already")
+}
+
+/// With `--json`, how it ended.
+fn ended(globals: &Globals, root: &Path, code: u8, how: &str) -> Outcome {
+    if globals.json {
+        let root = root.to_string_lossy().into_owned();
+        let fields = [("root", root.into()), ("code", code.into()), ("ended", how.into())];
+        say::object("daemon", fields)?;
+    }
+    Ok(code)
+}
+
+/// What the first turn would do.
+fn rehearsed(globals: &Globals, root: &Path, arguments: &Arguments) -> Outcome {
+    let found = root_lock::look(root)
+        .map_err(|e| Failure::new(code::FAILED, format!("look at {}: {e}", root.display())))?;
+    if let Some(daemon) = found.filter(|f| f.role == Role::Daemon) {
+        return served(globals, root, arguments, &daemon.text);
+    }
+    let lines = rehearse::first_turn(root, arguments.slots)?;
+    if globals.json {
+        let root = root.to_string_lossy().into_owned();
+        let fields = [
+            ("root", root.into()),
+            ("dry_run", true.into()),
+            ("code", code::DONE.into()),
+            ("plan", lines.into()),
+        ];
+        say::object("daemon", fields)?;
+    } else if lines.is_empty() {
+        say::line("would wait: there is nothing to do now")?;
+    } else {
+        say::line(&out::plain_lines(&lines.join("\n")))?;
+    }
+    Ok(code::DONE)
+}
+
+fn serve(globals: &Globals, root: &Path, arguments: Arguments) -> Outcome {
     let program = std::env::current_exe()
         .map_err(|e| Failure::new(code::FAILED, format!("find this program: {e}")))?;
     let workers = root::config(root)?.checkout_workers;
@@ -69,8 +121,8 @@ fn serve(root: &Path, arguments: Arguments) -> Outcome {
         talk: Box::new(|text| eprintln!("jobyard: {text}")),
     };
     match crate::daemon::run(world, start) {
-        Ok(Ended::Done) => Ok(code::DONE),
-        Ok(Ended::DiskRefuses) => Ok(code::AGAIN),
+        Ok(Ended::Done) => ended(globals, root, code::DONE, "done"),
+        Ok(Ended::DiskRefuses) => ended(globals, root, code::AGAIN, "disk-refuses"),
         Err(Failed::Options(text)) => Err(Failure::new(code::USAGE, text)),
         Err(Failed::Machine(text)) => Err(Failure::new(code::FAILED, text)),
     }

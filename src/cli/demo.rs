@@ -109,6 +109,12 @@ struct Ending {
 
 /// Runs it.
 pub(super) fn run(globals: &Globals, given: Arguments) -> Outcome {
+    if given.dry_run && globals.json {
+        let one = |e: &Example| json!({ "id": e.id, "about": e.about, "order": e.body });
+        let orders: Value = EXAMPLES.iter().map(one).collect();
+        say::object("demo", [("dry_run", true.into()), ("orders", orders)])?;
+        return Ok(code::DONE);
+    }
     if given.dry_run {
         for example in &EXAMPLES {
             say::line(&format!("# {}\n{}", example.about, example.body))?;
@@ -141,8 +147,9 @@ pub(super) fn run(globals: &Globals, given: Arguments) -> Outcome {
     if good {
         return Ok(code::DONE);
     }
-    let text = format!("not every order ended as it should; see {}/daemon.log", dir.display());
-    Err(Failure::new(code::FAILED, text))
+    let dir = dir.display();
+    say::talk(&format!("jobyard: not every order ended as it should; see {dir}/daemon.log"));
+    Ok(code::FAILED)
 }
 
 fn failed(dir: &Path, why: &str) -> Failure {

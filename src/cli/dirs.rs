@@ -19,7 +19,7 @@ pub(super) fn needed() -> Vec<PathBuf> {
 
 /// Where people put what they write.
 pub(super) fn offered() -> Vec<PathBuf> {
-    let names = ["backlog", "dod", "orchestrators", "packages", "templates", "workflows"];
+    let names = ["backlog", "dod", "orchestrators", "packages", "schema", "templates", "workflows"];
     names.iter().map(|name| Path::new("_ctx").join(name)).collect()
 }
 

@@ -9,6 +9,7 @@ use crate::model::config;
 use crate::model::index::{Index, Reading};
 use crate::model::order::State;
 use crate::model::paths;
+use crate::model::verdict;
 use crate::world::git::Git;
 use crate::world::real::RealWorld;
 use crate::world::root_lock::{Role, Tried, try_lock};
@@ -65,7 +66,7 @@ pub(super) fn run(globals: &Globals, given: Arguments) -> Outcome {
 
 /// The directory meant: named, else the root around, else the repository around, else this one.
 fn place(globals: &Globals) -> Result<PathBuf, Failure> {
-    let named = globals.root.clone().or_else(|| std::env::var_os("JOBYARD_ROOT").map(Into::into));
+    let named = globals.root.clone().or_else(root::named);
     if let Some(named) = named {
         return root::existing(&named);
     }
@@ -84,17 +85,29 @@ fn make_files(world: &mut RealWorld, dry: bool, report: &mut Report) -> Result<(
     wanted.extend(dirs::offered());
     let made = if dry { dirs::missing(world, &wanted)? } else { dirs::make(world, &wanted)? };
     report.made.extend(made.iter().map(|d| format!("{}/", d.display())));
-    let path = Path::new(paths::CONFIG);
-    if world.stat(path)?.is_some() {
+    make_file(world, dry, paths::CONFIG, &config::default_text(), report)?;
+    make_file(world, dry, paths::VERDICT_SCHEMA, verdict::JSON_SCHEMA, report)
+}
+
+/// Makes a file that is not there.
+fn make_file(
+    world: &mut RealWorld,
+    dry: bool,
+    path: &str,
+    text: &str,
+    report: &mut Report,
+) -> Result<(), Fault> {
+    let file = Path::new(path);
+    if world.stat(file)?.is_some() {
         return Ok(());
     }
-    report.made.push(paths::CONFIG.to_owned());
+    report.made.push(path.to_owned());
     if dry {
         return Ok(());
     }
-    match publish(world, path, config::default_text().as_bytes(), 0o644) {
+    match publish(world, file, text.as_bytes(), 0o644) {
         Err(fault) if fault.errno != errno::EEXIST => Err(fault),
-        _ => world.sync_dir(Path::new("_ctx")),
+        _ => world.sync_dir(file.parent().unwrap_or(Path::new(""))),
     }
 }
 

@@ -99,7 +99,7 @@ fn of_paths(globals: &Globals, given: &[PathBuf]) -> Result<Vec<Finding>, Failur
 
 /// The root, where there is one; a root that was named has to be there.
 fn seat(globals: &Globals) -> Result<Option<Seat>, Failure> {
-    let named = globals.root.is_some() || std::env::var_os("JOBYARD_ROOT").is_some();
+    let named = globals.root.is_some() || root::named().is_some();
     match root::find(globals.root.as_deref()) {
         Ok(root) => look::seat(root).map(Some),
         Err(failure) if named => Err(failure),

@@ -4,6 +4,7 @@
 //! ones as they are queued, then settled ones, the newest last.
 
 use super::out::{self, Colour, Screen};
+use super::sight::Presence;
 use super::table::{self, Cell, Column};
 use super::{Globals, Outcome, code, look, say, sight};
 use crate::model::id::OrderId;
@@ -29,11 +30,11 @@ fn state(text: &str) -> Result<State, String> {
 pub(super) fn run(globals: &Globals, given: Arguments) -> Outcome {
     let mut seat = look::open(globals)?;
     let view = seat.look()?;
-    let daemon = seat.daemon().is_some();
+    let presence = seat.presence();
     let mut ids = ordered(&view);
     ids.retain(|id| given.state.is_none_or(|s| lies_in(&view, id, s)));
     if globals.json {
-        let orders: Value = ids.iter().map(|id| one(&view, id, daemon)).collect();
+        let orders: Value = ids.iter().map(|id| one(&view, id, presence)).collect();
         say::object("list", [("orders", orders)])?;
         return Ok(code::DONE);
     }
@@ -44,7 +45,7 @@ pub(super) fn run(globals: &Globals, given: Arguments) -> Outcome {
         Column { name: "TITLE", least: Some(12) },
         Column { name: "RESULT / WAITS FOR", least: Some(24) },
     ];
-    let rows: Vec<Vec<Cell>> = ids.iter().map(|id| row(&view, id, daemon)).collect();
+    let rows: Vec<Vec<Cell>> = ids.iter().map(|id| row(&view, id, presence)).collect();
     if rows.is_empty() {
         say::talk("jobyard: no work orders; `jobyard submit FILE` publishes one");
         return Ok(code::DONE);
@@ -82,7 +83,7 @@ pub(super) fn ordered(view: &View) -> Vec<OrderId> {
     ids
 }
 
-fn row(view: &View, id: &OrderId, daemon: bool) -> Vec<Cell> {
+fn row(view: &View, id: &OrderId, presence: Presence) -> Vec<Cell> {
     let word = sight::word(view, id);
     let colour = match word {
         "done" => Some(Colour::Green),
@@ -96,12 +97,12 @@ fn row(view: &View, id: &OrderId, daemon: bool) -> Vec<Cell> {
         Cell::coloured(word, colour),
         Cell::new(order.map_or("", |o| o.priority.name())),
         Cell::new(order.map_or("", |o| &o.title)),
-        Cell::new(&remark(view, id, daemon)),
+        Cell::new(&remark(view, id, presence)),
     ]
 }
 
 /// What a settled order came to, what a running one does, what a pending one waits for.
-fn remark(view: &View, id: &OrderId, daemon: bool) -> String {
+fn remark(view: &View, id: &OrderId, presence: Presence) -> String {
     match view.index.tickets.get(id).and_then(|t| t.state()) {
         Some(State::Running) => sight::activity(view, id),
         Some(State::Done | State::Failed) => {
@@ -112,7 +113,7 @@ fn remark(view: &View, id: &OrderId, daemon: bool) -> String {
             }
         }
         _ => {
-            let found = sight::obstacles(view, id, daemon);
+            let found = sight::obstacles(view, id, presence);
             let texts: Vec<&str> =
                 found.iter().map(|o| o.text.lines().next().unwrap_or_default()).collect();
             if texts.is_empty() { "is about to start".to_owned() } else { texts.join("; ") }
@@ -121,11 +122,11 @@ fn remark(view: &View, id: &OrderId, daemon: bool) -> String {
 }
 
 /// One order for machines.
-pub(super) fn one(view: &View, id: &OrderId, daemon: bool) -> Value {
+pub(super) fn one(view: &View, id: &OrderId, presence: Presence) -> Value {
     let ticket = view.index.tickets.get(id);
     let state = ticket.and_then(|t| t.state()).map(State::name);
     let order = view.known(id).map(|k| &k.order);
-    let waits: Value = sight::obstacles(view, id, daemon)
+    let waits: Value = sight::obstacles(view, id, presence)
         .iter()
         .map(|o| json!({ "kind": o.kind, "text": o.text, "release": o.release }))
         .collect();

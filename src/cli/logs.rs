@@ -11,7 +11,7 @@ use crate::model::id::OrderId;
 use crate::model::index::Reading;
 use crate::model::order::State;
 use crate::model::paths;
-use crate::world::World;
+use crate::world::{Kind, World};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -83,8 +83,7 @@ pub(super) fn run(globals: &Globals, given: Arguments) -> Outcome {
         return follow(&mut seat, &mut printer);
     }
     if logs.is_empty() {
-        let text = format!("{id} has no log yet; `jobyard logs -f {id}` waits for it");
-        return Err(Failure::new(code::NOT_FOUND, text));
+        return Err(Failure::new(code::NOT_FOUND, missing(&mut seat, &id, &given)?));
     }
     for log in &logs {
         if !printer.print(&mut seat, log)? {
@@ -92,6 +91,24 @@ pub(super) fn run(globals: &Globals, given: Arguments) -> Outcome {
         }
     }
     Ok(code::DONE)
+}
+
+/// Why there is nothing to print.
+fn missing(seat: &mut Seat, id: &OrderId, given: &Arguments) -> Result<String, Failure> {
+    let mut attempts: Vec<u32> =
+        names(seat, &paths::runs(id))?.iter().filter_map(|n| n.parse().ok()).collect();
+    attempts.sort_unstable();
+    let has = |number: &u32| attempts.contains(number);
+    Ok(match (given.attempt, given.command) {
+        (Some(number), _) if !attempts.is_empty() && !has(&number) => {
+            let known: Vec<String> = attempts.iter().map(u32::to_string).collect();
+            format!("{id} has no attempt {number}; there are: {}", known.join(", "))
+        }
+        (_, Some(command)) if !attempts.is_empty() => {
+            format!("{id} has no log of command {command} in that attempt; `jobyard logs {id}`")
+        }
+        _ => format!("{id} has no log yet; `jobyard logs -f {id}` waits for it"),
+    })
 }
 
 /// A ticket or an attempt of that id is there.
@@ -222,6 +239,14 @@ impl Printer<'_> {
         let failed = |e: &dyn std::fmt::Display| {
             Failure::new(code::FAILED, format!("read {}: {e}", path.display()))
         };
+        let kind = seat.world.stat(&path).map_err(|f| failed(&f))?.map(|s| s.kind);
+        if kind.is_some_and(|kind| kind != Kind::File) {
+            if self.done.insert(log.clone(), 0).is_none() {
+                let path = out::plain(&path.to_string_lossy());
+                say::talk(&format!("jobyard: {path} is no regular file: it is not read"));
+            }
+            return Ok(true);
+        }
         let file = match seat.world.open(&path) {
             Ok(Some(file)) => file,
             Ok(None) => return Ok(true),

@@ -2,6 +2,7 @@
 //!
 //! Invariants: nothing is written or locked; a broken configuration is a finding, not an end.
 
+use super::sight::Presence;
 use super::{Failure, Globals, code, say};
 use crate::model::config::{CONFIG_BYTES_MAX, Config, parse_config};
 use crate::model::defect::{Defect, INVALID_CONFIG};
@@ -108,6 +109,15 @@ impl Seat {
     /// A daemon serves the root.
     pub(super) fn daemon(&self) -> Option<&Found> {
         self.holder.as_ref().filter(|h| h.role == Role::Daemon)
+    }
+
+    /// Whether a daemon serves the root, and does so now.
+    pub(super) fn presence(&self) -> Presence {
+        match self.daemon() {
+            Some(daemon) if daemon.frozen => Presence::Frozen(daemon.pid),
+            Some(_) => Presence::Up,
+            None => Presence::Down,
+        }
     }
 
     /// Everything.

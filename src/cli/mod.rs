@@ -149,7 +149,7 @@ impl Verb {
     fn run(self, globals: &Globals) -> Outcome {
         match self {
             Self::Init(given) => init::run(globals, given),
-            Self::Daemon(given) => daemon::run(globals.root.as_deref(), given),
+            Self::Daemon(given) => daemon::run(globals, given),
             Self::Submit(given) => submit::run(globals, given),
             Self::Take(given) => take::run(globals, given),
             Self::Finish(given) => finish::run(globals, given),
@@ -175,10 +175,7 @@ impl Verb {
 pub fn main() -> ExitCode {
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
-        Err(error) => {
-            let _ = error.print();
-            return ExitCode::from(if error.use_stderr() { code::USAGE } else { code::DONE });
-        }
+        Err(error) => return unparsed(&error),
     };
     let Arguments { globals, verb } = arguments;
     match verb.run(&globals) {
@@ -186,10 +183,29 @@ pub fn main() -> ExitCode {
         Err(failure) => {
             say::talk(&format!("jobyard: {}", failure.text));
             if globals.json {
-                let fields = [("code", failure.code.into()), ("error", failure.text.into())];
-                let _ = say::object("error", fields);
+                explain(&failure);
             }
             ExitCode::from(failure.code)
         }
     }
+}
+
+/// Help and the version, or what is wrong with the command line.
+fn unparsed(error: &clap::Error) -> ExitCode {
+    let _ = error.print();
+    if !error.use_stderr() {
+        return ExitCode::from(code::DONE);
+    }
+    let mut words = std::env::args_os().skip(1).take_while(|word| word != "--");
+    if words.any(|word| word == "--json") {
+        let text = error.render().to_string();
+        explain(&Failure::new(code::USAGE, text.trim_end().trim_start_matches("error: ")));
+    }
+    ExitCode::from(code::USAGE)
+}
+
+/// A failure as one object; a reader that has gone is told nothing.
+fn explain(failure: &Failure) {
+    let fields = [("code", failure.code.into()), ("error", failure.text.as_str().into())];
+    let _ = say::object("error", fields);
 }

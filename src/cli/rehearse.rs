@@ -1,25 +1,26 @@
-//! `--dry-run` of the verbs that ask: the plan they would carry out, in words.
+//! `--dry-run` of the verbs that ask, and of the daemon: the plan they would carry out, in words.
 //!
 //! Invariants: the plan is the planner's own, made on the same facts with the same request; nothing
-//! is changed and no lock is taken; a request that would be refused gets the same text and exit code.
+//! is changed and no lock is taken; a request that would be refused gets the same text and exit code, also
+//! when it is the gate that refuses it.
+
+mod words;
 
 use super::ask::drive::world;
 use super::ask::{Answer, Ask};
 use super::{Failure, Globals, Outcome, code, request, root, say};
 use crate::engine::Engine;
-use crate::model::attempt::{Attempt, Mode, Wish};
+use crate::model::attempt::{Asked, Mode};
 use crate::model::id::OrderId;
-use crate::model::index::{Request, Ticket};
-use crate::model::order::{State, Workspace};
-use crate::model::parse::parse_order;
-use crate::model::paths;
+use crate::model::index::Request;
 use crate::observe::Arrival;
 use crate::plan::action::{Action, Wait};
-use crate::plan::step::{describe, step};
-use crate::world::World;
+use crate::plan::step::{Step, describe, step};
+use crate::plan::{plan, ready};
 use crate::world::read_only::ReadOnly;
 use crate::world::real::RealWorld;
-use crate::world::store::{TICKET_BYTES_MAX, read_whole};
+use crate::world::{Fault, World};
+use std::collections::BTreeSet;
 use std::path::Path;
 
 /// What would be done.
@@ -32,18 +33,27 @@ struct Rehearsal {
 /// Prints what `ask` would do.
 pub(super) fn run(globals: &Globals, place: &Path, ask: &Ask) -> Outcome {
     let mut rehearsal = rehearse(place, ask)?;
-    let refusal = rehearsal.actions.iter().find_map(|action| match action {
-        Action::Refuse { code, text, .. } => Some((*code, text.clone())),
-        _ => None,
-    });
-    if let Some((code, text)) = refusal {
-        return request::report(globals, ask, &Answer { code, text, attempt: None });
+    if let Some(answer) = refusal(&rehearsal.actions) {
+        return request::report(globals, ask, &answer);
     }
     let actions = std::mem::take(&mut rehearsal.actions);
-    let ticket = rehearsal.engine.index.tickets.get(&ask.id).cloned().unwrap_or_default();
     let mut lines = Vec::new();
     for action in &actions {
-        lines.extend(words(&mut rehearsal.engine, &ask.id, &ticket, action));
+        lines.extend(words::of_request(&mut rehearsal.engine, &ask.id, action));
+        if let Action::Accept { request, wish, options, by } = action {
+            let asked = Asked {
+                wish: *wish,
+                request: request.hex.clone(),
+                by: by.clone(),
+                options: options.clone(),
+            };
+            let next = follow(&mut rehearsal.engine, &ask.id, asked)
+                .map_err(|f| Failure::new(code::AGAIN, format!("look through the gate: {f}")))?;
+            if let Some(answer) = refusal(&next.actions) {
+                return request::report(globals, ask, &answer);
+            }
+            lines.extend(words::of_course(&mut rehearsal.engine, &ask.id, &next)?);
+        }
     }
     if lines.is_empty() {
         lines.push(format!("would wait: {}", describe(&rehearsal.waits)));
@@ -62,6 +72,41 @@ pub(super) fn run(globals: &Globals, place: &Path, ask: &Ask) -> Outcome {
     Ok(code::DONE)
 }
 
+/// The refusal among the actions.
+fn refusal(actions: &[Action]) -> Option<Answer> {
+    actions.iter().find_map(|action| match action {
+        Action::Refuse { code, text, .. } | Action::RefuseAsked { code, text } => {
+            Some(Answer { code: *code, text: text.clone(), attempt: None })
+        }
+        _ => None,
+    })
+}
+
+/// What the planner does next about an attempt that was asked this, the gate's look included.
+fn follow(
+    engine: &mut Engine<ReadOnly<RealWorld>>,
+    id: &OrderId,
+    asked: Asked,
+) -> Result<Step, Fault> {
+    if let Some(attempt) = engine.index.ticket_mut(id).attempt.as_deref_mut() {
+        attempt.asked = Some(asked);
+    }
+    engine.index.ticket_mut(id).requests.clear();
+    let decide = |engine: &Engine<ReadOnly<RealWorld>>| {
+        let (now, tick) = (engine.world.now(), engine.world.tick());
+        step(&engine.index, id, now, tick, &engine.options.policy)
+    };
+    let first = decide(engine);
+    if !first.actions.contains(&Action::OpenGate) {
+        return Ok(first);
+    }
+    let gate = engine.gate_now(id)?;
+    if let Some(attempt) = engine.index.ticket_mut(id).attempt.as_deref_mut() {
+        attempt.gate = gate;
+    }
+    Ok(decide(engine))
+}
+
 fn rehearse(place: &Path, ask: &Ask) -> Result<Rehearsal, Failure> {
     let mut options = root::options(place, None, false, &mut say::talk)?;
     options.policy.only = Some(ask.id.clone());
@@ -74,6 +119,38 @@ fn rehearse(place: &Path, ask: &Ask) -> Result<Rehearsal, Failure> {
     let (tick, now) = (engine.world.tick(), engine.world.now());
     let planned = step(&engine.index, &ask.id, now, tick, &engine.options.policy);
     Ok(Rehearsal { engine, actions: planned.actions, waits: planned.waits })
+}
+
+/// What the first turn of a daemon would do, one line for each thing.
+pub(super) fn first_turn(place: &Path, slots: Option<u32>) -> Result<Vec<String>, Failure> {
+    let options = root::options(place, slots, true, &mut say::talk)?;
+    let opened = Engine::open(ReadOnly(world(place)?), options);
+    let failed = |f| Failure::new(code::AGAIN, format!("look at {}: {f}", place.display()));
+    let mut engine = opened.map_err(|(_, fault)| failed(fault))?;
+    engine.look_at_all().map_err(failed)?;
+    let ids: BTreeSet<OrderId> = engine.index.tickets.keys().cloned().collect();
+    let (tick, now) = (engine.world.tick(), engine.world.now());
+    let mut policy = engine.options.policy.clone();
+    let mut planned = plan(&mut engine.index, &ids, now, tick, &policy).actions;
+    let claim = Action::Claim { mode: Mode::Process, request: None, in_place: false };
+    planned.retain(|(_, action)| *action != claim);
+    // A round claims one order, and none that something else is done about; the rounds of a turn go on
+    // until the slots are taken.
+    while let Some(id) = ready::best(&engine.index, &policy) {
+        let group = engine.index.queued.get(&id).and_then(|q| q.group.clone());
+        ready::dequeue(&mut engine.index, &id);
+        policy.slots = policy.slots.saturating_sub(1);
+        if let Some(limit) = group.and_then(|g| policy.groups.get_mut(&*g)) {
+            *limit = limit.saturating_sub(1);
+        }
+        planned.push((id, claim.clone()));
+    }
+    let mut lines = Vec::new();
+    for (id, action) in &planned {
+        let words = words::of_daemon(&mut engine, id, action);
+        lines.extend(words.into_iter().map(|line| format!("{id}: {line}")));
+    }
+    Ok(lines)
 }
 
 fn request(world: &ReadOnly<RealWorld>, ask: &Ask) -> Request {
@@ -89,97 +166,4 @@ fn request(world: &ReadOnly<RealWorld>, ask: &Ask) -> Request {
         body: Ok(ask.body.clone()),
         refused: false,
     }
-}
-
-/// One action for people; nothing for what only the record is about.
-fn words<W: World>(
-    engine: &mut Engine<W>,
-    id: &OrderId,
-    ticket: &Ticket,
-    action: &Action,
-) -> Vec<String> {
-    let attempt = ticket.attempt.as_deref();
-    let line = match action {
-        Action::Claim { mode, .. } => return claim(engine, id, ticket, mode),
-        Action::Accept { wish, options, .. } => return accept(attempt, *wish, options.stop),
-        Action::SettleUnrun { from, result, reason, .. } => {
-            format!("would move it from {}/ to failed/: {result}: {reason}", from.name())
-        }
-        Action::Hold { reason: Some(reason), .. } => format!("would hold it: {reason}"),
-        Action::Hold { reason: None, .. } => "would let it go".to_owned(),
-        Action::Requeue { from, .. } => {
-            format!("would move it from {}/ to pending/, same branch and worktree", from.name())
-        }
-        Action::Takeover { .. } => {
-            "would keep the old lock in the run directory and end that attempt, then ask again"
-                .to_owned()
-        }
-        Action::Intake | Action::ClearWhy { .. } | Action::Why { .. } => return Vec::new(),
-        Action::PutBack { from, to, .. } => {
-            format!("would first put it back from {}/ to {}/", from.name(), to.name())
-        }
-        Action::AdoptLease => "would first renew its lease".to_owned(),
-        Action::DropLease => "would first remove a lease that no attempt owns".to_owned(),
-        Action::UndoClaim { reason } => format!("would first undo a claim: {reason}"),
-        other => format!("would first carry on what is under way: {other:?}"),
-    };
-    vec![line]
-}
-
-fn claim<W: World>(
-    engine: &mut Engine<W>,
-    id: &OrderId,
-    ticket: &Ticket,
-    mode: &Mode,
-) -> Vec<String> {
-    let owner = match mode {
-        Mode::Manual(holder) => format!("{} (uid {})", holder.name, holder.uid),
-        Mode::Process => "the daemon".to_owned(),
-    };
-    let last = ticket.last_attempt.max(ticket.brief().map_or(0, |b| b.attempt));
-    let mut lines = vec![format!("would make the lease {} for {owner}", paths::lock(id).display())];
-    match workspace(engine, id) {
-        Workspace::None => lines.push("would work in the root: no branch, no worktree".to_owned()),
-        Workspace::Worktree => lines.extend(tree(engine, id)),
-        Workspace::Inherit(other) => lines.extend(tree(engine, &other)),
-    }
-    let after = if last > 0 { format!(", after attempt {last}") } else { String::new() };
-    lines.push(format!("would move it from pending/ to running/{after}"));
-    lines
-}
-
-fn workspace<W: World>(engine: &mut Engine<W>, id: &OrderId) -> Workspace {
-    let path = paths::ticket(State::Pending, id);
-    let read = read_whole(&mut engine.world, &path, TICKET_BYTES_MAX).ok().flatten();
-    let parsed = read.and_then(|s| parse_order(&s.bytes, id.as_str()).ok());
-    parsed.map(|p| p.order.workspace).unwrap_or_default()
-}
-
-fn tree<W: World>(engine: &mut Engine<W>, id: &OrderId) -> [String; 2] {
-    let branch = match engine.world.git_branch(&id.branch()) {
-        Ok(Some(tip)) => format!("would use the branch {} at {}", id.branch(), tip.as_str()),
-        Ok(None) => format!("would make the branch {}", id.branch()),
-        Err(git) => format!("would fail: {git}"),
-    };
-    [branch, format!("would make the worktree {}, or use it if it is there", id.worktree())]
-}
-
-fn accept(attempt: Option<&Attempt>, wish: Wish, stop: bool) -> Vec<String> {
-    let mut lines = Vec::new();
-    let running = attempt.and_then(|a| a.unended());
-    if let Some(command) = running.filter(|_| stop || wish != Wish::Finish) {
-        lines.push(format!("would end the whole tree of {}", command.log_name()));
-    }
-    let end = match wish {
-        Wish::Finish => {
-            for check in attempt.iter().flat_map(|a| &a.claim.sealed.checks) {
-                lines.push(format!("would run {}: {}", check.name, check.command));
-            }
-            "would move it to done/, or to failed/ when the gate says FAIL".to_owned()
-        }
-        Wish::Cancel => format!("would move it to {}/: cancelled", State::Failed.name()),
-        Wish::Requeue => format!("would move it to {}/", State::Pending.name()),
-    };
-    lines.push(end);
-    lines
 }

@@ -16,11 +16,14 @@ use crate::world::real::RealWorld;
 use jiff::tz::TimeZone;
 use std::path::{Path, PathBuf};
 
+/// `JOBYARD_ROOT`; empty is as good as unset.
+pub fn named() -> Option<PathBuf> {
+    std::env::var_os("JOBYARD_ROOT").filter(|name| !name.is_empty()).map(Into::into)
+}
+
 /// The root: `--root`, else `JOBYARD_ROOT`, else the nearest ancestor with `_ctx/`.
 pub fn find(given: Option<&Path>) -> Result<PathBuf, Failure> {
-    let named =
-        given.map(Path::to_owned).or_else(|| std::env::var_os("JOBYARD_ROOT").map(Into::into));
-    if let Some(named) = named {
+    if let Some(named) = given.map(Path::to_owned).or_else(named) {
         return existing(&named);
     }
     let here = std::env::current_dir()

@@ -1,5 +1,6 @@
 //! `jobyard show`: everything about one order.
 
+use super::sight::Presence;
 use super::{Failure, Globals, Outcome, code, history, list, look, out, request, say, sight};
 use crate::model::attempt::{Mode, Place, log_name};
 use crate::model::event::{Event, Line};
@@ -87,13 +88,13 @@ pub(super) fn run(globals: &Globals, given: Arguments) -> Outcome {
         return Ok(code::DONE);
     }
     let told = told(&lines);
-    let daemon = seat.daemon().is_some();
+    let presence = seat.presence();
     if globals.json {
-        let object = object(&seat.root, &view, &id, &told, daemon);
+        let object = object(&seat.root, &view, &id, &told, presence);
         say::line(&Value::Object(object).to_string())?;
         return Ok(code::DONE);
     }
-    out::text(&text(&seat.root, &view, &id, &told, daemon))?;
+    out::text(&text(&seat.root, &view, &id, &told, presence))?;
     Ok(code::DONE)
 }
 
@@ -174,10 +175,10 @@ fn object(
     view: &View,
     id: &OrderId,
     told: &BTreeMap<u32, Told>,
-    daemon: bool,
+    presence: Presence,
 ) -> Map<String, Value> {
     let mut map = Map::from_iter([("schema".to_owned(), Value::from("jobyard.show.v1"))]);
-    if let Value::Object(of_list) = list::one(view, id, daemon) {
+    if let Value::Object(of_list) = list::one(view, id, presence) {
         map.extend(of_list);
     }
     let ticket = view.index.tickets.get(id);
@@ -252,7 +253,7 @@ fn text(
     view: &View,
     id: &OrderId,
     told: &BTreeMap<u32, Told>,
-    daemon: bool,
+    presence: Presence,
 ) -> String {
     let mut text = String::new();
     let mut put = |name: &str, value: &str| {
@@ -267,7 +268,7 @@ fn text(
     if let Some(known) = view.known(id) {
         facts(known, &mut put);
     }
-    for (at, obstacle) in sight::obstacles(view, id, daemon).iter().enumerate() {
+    for (at, obstacle) in sight::obstacles(view, id, presence).iter().enumerate() {
         put(if at == 0 { "waits for" } else { "" }, &obstacle.text);
     }
     if ticket.and_then(|t| t.state()) == Some(State::Running) {

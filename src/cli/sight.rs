@@ -27,6 +27,19 @@ pub(super) struct Obstacle {
     pub(super) release: String,
     /// The order it waits for, for dependencies.
     pub(super) upstream: Option<OrderId>,
+    /// When it came about, where that is not a matter of the order itself.
+    pub(super) since: Option<Moment>,
+}
+
+/// Whether a daemon serves the root.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Presence {
+    /// It does.
+    Up,
+    /// The daemon of this process id was stopped (`SIGSTOP`, a debugger).
+    Frozen(u32),
+    /// None does.
+    Down,
 }
 
 /// The state of an order, with the cases people tell apart.
@@ -68,8 +81,8 @@ pub(super) fn ended_ms(view: &View, id: &OrderId) -> i64 {
     said.map_or(known.changed_ms, |at| at.0)
 }
 
-/// What keeps a pending order from running; empty for all others.
-pub(super) fn obstacles(view: &View, id: &OrderId, daemon: bool) -> Vec<Obstacle> {
+/// Every reason that keeps a pending order from running; empty for all others.
+pub(super) fn obstacles(view: &View, id: &OrderId, presence: Presence) -> Vec<Obstacle> {
     let Some(ticket) = view.index.tickets.get(id) else { return Vec::new() };
     let Some(place) = ticket.place(State::Pending) else { return Vec::new() };
     if ticket.state() != Some(State::Pending) {
@@ -87,7 +100,7 @@ pub(super) fn obstacles(view: &View, id: &OrderId, daemon: bool) -> Vec<Obstacle
             .map(|d| Obstacle::new("refused", d.to_string(), "correct the file"))
             .collect(),
         Reading::Settled { .. } => Vec::new(),
-        Reading::Order(brief) => of_order(view, id, ticket, brief, daemon),
+        Reading::Order(brief) => of_order(view, id, ticket, brief, presence),
     }
 }
 
@@ -96,56 +109,63 @@ fn of_order(
     id: &OrderId,
     ticket: &Ticket,
     brief: &Brief,
-    daemon: bool,
+    presence: Presence,
 ) -> Vec<Obstacle> {
-    if view.cyclic.contains(id)
-        && let Some(cycle) = ready::cycle(&view.index, id)
-    {
+    let mut found = Vec::new();
+    let cyclic = view.cyclic.contains(id);
+    let cycle = ready::cycle(&view.index, id).filter(|_| cyclic).unwrap_or_default();
+    if !cycle.is_empty() {
         let names: Vec<&str> = cycle.iter().map(OrderId::as_str).collect();
         let text = format!("dependency cycle: {} -> {id}", names.join(" -> "));
-        return vec![Obstacle::new("refused", text, "remove one of these dependencies")];
+        found.push(Obstacle::new("refused", text, "remove one of these dependencies"));
     }
+    // What it needs of the others on the cycle is said by the cycle.
+    let said = |wait: &Wait| matches!(wait, Wait::Dependency { id, .. } if cycle.contains(id));
     let waits = ready::unmet(&view.index, id, brief, view.now, &view.settings.policy);
-    let mut found: Vec<Obstacle> = waits.iter().map(|w| of_wait(id, ticket, w)).collect();
     if let Some((_, text)) = view.extra.refused.get(id) {
         let release = "that is cured, and its file touched or the daemon started again";
-        found.insert(0, Obstacle::new("refused", text.clone(), release));
+        found.push(Obstacle::new("refused", text.clone(), release));
     }
+    found.extend(waits.iter().filter(|w| !said(w)).map(|w| of_wait(id, ticket, w)));
     if !brief.executable {
         let release = format!("`jobyard take {id}`");
         let text = "nothing to run: a person or an agent takes it".to_owned();
         found.push(Obstacle::new("manual", text, &release));
         return found;
     }
-    if !daemon {
-        let text = "no daemon runs".to_owned();
-        found.push(Obstacle::new("no-daemon", text, "`jobyard daemon`"));
-    }
-    if found.is_empty() {
-        found.extend(slot(view, brief));
+    found.extend(slots(view, brief));
+    match presence {
+        Presence::Up => {}
+        Presence::Frozen(pid) => {
+            let text = format!("the daemon is frozen (pid {pid}): it was stopped");
+            found.push(Obstacle::new("frozen-daemon", text, &format!("`kill -CONT {pid}`")));
+        }
+        Presence::Down => {
+            let text = "no daemon runs".to_owned();
+            found.push(Obstacle::new("no-daemon", text, "`jobyard daemon`"));
+        }
     }
     found
 }
 
-/// All slots, or those of its group, are taken.
-fn slot(view: &View, brief: &Brief) -> Option<Obstacle> {
-    let (all, groups) = view.index.slots_taken();
+/// The limits that leave no slot free: that of its group, and that of all.
+fn slots(view: &View, brief: &Brief) -> Vec<Obstacle> {
     let policy = &view.settings.policy;
-    let full = |taken: usize, limit: usize, of: String| {
+    let full = |group: Option<&str>, limit: usize| {
+        let (taken, since) = view.slots_taken(group);
+        let of = group.map_or_else(String::new, |g| format!(" of group {g}"));
         let text = format!("{taken} of {limit} slots{of} are taken");
         let release = "a running order ends; or more slots in _ctx/jobyard.toml";
-        (taken >= limit).then(|| Obstacle::new("slot", text, release))
+        (taken >= limit).then(|| Obstacle { since, ..Obstacle::new("slot", text, release) })
     };
-    let of_group = brief.group.as_deref().and_then(|g| {
-        let limit = policy.groups.get(g)?;
-        full(groups.get(g).copied().unwrap_or(0), *limit, format!(" of group {g}"))
-    });
-    of_group.or_else(|| full(all, policy.slots, String::new()))
+    let group = brief.group.as_deref();
+    let of_group = group.and_then(|g| full(Some(g), *policy.groups.get(g)?));
+    of_group.into_iter().chain(full(None, policy.slots)).collect()
 }
 
 impl Obstacle {
     fn new(kind: &'static str, text: String, release: &str) -> Self {
-        Self { kind, text, release: release.to_owned(), upstream: None }
+        Self { kind, text, release: release.to_owned(), upstream: None, since: None }
     }
 }
 
@@ -166,6 +186,10 @@ fn of_wait(id: &OrderId, ticket: &Ticket, wait: &Wait) -> Obstacle {
             let release = match (state.as_str(), *possible) {
                 ("unknown", _) => format!("`jobyard submit` an order {upstream}"),
                 (_, true) => format!("{upstream} ends ({on})"),
+                (ready::UNVERIFIED, _) => format!(
+                    "an order with checks in place of {upstream}; or `require_checks = false` in \
+                     [dependencies]"
+                ),
                 ("failed", false) => format!("`jobyard requeue {upstream}`"),
                 _ => format!("remove the dependency on {upstream}"),
             };

@@ -34,10 +34,12 @@ pub(super) fn run(globals: &Globals, _: Arguments) -> Outcome {
 }
 
 /// Orders by state. Counted apart: `unverified` and `skipped` (verification) of the done ones, `cancelled`
-/// and `not_reached` (a dependency cannot be satisfied any more) of the failed ones, and `refused` files.
+/// and `not_reached` (a dependency cannot be satisfied any more) of the failed ones, `refused` of the pending
+/// and running ones. No orders are `doubled` (different files of one id) and `misnamed` (never a ticket).
 fn counts(view: &View) -> Counts {
     let names = State::ALL.map(State::name);
-    let apart = ["refused", "unverified", "skipped", "cancelled", "not_reached", "doubled"];
+    let apart =
+        ["refused", "unverified", "skipped", "cancelled", "not_reached", "doubled", "misnamed"];
     let mut counts: Counts = names.into_iter().chain(apart).map(|n| (n, 0)).collect();
     let mut count = |name: &'static str| *counts.entry(name).or_default() += 1;
     for id in view.ids() {
@@ -59,7 +61,7 @@ fn counts(view: &View) -> Counts {
         }
     }
     let strays = view.extra.strays.iter().filter(|s| s.refused.is_some()).count();
-    *counts.entry("refused").or_default() += strays;
+    counts.insert("misnamed", strays);
     counts
 }
 
@@ -184,8 +186,11 @@ fn orders(counts: &Counts) -> String {
             .collect();
         if parts.is_empty() { String::new() } else { format!(" ({})", parts.join(", ")) }
     };
-    let rest: Vec<String> =
-        ["doubled"].iter().filter(|n| of(n) > 0).map(|n| format!(", {} {n}", of(n))).collect();
+    let rest: Vec<String> = ["doubled", "misnamed"]
+        .iter()
+        .filter(|n| of(n) > 0)
+        .map(|n| format!(", {} {n}", of(n)))
+        .collect();
     format!(
         "{} pending{}, {} running, {} done{}, {} failed{}{}",
         of("pending"),

@@ -5,7 +5,7 @@
 
 use super::ask::{self, Answer, Done};
 use super::request::{self, needed_reason, order_id};
-use super::{Failure, Globals, Outcome, code, rehearse, say};
+use super::{Failure, Globals, Outcome, code, out, rehearse, say};
 use crate::model::attempt::{Claim, Mode, Place};
 use crate::model::id::OrderId;
 use crate::model::lease::{LeaseBody, LeaseMode};
@@ -15,7 +15,7 @@ use crate::model::paths;
 use crate::model::request::{RequestBody, Verb};
 use crate::world::git::Git;
 use crate::world::identity;
-use serde_json::Value;
+use serde_json::{Map, Value, json};
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -53,7 +53,7 @@ pub(super) struct Arguments {
 pub(super) fn run(globals: &Globals, given: Arguments) -> Outcome {
     let root = globals.find_root()?;
     if given.list || given.status {
-        return overview(&root, given.status);
+        return overview(globals, &root, given.status);
     }
     let id = order_id(given.id.as_deref().unwrap_or_default())?;
     let mut reason = given.reason;
@@ -215,22 +215,50 @@ fn ago(at: SystemTime) -> String {
 }
 
 /// What lies in the four directories.
-fn overview(root: &Path, status: bool) -> Outcome {
-    if !status {
-        for id in ids(root, State::Pending)? {
-            let text = fs::read(root.join(paths::ticket(State::Pending, &id))).unwrap_or_default();
-            let title = parse_order(&text, id.as_str()).map(|p| p.order.title);
-            say::line(&format!("{id}\t{}", title.unwrap_or_else(|_| "(not valid)".to_owned())))?;
+fn overview(globals: &Globals, root: &Path, status: bool) -> Outcome {
+    match (status, globals.json) {
+        (false, _) => listed(globals, root)?,
+        (true, true) => {
+            let mut counts = Map::new();
+            for state in State::ALL {
+                counts.insert(state.name().to_owned(), ids(root, state)?.len().into());
+            }
+            let running = ids(root, State::Running)?;
+            let running: Value = running
+                .iter()
+                .map(|id| json!({ "id": id.as_str(), "worktree": id.worktree() }))
+                .collect();
+            say::object("take-status", [("counts", counts.into()), ("running", running)])?;
         }
-        return Ok(code::DONE);
-    }
-    for state in State::ALL {
-        say::line(&format!("{:<8} {}", state.name(), ids(root, state)?.len()))?;
-    }
-    for id in ids(root, State::Running)? {
-        say::line(&format!("  {id}  {}", id.worktree()))?;
+        (true, false) => {
+            for state in State::ALL {
+                say::line(&format!("{:<8} {}", state.name(), ids(root, state)?.len()))?;
+            }
+            for id in ids(root, State::Running)? {
+                say::line(&format!("  {id}  {}", id.worktree()))?;
+            }
+        }
     }
     Ok(code::DONE)
+}
+
+/// The pending orders with their titles.
+fn listed(globals: &Globals, root: &Path) -> Result<(), Failure> {
+    let mut orders = Vec::new();
+    for id in ids(root, State::Pending)? {
+        let text = fs::read(root.join(paths::ticket(State::Pending, &id))).unwrap_or_default();
+        let title = parse_order(&text, id.as_str()).ok().map(|p| p.order.title);
+        if globals.json {
+            orders.push(json!({ "id": id.as_str(), "title": title }));
+            continue;
+        }
+        let title = title.map_or_else(|| "(not valid)".to_owned(), |t| out::plain(&t));
+        say::line(&format!("{id}\t{title}"))?;
+    }
+    match globals.json {
+        true => say::object("take-list", [("orders", orders.into())]),
+        false => Ok(()),
+    }
 }
 
 fn ids(root: &Path, state: State) -> Result<Vec<OrderId>, Failure> {

@@ -8,6 +8,7 @@ use crate::model::order::State;
 use crate::model::paths;
 use crate::model::time::Moment;
 use crate::scan::View;
+use crate::world::root_lock;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -37,11 +38,10 @@ pub(super) fn run(globals: &Globals, given: Arguments) -> Outcome {
     if !view.ids().contains(&id) && lines.is_empty() && view.attempt(&id).is_none() {
         return Err(look::unknown(&id));
     }
+    let served = root_lock::last_served(&seat.root).map(Moment).max(view.served);
     let mut standing = Vec::new();
-    for obstacle in sight::obstacles(&view, &id, seat.daemon().is_some()) {
-        let upstream = obstacle.upstream.as_ref().filter(|_| obstacle.kind == "dependency");
-        let of_upstream = upstream.and_then(|up| view.arrived.get(up).copied());
-        let since = since(&view, &id, &obstacle, &lines, of_upstream);
+    for obstacle in sight::obstacles(&view, &id, seat.presence()) {
+        let since = since(&view, &id, &obstacle, &lines, served);
         standing.push(Standing { obstacle, since });
     }
     let sentence = sentence(&view, &id, &lines, &standing);
@@ -95,27 +95,42 @@ fn last_move(lines: &[Line]) -> Option<Moment> {
     lines.iter().rev().find(moves).map(|l| l.time)
 }
 
+/// Since when a condition is unmet: never earlier than the order came to lie where it lies.
 fn since(
     view: &View,
     id: &OrderId,
     obstacle: &Obstacle,
     lines: &[Line],
-    of_upstream: Option<Moment>,
+    served: Option<Moment>,
 ) -> Option<Moment> {
-    let changed = view.index.tickets.get(id).and_then(|t| {
-        let state = t.state()?;
-        Some(Moment(t.place(state)?.intake_ns / 1_000_000))
-    });
-    let came = last_move(lines).or(changed);
+    let place = view.index.tickets.get(id).and_then(|t| t.place(t.state()?));
+    let came_here = place.map(|p| Moment(p.intake_ns / 1_000_000));
+    let edited = place.map(|p| Moment(p.mtime_ns / 1_000_000));
+    let came = last_move(lines).or(came_here);
     match obstacle.kind {
-        "held" => {
-            let held = lines.iter().rev().find(|l| matches!(l.event, Event::Held { .. }));
-            held.map(|l| l.time).or(came)
+        "held" => held_since(lines, &obstacle.text).or(came.max(edited)),
+        "dependency" => {
+            let upstream = obstacle.upstream.as_ref();
+            came.max(upstream.and_then(|up| view.arrived.get(up).copied()))
         }
-        "dependency" => came.max(of_upstream),
-        "refused" | "settling" => changed,
-        "no-daemon" => None,
-        _ => came,
+        "refused" | "settling" => came_here,
+        "lease" => {
+            let age = view.extra.lock_age_ms.get(id).and_then(|ms| i64::try_from(*ms).ok());
+            age.map(|ms| Moment(view.now.0.saturating_sub(ms))).or(came)
+        }
+        // Its end, or its freezing, is recorded nowhere: from its last sign of life on.
+        "no-daemon" | "frozen-daemon" => came.max(served),
+        _ => came.max(obstacle.since),
+    }
+}
+
+/// When it was held by request, in these words; nothing when the hold was written into the file.
+fn held_since(lines: &[Line], text: &str) -> Option<Moment> {
+    let about = |l: &&Line| matches!(l.event, Event::Held { .. } | Event::Unheld | Event::Intake);
+    let last = lines.iter().rev().find(about)?;
+    match &last.event {
+        Event::Held { reason } if text == format!("held: {reason}") => Some(last.time),
+        _ => None,
     }
 }
 

@@ -31,16 +31,19 @@ const HASHED_BYTES_MAX: usize = 128 << 20;
 impl<W: World> Engine<W> {
     /// Looks at the worktree before the checks.
     pub(super) fn open_gate(&mut self, id: &OrderId) -> Result<(), Fault> {
-        let Some(attempt) = self.ticket(id).and_then(|t| t.attempt.clone()) else { return Ok(()) };
-        let gate = match &attempt.claim.place {
-            Place::Root => Gate::default(),
-            Place::Tree { path, branch, .. } => self.inspect(&attempt, path, branch)?,
-        };
-        self.record(id, Some(attempt.number), Event::Gate(Box::new(gate)));
+        let number = self.ticket(id).and_then(|t| t.attempt.as_deref()).map(|a| a.number);
+        if let Some(gate) = self.gate_now(id)? {
+            self.record(id, number, Event::Gate(Box::new(gate)));
+        }
         Ok(())
     }
 
-    fn inspect(&mut self, attempt: &Attempt, path: &str, branch: &str) -> Result<Gate, Fault> {
+    pub(super) fn inspect(
+        &mut self,
+        attempt: &Attempt,
+        path: &str,
+        branch: &str,
+    ) -> Result<Gate, Fault> {
         let tree = match self.tree(attempt, path)? {
             Ok(tree) => tree,
             Err(unmet) => {
@@ -136,7 +139,11 @@ impl<W: World> Engine<W> {
         self.put_evidence(id, &path, text.as_bytes())
     }
 
-    fn gate_input(&mut self, id: &OrderId, attempt: &Attempt) -> Result<GateInput, Fault> {
+    pub(super) fn gate_input(
+        &mut self,
+        id: &OrderId,
+        attempt: &Attempt,
+    ) -> Result<GateInput, Fault> {
         let gate = attempt.gate.clone().unwrap_or_default();
         let skip = attempt.asked.as_ref().filter(|a| a.options.skip_verification);
         let reason = |a: &Asked| a.options.reason.clone().unwrap_or_default();
@@ -199,6 +206,7 @@ impl<W: World> Engine<W> {
             result.signal = end.signal;
             result.started_ms = end.started_ms;
             result.ended_ms = end.ended_ms;
+            result.unrun = verdict::unrun(end);
             result.timed_out = matches!(end.cause, Cause::Timeout | Cause::IdleTimeout);
         }
         let log = read_plain(&mut self.world, Path::new(&result.log), HASHED_BYTES_MAX)?;
@@ -276,6 +284,7 @@ fn unrun(command: &Command, text: String, attempt: &Attempt) -> CheckResult {
         started_ms: 0,
         ended_ms: 0,
         timed_out: false,
+        unrun: String::new(),
         log: format!("{}/{}", attempt.run_dir(), command.log_name()),
         sha256: String::new(),
     }

@@ -1,16 +1,20 @@
 //! `execution.log`: the audit log of one order, for people, derived from the ledger's events.
 //!
 //! Invariants: one whole line per fact: local time, actor, event padded to 15, text; control characters
-//! are escaped; lines are only ever appended.
+//! are escaped; lines are only ever appended. `end.txt` beside the logs of an attempt says how it ended when
+//! no verdict does.
 
 use super::Engine;
-use crate::model::attempt::{CommandEnd, Mode};
+use crate::model::attempt::{Attempt, CommandEnd, Mode};
 use crate::model::event::Event;
 use crate::model::id::OrderId;
 use crate::model::order::State;
+use crate::model::paths;
 use crate::model::protocol::{Cause, End};
 use crate::model::time::Moment;
 use crate::world::World;
+use crate::world::store::put_derived;
+use std::path::Path;
 
 impl<W: World> Engine<W> {
     pub(super) fn log_event(
@@ -36,6 +40,28 @@ impl<W: World> Engine<W> {
         let line =
             format!("{time} | {:<9} | {name:<15} | {}\n", format!("[{actor}]"), escape(text));
         self.logs.entry(id.clone()).or_default().push_str(&line);
+    }
+
+    /// Says in the run directory how an attempt ended that no verdict tells of: derived, never in the way.
+    pub(super) fn write_end(&mut self, attempt: &Attempt) {
+        let Some(settled) = &attempt.settled else { return };
+        if attempt.verdict.is_some() || attempt.commands.is_empty() {
+            return;
+        }
+        let Attempt { id, number, .. } = attempt;
+        let reason = escape(&settled.reason);
+        let mut text = format!("attempt {number} of {id}: {} ({reason})\n", settled.result);
+        for command in &attempt.commands {
+            let how = match &command.end {
+                Some(CommandEnd::Seen(end)) => end_text(end),
+                Some(CommandEnd::Lost) | None => "nobody saw its end".to_owned(),
+            };
+            text.push_str(&format!("{}: {}\n", command.log_name(), escape(&how)));
+        }
+        let path = Path::new(&attempt.run_dir()).join(paths::END);
+        if let Err(fault) = put_derived(&mut self.world, &path, text.as_bytes()) {
+            self.notes.push(format!("{id}: say how attempt {number} ended: {fault}"));
+        }
     }
 }
 

@@ -11,6 +11,7 @@ mod commit;
 mod gate;
 mod journal;
 mod open;
+mod rehearse;
 mod requests;
 mod scan;
 mod seal;

@@ -160,7 +160,7 @@ impl<W: World> Engine<W> {
         }
     }
 
-    fn look_at_requests(&mut self) -> Result<(), Fault> {
+    pub(super) fn look_at_requests(&mut self) -> Result<(), Fault> {
         let (tick, now) = self.look_context();
         let due: Vec<(String, Arrival, Option<Tick>)> = self
             .requests

@@ -27,6 +27,12 @@ pub const EXCLUDES: &str = "excludes";
 /// The sealed order, in its run directory.
 pub const SEALED: &str = "order.yaml";
 
+/// How an attempt ended that no verdict was reached on, in its run directory.
+pub const END: &str = "end.txt";
+
+/// The published form of `verdict.json`.
+pub const VERDICT_SCHEMA: &str = "_ctx/schema/verdict.schema.json";
+
 /// Directory of a state.
 pub fn dir(state: State) -> PathBuf {
     PathBuf::from(format!("_ctx/jobs/{}", state.name()))

@@ -1,11 +1,15 @@
 //! `verdict.json`: the form in which a verdict is kept.
 //!
-//! Invariant: the schema is published; fields are added, never changed. Times are RFC 3339 in UTC.
+//! Invariant: the schema is published (`docs/verdict.md`); fields are added, never changed. Times are RFC
+//! 3339 in UTC.
 
 use serde::{Deserialize, Serialize};
 
 /// Value of the field `schema`.
 pub const SCHEMA: &str = "jobyard.verdict.v1";
+
+/// The schema itself, as `init` hands it out.
+pub const JSON_SCHEMA: &str = include_str!("../../schema/verdict.schema.json");
 
 /// One verdict.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]

@@ -18,6 +18,8 @@ use std::path::Path;
 pub struct Catalogue {
     /// What `dod_id` names.
     pub entries: BTreeMap<String, DodEntry>,
+    /// The file of each entry.
+    pub files: BTreeMap<String, OsString>,
     /// Files, by name, that cannot be taken as they are.
     pub broken: Vec<(OsString, Defect)>,
     seen: Option<Vec<(OsString, Option<Stat>)>>,
@@ -62,7 +64,10 @@ impl Catalogue {
             Ok(None) => {}
             Err(text) => self.broken.push((name.clone(), Defect::whole(INVALID_DOD, text))),
             Ok(Some(read)) => match parse_dod(&read.bytes) {
-                Ok(found) => self.entries.extend(found.into_iter().map(|e| (e.id.clone(), e))),
+                Ok(found) => {
+                    self.files.extend(found.iter().map(|e| (e.id.clone(), name.clone())));
+                    self.entries.extend(found.into_iter().map(|e| (e.id.clone(), e)));
+                }
                 Err(defects) => {
                     self.broken.extend(defects.into_iter().map(|d| (name.clone(), d)));
                 }

@@ -188,7 +188,7 @@ pub enum Wait {
     Dependency {
         /// Upstream.
         id: OrderId,
-        /// What is known of it: `unknown`, `pending`, `running`, `done`, `failed`.
+        /// What is known of it: `unknown`, `pending`, `running`, `done`, `done but unverified`, `failed`.
         state: String,
         /// What is wanted: `success`, `failure`, `always`.
         on: &'static str,

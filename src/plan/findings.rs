@@ -120,6 +120,8 @@ pub struct Extra {
     pub claimed: Vec<Claimed>,
     /// Names that do not belong.
     pub strays: Vec<Stray>,
+    /// Requests that were refused, and why.
+    pub refused_requests: Vec<(String, String)>,
     /// Worktrees; `None`: not looked at. Empty without a repository.
     pub trees: Option<Vec<Tree>>,
     /// State files that git tracks.
@@ -128,6 +130,8 @@ pub struct Extra {
     pub epics: Option<Vec<Epic>>,
     /// DoD catalogue.
     pub catalogue: BTreeMap<String, DodEntry>,
+    /// The file of each entry.
+    pub dod_files: BTreeMap<String, String>,
     /// Engines of the configuration.
     pub engines: BTreeSet<String>,
     /// Files of the configuration, the catalogue and the backlog that cannot be taken as they are.

@@ -11,6 +11,9 @@ use crate::model::index::{Brief, Index, Queued, Rank, Reading, Ticket};
 use crate::model::order::{DependsOn, State, Workspace};
 use crate::model::time::Moment;
 
+/// What is known of an upstream order that is done, but that no check vouches for, where that is asked for.
+pub const UNVERIFIED: &str = "done but unverified";
+
 /// Every unmet condition of a pending order, slots left out. `force` skips the dependencies only.
 pub fn unmet(
     index: &Index,
@@ -82,7 +85,10 @@ pub fn unmet_dependencies<'a>(
             (_, Some(_)) => (false, false),
             (_, None) => (false, true),
         };
-        let state = upstream.and_then(Ticket::state).map_or("unknown", State::name);
+        let state = match upstream.and_then(Ticket::state) {
+            Some(_) if ended == Some(true) && !vouched => UNVERIFIED,
+            state => state.map_or("unknown", State::name),
+        };
         let on = match d.on {
             DependsOn::Success => "success",
             DependsOn::Failure => "failure",

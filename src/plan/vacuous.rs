@@ -59,9 +59,9 @@ const FILTERS: [&str; 20] = [
     "column", "nl", "fold", "ts", "xxd", "od", "pr",
 ];
 
-/// Commands that set the stage: their failure shows in what comes after.
-const PREPARATIONS: [&str; 9] =
-    ["cd", "export", "set", "source", ".", "umask", "ulimit", "unset", "shopt"];
+/// Commands that set the stage or let time pass: their failure shows in what comes after.
+const PREPARATIONS: [&str; 10] =
+    ["cd", "export", "set", "source", ".", "umask", "ulimit", "unset", "shopt", "sleep"];
 
 /// Why a failure inside the command would not fail the check; `None` when it would.
 pub fn hides_failure(command: &str) -> Option<&'static str> {
@@ -225,6 +225,7 @@ mod tests {
             "pytest && ruff check",
             "set -e\npytest\nruff check",
             "cd src; pytest",
+            "sleep 3; test -f x",
             "set -euo pipefail; pytest | tail",
             "echo begin; pytest",
             "pytest || exit 1",

@@ -58,6 +58,8 @@ pub struct CheckResult {
     pub ended_ms: i64,
     /// `timeout` or `idle_timeout` passed.
     pub timed_out: bool,
+    /// Why it says nothing about the work; empty when it does, or when nobody saw its end.
+    pub unrun: String,
     /// Log, relative to the root.
     pub log: String,
     /// SHA-256 of the log, hexadecimal; empty when there is no log.
@@ -68,7 +70,10 @@ pub struct CheckResult {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Precondition {
     /// No registered worktree at its place.
-    NoWorktree,
+    NoWorktree {
+        /// The order's branch.
+        branch: String,
+    },
     /// HEAD is on no branch.
     Detached {
         /// The order's branch.
@@ -102,7 +107,7 @@ impl Precondition {
     /// The machine's word.
     pub const fn word(&self) -> &'static str {
         match self {
-            Self::NoWorktree => "no-worktree",
+            Self::NoWorktree { .. } => "no-worktree",
             Self::Detached { .. } => "detached",
             Self::WrongBranch { .. } => "wrong-branch",
             Self::NoCommit => "no-commit",
@@ -131,9 +136,10 @@ impl Precondition {
 impl fmt::Display for Precondition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NoWorktree => f.write_str(
-                "the worktree is missing or is not registered with this repository: requeue the \
-                 order to have it made again",
+            Self::NoWorktree { branch } => write!(
+                f,
+                "the worktree is missing or is not registered with this repository: `git worktree \
+                 add -f` it again on {branch}, or `jobyard cancel` the order and `requeue` it"
             ),
             Self::Detached { branch } => write!(
                 f,
@@ -165,7 +171,7 @@ impl fmt::Display for Precondition {
 /// What does not hold in a worktree that should be on `branch` and clean; empty when all is well.
 pub fn preconditions(branch: &str, before: &TreeFacts) -> Vec<Precondition> {
     if !before.exists {
-        return vec![Precondition::NoWorktree];
+        return vec![Precondition::NoWorktree { branch: branch.to_owned() }];
     }
     let mut missing = Vec::new();
     match &before.branch {
@@ -210,6 +216,29 @@ pub fn outcome(end: &End, command_text: &str) -> Outcome {
             | Cause::SealedChanged,
             ..,
         ) => Outcome::CouldNotRun,
+    }
+}
+
+/// Why a check could not be run; empty when it was.
+pub fn unrun(end: &End) -> String {
+    let detail = || end.detail.as_ref().map_or_else(String::new, |d| format!(": {d}"));
+    match (end.cause, end.exit, end.signal) {
+        (Cause::Timeout, ..) => "ran out of time".to_owned(),
+        (Cause::IdleTimeout, ..) => "was silent for too long".to_owned(),
+        (Cause::OutputLimit, ..) => "wrote more than log.max and was ended".to_owned(),
+        (Cause::Stopped, ..) => "was stopped".to_owned(),
+        (Cause::Shutdown, ..) => "was ended with the executor".to_owned(),
+        (Cause::CouldNotStart, ..) => format!("could not be started{}", detail()),
+        (Cause::SealedChanged, ..) => {
+            format!("was not started: what it needs is not what was sealed{}", detail())
+        }
+        (Cause::Exited, _, Some(signal)) => format!("was ended by signal {signal}"),
+        (Cause::Exited, Some(127), _) => "was not found, or runs what was not (status 127)".into(),
+        (Cause::Exited, Some(126), _) => {
+            "is not executable, or runs what is not (status 126)".into()
+        }
+        (Cause::Exited, None, None) => "ended without a status".to_owned(),
+        (Cause::Exited, Some(_), None) => String::new(),
     }
 }
 
@@ -370,14 +399,7 @@ fn how_failed(check: &CheckResult) -> String {
 }
 
 fn how_not_run(check: &CheckResult) -> String {
-    let why = match (check.timed_out, check.signal, check.exit) {
-        (true, ..) => "ran out of time".to_owned(),
-        (_, Some(signal), _) => format!("was ended by signal {signal}"),
-        (.., Some(127)) => "was not found (status 127)".to_owned(),
-        (.., Some(126)) => "is not executable (status 126)".to_owned(),
-        (.., Some(status)) => format!("was stopped (status {status})"),
-        (.., None) => "could not be started".to_owned(),
-    };
+    let why = if check.unrun.is_empty() { "ended unseen" } else { &check.unrun };
     format!("{}: {} {why}; see {}", check.name, quoted(&check.text), check.log)
 }
 

@@ -18,6 +18,7 @@ fn check(outcome: Outcome) -> CheckResult {
         started_ms: 0,
         ended_ms: 1,
         timed_out: false,
+        unrun: String::new(),
         log: "log".to_owned(),
         sha256: String::new(),
     }

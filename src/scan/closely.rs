@@ -27,11 +27,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::path::Path;
 
-/// Longest verdict that is read.
-const VERDICT_BYTES_MAX: usize = 8 << 20;
-
 /// Longest explanation that is read.
 const WHY_BYTES_MAX: usize = 64 << 10;
+
+/// Longest verdict that is read.
+const VERDICT_BYTES_MAX: usize = 8 << 20;
 
 /// A file below the root for people: one line, whatever its name is.
 pub(super) fn shown(dir: &Path, name: &OsStr) -> String {
@@ -282,6 +282,7 @@ pub(super) fn catalogue<W: World>(world: &mut W, extra: &mut Extra) -> Result<()
     found.refresh(world)?;
     let dir = Path::new(paths::DOD);
     extra.broken.extend(found.broken.into_iter().map(|(name, d)| (shown(dir, &name), d)));
+    extra.dod_files.extend(found.files.into_iter().map(|(id, name)| (id, shown(dir, &name))));
     extra.catalogue.extend(found.entries);
     Ok(())
 }
@@ -304,10 +305,19 @@ pub(super) fn backlog<W: World>(world: &mut W, extra: &mut Extra) -> Result<(), 
     Ok(())
 }
 
-/// Names among the requests that are none.
+/// Names among the requests that are none, and requests that were refused.
 pub(super) fn control<W: World>(world: &mut W, extra: &mut Extra) -> Result<(), Fault> {
     let dir = Path::new(paths::CONTROL);
-    for entry in list(world, dir)? {
+    let entries = list(world, dir)?;
+    for entry in &entries {
+        let why = format!("{}.why", entry.name.to_string_lossy());
+        if entries.iter().any(|e| e.name == *why.as_str()) {
+            let why = regular(world, &dir.join(why), WHY_BYTES_MAX)?.unwrap_or_default();
+            let why = String::from_utf8_lossy(&why).trim().to_owned();
+            extra.refused_requests.push((shown(dir, &entry.name), why));
+        }
+    }
+    for entry in entries {
         let ours = entry.name.to_str().is_some_and(|n| {
             let hidden = n == ".answered" || leftovers::is_ours(n);
             hidden || n.ends_with(".why") || parse_request_name(n).is_some()

@@ -9,6 +9,7 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
+use std::time::SystemTime;
 
 /// Who holds or wants the lock.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -22,7 +23,32 @@ pub enum Role {
 /// The lock, held until dropped.
 #[derive(Debug)]
 pub struct RootLock {
-    _file: File,
+    file: File,
+    role: Role,
+}
+
+impl Drop for RootLock {
+    /// A daemon leaves behind when it ended: `why` says since when none runs.
+    fn drop(&mut self) {
+        if self.role == Role::Daemon {
+            // Only people ask for the time; without it they see an earlier one.
+            let _ = self.file.set_modified(SystemTime::now());
+        }
+    }
+}
+
+/// When a daemon last began or ended to hold the lock, in milliseconds since 1970, unless a verb held it
+/// since.
+pub fn last_served(root: &Path) -> Option<i64> {
+    let path = root.join(paths::OWN).join("root.lock");
+    let mut options = OpenOptions::new();
+    options.read(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK);
+    let file = options.open(path).ok()?;
+    let modified = file.metadata().ok()?.modified().ok()?;
+    let mut word = String::new();
+    file.take(6).read_to_string(&mut word).ok()?;
+    let since = modified.duration_since(SystemTime::UNIX_EPOCH).ok()?;
+    (word == "daemon").then(|| i64::try_from(since.as_millis()).ok())?
 }
 
 /// What trying gave.
@@ -69,7 +95,7 @@ pub fn try_lock(root: &Path, role: Role, who: &str) -> io::Result<Tried> {
     let who = format!("pid {pid} started {}{who}", process_start_time(pid).unwrap_or(0));
     // The text is for waiting processes only; a full disk must not keep a verb from working.
     let _ = file.set_len(0).and_then(|()| file.write_all(format!("{word} {who}\n").as_bytes()));
-    Ok(Tried::Held(RootLock { _file: file }))
+    Ok(Tried::Held(RootLock { file, role }))
 }
 
 /// Who holds the lock, found without touching it.

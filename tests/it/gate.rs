@@ -4,6 +4,7 @@
 
 mod attacks;
 mod ends;
+mod schema;
 mod sealed;
 
 use super::yard::Yard;

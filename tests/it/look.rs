@@ -7,6 +7,7 @@ mod findings;
 mod follow;
 mod trees;
 mod verbs;
+mod why;
 
 use crate::yard::Yard;
 use serde_json::Value;

@@ -5,5 +5,7 @@
 mod down;
 mod files;
 mod frozen;
+mod json;
+mod rehearse;
 mod root;
 mod up;

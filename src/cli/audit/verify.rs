@@ -1,9 +1,11 @@
 //! Checking the chain of the ledger, line by line.
 //!
 //! Invariants: shares no code with what writes the chain, but for SHA-256 and the paths; every line counts,
-//! also those of events this version does not know; stamps and verdicts are gathered before the ledger is
-//! read, so that a live daemon can only be ahead of them; the first bad line is named, nothing after it.
+//! also those of events this version does not know; stamps, verdicts and traces are gathered before the
+//! ledger is read, so that a live daemon can only be ahead of them; the first bad line is named, nothing
+//! after it.
 
+use super::traces::{self, Traces};
 use crate::cli::{Failure, code};
 use crate::model::event::{GENESIS, sha256_hex};
 use crate::model::id::OrderId;
@@ -44,6 +46,8 @@ pub(super) struct Report {
     pub(super) torn: usize,
     pub(super) stamps: usize,
     pub(super) verdicts: usize,
+    /// Logs and consumed requests.
+    pub(super) traces: usize,
     pub(super) bad: Option<Bad>,
     pub(super) notes: Vec<String>,
 }
@@ -66,16 +70,21 @@ struct Chain {
     seq: u64,
     head: String,
     promises: Promises,
+    traces: Traces,
+    /// Somebody may be writing the last line just now.
+    served: bool,
 }
 
-/// Checks everything.
-pub(super) fn verify(world: &mut RealWorld) -> Result<Report, Failure> {
+/// Checks everything. `served`: somebody holds the root lock.
+pub(super) fn verify(world: &mut RealWorld, served: bool) -> Result<Report, Failure> {
     let failed = |f: Fault| Failure::new(code::FAILED, format!("read the ledger: {f}"));
     let mut report = Report::default();
     let mut promises = Promises::new();
     stamps(world, &mut report, &mut promises).map_err(failed)?;
     verdicts(world, &mut report, &mut promises).map_err(failed)?;
-    let mut chain = Chain { seq: 0, head: GENESIS.to_owned(), promises };
+    let traces = traces::gather(world).map_err(failed)?;
+    report.traces = traces.len();
+    let mut chain = Chain { seq: 0, head: GENESIS.to_owned(), promises, traces, served };
     let numbers = match segments(world).map_err(failed)? {
         Ok(numbers) => numbers,
         Err(bad) => return Ok(Report { bad: Some(bad), ..report }),
@@ -127,7 +136,7 @@ fn segments(world: &mut RealWorld) -> Result<Result<Vec<u64>, Bad>, Fault> {
     Ok(Ok(numbers))
 }
 
-fn list(world: &mut RealWorld, dir: &Path) -> Result<Vec<Entry>, Fault> {
+pub(super) fn list(world: &mut RealWorld, dir: &Path) -> Result<Vec<Entry>, Fault> {
     match world.list(dir) {
         Ok(mut entries) => {
             entries.sort_by(|a, b| a.name.cmp(&b.name));
@@ -164,8 +173,12 @@ impl Chain {
             (true, _) => {}
             (false, true) => {
                 self.torn(tail).map_err(|what| (number, what))?;
-                let text = "the last line has no newline yet: it is being written, or a crash cut it \
-                            off; it does not count";
+                if !self.served {
+                    let what = "the last line is cut off, by a crash or by hand: it does not count; the \
+                                next daemon or verb that writes marks it as torn";
+                    return Err((number, what.to_owned()));
+                }
+                let text = "the last line has no newline yet: it is being written";
                 report.notes.push(text.to_owned());
             }
             (false, false) => {
@@ -213,6 +226,7 @@ impl Chain {
             return Err(format!("it does not follow the line before it ({prev:.12}…)"));
         }
         self.keep(seq, hash, &map)?;
+        traces::find(&mut self.traces, &map);
         self.seq = seq;
         hash.clone_into(&mut self.head);
         Ok(())
@@ -237,18 +251,22 @@ impl Chain {
         Ok(())
     }
 
-    /// A file that names a line which is not there.
+    /// A file that names a line which is not there, or that only comes about after its line.
     fn unkept(&self) -> Option<Bad> {
-        let (seq, named) = self.promises.iter().next()?;
-        let named = named.first()?;
-        Some(Bad {
-            file: named.file.clone(),
-            line: 0,
-            what: format!(
-                "it names line {seq} of the ledger, which ends at line {}: the end was cut off",
-                self.seq
-            ),
-        })
+        let end = self.seq;
+        let named = self.promises.iter().find_map(|(seq, named)| Some((seq, named.first()?)));
+        if let Some((seq, named)) = named {
+            let what = format!(
+                "it names line {seq} of the ledger, which ends at line {end}: the end was cut off"
+            );
+            return Some(Bad { file: named.file.clone(), line: 0, what });
+        }
+        let (trace, file) = self.traces.iter().next()?;
+        let what = format!(
+            "no line of the ledger, which ends at line {end}, says {trace}: the end was cut off, or \
+             somebody made this file"
+        );
+        Some(Bad { file: file.clone(), line: 0, what })
     }
 }
 

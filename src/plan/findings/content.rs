@@ -2,6 +2,7 @@
 
 use super::leases::is_live;
 use super::{Extra, Facts, Finding, Known, Severity, ticket_file};
+use crate::model::dod::DodEntry;
 use crate::model::id::OrderId;
 use crate::model::index::Ticket;
 use crate::model::order::{DependsOn, Order, State};
@@ -159,18 +160,25 @@ pub(super) fn checks(
 ) {
     let spot = Spot { id: &order.id, file, lines };
     let entry = order.dod_id.as_ref().and_then(|d| extra?.catalogue.get(d));
-    let of_entry = entry.into_iter().flat_map(|e| &e.required_checks).flat_map(|c| &c.commands);
-    let mut real = of_entry.filter(|c| !vacuous::is_vacuous(c)).count();
-    let empty: Vec<&String> = order.checks.iter().filter(|c| vacuous::is_vacuous(c)).collect();
-    real += order.checks.len() - empty.len();
-    for check in &empty {
-        let (severity, rest) = match real {
-            0 => (Severity::P1, "; with no other check the verdict is FAIL"),
-            _ => (Severity::P2, ""),
-        };
+    let of_entry: Vec<&String> = entry.map(commands).into_iter().flatten().collect();
+    let mut all = of_entry.iter().copied().chain(&order.checks);
+    let alone = all.all(|c| vacuous::is_vacuous(c));
+    let (severity, rest) = match alone {
+        true => (Severity::P1, "; with no other check the verdict is FAIL"),
+        false => (Severity::P2, ""),
+    };
+    let repair = "write a command that fails when the work is not right";
+    for check in order.checks.iter().filter(|c| vacuous::is_vacuous(c)) {
         let message = format!("the check `{}` proves nothing{rest}", short(check));
-        let repair = "write a command that fails when the work is not right";
         found.push(spot.finding("vacuous-checks", severity, "verify", message, repair));
+    }
+    // Beside real checks the entry itself is the place to say so.
+    if let Some(entry) = entry.filter(|_| alone) {
+        for check in of_entry {
+            let id = entry.id.escape_debug();
+            let message = format!("the check `{}` of {id} proves nothing{rest}", short(check));
+            found.push(spot.finding("vacuous-checks", severity, "dod_id", message, repair));
+        }
     }
     for check in &order.checks {
         if let Some(why) = vacuous::hides_failure(check) {
@@ -192,24 +200,39 @@ fn short(command: &str) -> String {
     text.escape_debug().to_string()
 }
 
-/// Checks of the catalogue that hide a failure.
+/// Every command of an entry of the catalogue.
+fn commands(entry: &DodEntry) -> impl Iterator<Item = &String> {
+    entry.required_checks.iter().flat_map(|c| &c.commands)
+}
+
+/// Checks of the catalogue that prove nothing or hide a failure.
 pub(super) fn catalogue(extra: &Extra, found: &mut Vec<Finding>) {
     for entry in extra.catalogue.values() {
-        for command in entry.required_checks.iter().flat_map(|c| &c.commands) {
-            let Some(why) = vacuous::hides_failure(command) else { continue };
+        let id = entry.id.escape_debug().to_string();
+        let file = extra.dod_files.get(&entry.id).map_or(crate::model::paths::DOD, String::as_str);
+        let mut push = |code, message: String, repair: &str| {
             found.push(Finding {
-                code: "check-hides-failure",
+                code,
                 severity: Severity::P2,
                 id: None,
-                file: crate::model::paths::DOD.to_owned(),
+                file: file.to_owned(),
                 line: 0,
-                message: format!(
-                    "the check `{}` of {} hides a failure: {why}",
-                    short(command),
-                    entry.id.escape_debug()
-                ),
-                repair: "write it so that its status is that of what is checked".to_owned(),
+                message,
+                repair: repair.to_owned(),
             });
+        };
+        for command in commands(entry) {
+            let check = short(command);
+            if vacuous::is_vacuous(command) {
+                let message = format!("the check `{check}` of {id} proves nothing");
+                let repair = "write a command that fails when the work is not right";
+                push("vacuous-checks", message, repair);
+            }
+            if let Some(why) = vacuous::hides_failure(command) {
+                let message = format!("the check `{check}` of {id} hides a failure: {why}");
+                let repair = "write it so that its status is that of what is checked";
+                push("check-hides-failure", message, repair);
+            }
         }
     }
 }

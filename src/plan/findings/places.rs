@@ -20,6 +20,7 @@ pub(super) fn find(facts: &Facts<'_>, found: &mut Vec<Finding>) {
     }
     twice(facts, found);
     strays(facts, found);
+    requests(facts, found);
     trees(facts, found);
     tracked(facts, found);
     for (file, defect) in &facts.extra.broken {
@@ -146,6 +147,21 @@ fn unsettled(facts: &Facts<'_>, id: &OrderId, ticket: &Ticket, found: &mut Vec<F
     found.push(whole("done-without-settlement", severity, id, file, message, repair));
 }
 
+/// Requests that were refused lie there until somebody writes them again.
+fn requests(facts: &Facts<'_>, found: &mut Vec<Finding>) {
+    for (file, why) in &facts.extra.refused_requests {
+        found.push(Finding {
+            code: "refused-request",
+            severity: Severity::P1,
+            id: None,
+            file: file.clone(),
+            line: 0,
+            message: format!("the request was refused: {why}"),
+            repair: "remove it, or write it again when that is mended".to_owned(),
+        });
+    }
+}
+
 /// Names in the state directories that do not belong there.
 fn strays(facts: &Facts<'_>, found: &mut Vec<Finding>) {
     for stray in &facts.extra.strays {
@@ -198,18 +214,17 @@ fn without_worktree(facts: &Facts<'_>, id: &OrderId, ticket: &Ticket, found: &mu
     if trees.iter().any(|t| t.path == path && !t.gone) {
         return;
     }
-    found.push(whole(
-        "running-without-worktree",
-        Severity::P1,
-        id,
-        ticket_file(State::Running, id),
-        format!("it is running, but {path} is not a worktree of the repository"),
-        format!(
-            "`git worktree add {path} {}` brings it back from its branch; or `jobyard cancel {id}`, \
-             then `jobyard requeue {id}`",
-            id.branch()
+    let repair = match ticket.attempt.as_ref().map(|a| &a.claim.place) {
+        Some(Workplace::Tree { branch, .. }) => format!(
+            "`git worktree add -f {path} {branch}` brings it back from its branch; or `jobyard cancel \
+             {id}`, then `jobyard requeue {id}`"
         ),
-    ));
+        // Nobody claimed it: there may be no branch.
+        _ => format!("move it to pending/; taken there, it gets its worktree {path}"),
+    };
+    let message = format!("it is running, but {path} is not a worktree of the repository");
+    let file = ticket_file(State::Running, id);
+    found.push(whole("running-without-worktree", Severity::P1, id, file, message, repair));
 }
 
 /// Worktrees below the root that no order owns.

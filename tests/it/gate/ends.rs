@@ -168,3 +168,25 @@ fn drain_works_until_only_people_could_go_on() {
     }
     assert_eq!(yard.drain(), 0);
 }
+
+#[test]
+fn a_check_that_could_not_run_says_why() {
+    let mut yard = Yard::bare();
+    yard.configure("settle = \"20ms\"\ngrace = \"1s\"\n[log]\nmax = \"64KiB\"\n");
+    yard.start();
+    for (id, check, said) in [
+        ("ABSENT", "no-such-program", "could not be started: "),
+        ("INNER", "no-such-program; exit $?", "was not found"),
+        ("OUTPUT", "yes", "wrote more than log.max"),
+        ("SIGNAL", "kill -9 $$", "was ended by signal 9"),
+    ] {
+        yard.submit(
+            id,
+            &format!("workspace: none\nrun: true\nverify: {{commands: ['{check}']}}\n"),
+        );
+        yard.until_in("failed", id);
+        let sentences = yard.verdict(id, 1)["sentences"].to_string();
+        let whole = sentences.contains(said) && sentences.contains(check);
+        assert!(whole, "{id}: {sentences}");
+    }
+}

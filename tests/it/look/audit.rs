@@ -46,7 +46,8 @@ fn a_whole_ledger_is_whole() {
         (&json["ok"], &json["stamps"], &json["verdicts"]),
         (&true.into(), &2.into(), &1.into())
     );
-    assert!(json["limit"].as_str().unwrap().contains("rewritten"));
+    let limit = json["limit"].as_str().unwrap();
+    assert!(limit.contains("rewritten") && limit.contains("cut off at the end"), "{limit}");
     assert_eq!(json["lines"], yard.ledger().len());
 }
 
@@ -98,12 +99,60 @@ fn torn_lines_count_only_as_torn_lines() {
     let (code, first) = after(|l| l[5].push_str(" ~TORN"));
     assert_eq!(code, 7, "a line hidden as torn");
     assert!(first.starts_with("_ctx/audit/00000001.jsonl:7 "), "{first}");
-    let yard = worked();
+    let mut yard = worked();
+    let text = yard.text(LEDGER);
+    let next = yard.ledger().len() + 1;
+    fs::write(yard.path(LEDGER), format!("{text}{{\"seq\":{next},\"ti")).unwrap();
+    let said = say(&yard, &["audit", "verify"]);
+    let line = format!("{LEDGER}:{next}: the last line is cut off");
+    assert!(said.code == 7 && said.out.starts_with(&line), "{}", said.out);
+    // Somebody who holds the root may just be writing it.
+    fs::write(yard.path(LEDGER), &text).unwrap();
+    yard.start();
     let text = yard.text(LEDGER);
     let next = yard.ledger().len() + 1;
     fs::write(yard.path(LEDGER), format!("{text}{{\"seq\":{next},\"ti")).unwrap();
     let said = say(&yard, &["audit", "verify"]);
     assert!(said.code == 0 && said.out.contains("no newline yet"), "{}", said.out);
+    fs::write(yard.path(LEDGER), text).unwrap();
+}
+
+#[test]
+fn lines_cut_off_at_the_end_are_missed_by_what_they_left_behind() {
+    let cut = |yard: &Yard, lines: usize| {
+        let text = yard.text(LEDGER);
+        let kept: Vec<&str> = text.lines().collect();
+        fs::write(yard.path(LEDGER), kept[..kept.len() - lines].join("\n") + "\n").unwrap();
+        let said = say(yard, &["audit", "verify"]);
+        fs::write(yard.path(LEDGER), text).unwrap();
+        said
+    };
+    let yard = worked();
+    yard.submit("B", "run: 'true'\nworkspace: none\n");
+    for verb in ["hold", "unhold"] {
+        assert_eq!(say(&yard, &[verb, "B"]).code, 0);
+    }
+    let said = say(&yard, &["audit", "verify"]);
+    assert_eq!(said.code, 0, "{}", said.out);
+    let said = cut(&yard, 2);
+    assert!(said.code == 7 && said.out.contains("control/.answered/B."), "{}", said.out);
+    // A command that runs has a log; a person's request lies in the run directory.
+    assert_eq!(say(&yard, &["take", "B"]).code, 0);
+    assert_eq!(say(&yard, &["audit", "verify"]).code, 0);
+    let claiming = yard.ledger().iter().position(|l| l["event"] == "claiming" && l["id"] == "B");
+    let said = cut(&yard, yard.ledger().len() - claiming.unwrap());
+    assert!(said.code == 7 && said.out.contains("_ctx/runs/B/1/B.take."), "{}", said.out);
+    let mut yard = Yard::bare();
+    yard.start();
+    yard.fifo("gate");
+    yard.submit("A", "run: cat gate\nworkspace: none\n");
+    yard.until("A's log", || yard.path("_ctx/runs/A/1/01-run.log").exists());
+    yard.until("A's stamp", || yard.key("running", "A", "status") == "running");
+    assert_eq!(say(&yard, &["audit", "verify"]).code, 0);
+    let said = cut(&yard, 1);
+    assert!(said.code == 7 && said.out.contains("_ctx/runs/A/1/01-run.log: "), "{}", said.out);
+    yard.open_gate("gate");
+    yard.until_in("done", "A");
 }
 
 #[test]

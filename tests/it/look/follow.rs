@@ -103,3 +103,22 @@ fn logs_follow_an_order_that_starts_later() {
     assert_eq!(rest, ["go", "", "==> attempt 1, 02-run-2.log <==", "two"]);
     assert_eq!(ended(child), 0);
 }
+
+#[test]
+fn logs_say_which_attempts_there_are_and_read_only_files() {
+    let yard = Yard::bare();
+    yard.submit("A", "run: [echo one, echo two]\nworkspace: none\n");
+    assert_eq!(yard.drain(), 0);
+    let said = say(&yard, &["logs", "A", "--attempt", "9"]);
+    assert!(said.code == 3 && said.err.contains("no attempt 9; there are: 1"), "{}", said.err);
+    let said = say(&yard, &["logs", "A", "--command", "7"]);
+    assert!(said.code == 3 && said.err.contains("no log of command 7"), "{}", said.err);
+    yard.fifo("_ctx/runs/A/1/03-pipe.log");
+    let link = yard.path("_ctx/runs/A/1/00-link.log");
+    std::os::unix::fs::symlink("/etc/passwd", link).unwrap();
+    let said = say(&yard, &["logs", "A"]);
+    assert!(said.code == 0 && said.out.contains("one") && said.out.contains("two"), "{}", said.err);
+    for name in ["00-link.log", "03-pipe.log"] {
+        assert!(said.err.contains(name) && said.err.contains("no regular file"), "{}", said.err);
+    }
+}

@@ -192,6 +192,10 @@ fn places() -> Vec<Case> {
         case("foreign-file", "P2", "_ctx/jobs/done/a\\nb", |y| y.put("_ctx/jobs/done/a\nb", "")),
         case("invalid-config", "P1", "_ctx/jobyard.toml", |y| y.configure("slotz = 3\n")),
         case("invalid-dod", "P1", "_ctx/dod/a.yaml", |y| y.put("_ctx/dod/a.yaml", "dod: 3\n")),
+        case("refused-request", "P1", "_ctx/jobs/control/WO-1.hold", |y| {
+            y.put("_ctx/jobs/control/WO-1.hold", "");
+            y.put("_ctx/jobs/control/WO-1.hold.why", "there is no such work order\n");
+        }),
         case("invalid-backlog", "P1", "_ctx/backlog/backlog.yaml", |y| {
             y.put("_ctx/backlog/backlog.yaml", "[]\n");
         }),
@@ -272,7 +276,16 @@ fn content() -> Vec<Case> {
             let rest = "verify: {commands: ['pytest || true']}\n";
             y.put(&format!("{P}/WO-1.yaml"), &order(rest));
         }),
-        case("check-hides-failure", "P2", "_ctx/dod", |y| {
+        case("vacuous-checks", "P1", "_ctx/jobs/pending/WO-1.yaml", |y| {
+            let text = "dod: [{id: D, required_checks: ['true', 'echo x']}]\n";
+            y.put("_ctx/dod/d.yaml", text);
+            y.put(&format!("{P}/WO-1.yaml"), &order("dod_id: D\n"));
+        }),
+        case("vacuous-checks", "P2", "_ctx/dod/d.yaml", |y| {
+            y.put("_ctx/dod/d.yaml", "dod: [{id: D, required_checks: ['true', make]}]\n");
+            y.put(&format!("{P}/WO-1.yaml"), &order("dod_id: D\n"));
+        }),
+        case("check-hides-failure", "P2", "_ctx/dod/d.yaml", |y| {
             let text = "dod: [{id: D, required_checks: ['pytest | tail']}]\n";
             y.put("_ctx/dod/d.yaml", text);
         }),

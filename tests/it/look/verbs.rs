@@ -186,6 +186,39 @@ fn why_knows_slots_and_a_missing_daemon() {
 }
 
 #[test]
+fn an_upstream_order_without_checks_is_called_unverified() {
+    let yard = Yard::bare();
+    yard.configure("settle = \"20ms\"\n[dependencies]\nrequire_checks = true\n");
+    yard.submit("U", "run: 'true'\nworkspace: none\n");
+    yard.submit("A", "run: 'true'\nworkspace: none\ndependencies: [U]\n");
+    assert_eq!(yard.drain(), 0);
+    let said = say(&yard, &["why", "A"]).out;
+    assert!(said.contains("success of U, which is done but unverified"), "{said}");
+    assert!(said.contains("an order with checks in place of U"), "{said}");
+}
+
+#[test]
+fn names_that_are_no_tickets_are_counted_apart() {
+    let yard = Yard::bare();
+    yard.put("_ctx/jobs/pending/a.yml", "");
+    yard.put("_ctx/jobs/pending/B.yaml", "id: B\n");
+    let counts = say(&yard, &["status", "--json"]).json()["counts"].clone();
+    let count = |name: &str| counts[name].as_u64().unwrap();
+    assert_eq!([count("pending"), count("refused"), count("misnamed")], [1, 1, 1]);
+    let text = say(&yard, &["status"]).out;
+    assert!(text.contains("1 pending (1 refused)") && text.contains(", 1 misnamed"), "{text}");
+}
+
+#[test]
+fn an_empty_root_of_the_environment_is_none() {
+    let yard = Yard::bare();
+    let mut list = std::process::Command::new(&yard.program);
+    list.arg("list").current_dir(&yard.root).env("JOBYARD_ROOT", "");
+    let out = list.output().unwrap();
+    assert_eq!(out.status.code(), Some(0), "{out:?}");
+}
+
+#[test]
 fn a_frozen_daemon_is_called_so_and_holds_nobody_up() {
     let mut yard = Yard::bare();
     yard.start();

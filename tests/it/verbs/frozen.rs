@@ -134,3 +134,18 @@ fn what_a_dead_daemon_left_running_is_ended_by_the_verb() {
     assert_eq!((root.state("A"), root.state("B")), ("failed", "done"));
     assert!(!root.has_lock("A") && !root.has_lock("B"));
 }
+
+#[test]
+fn an_order_that_is_not_there_is_not_found_also_while_the_daemon_is_frozen() {
+    let root = Root::new();
+    let daemon = root.daemon();
+    root.order("A", "");
+    daemon.freeze();
+    for verb in ["take", "finish", "cancel", "requeue", "hold", "unhold"] {
+        let begun = Instant::now();
+        let said = root.run(&[verb, "NONE", "--wait", "60"]).ends(3);
+        assert!(begun.elapsed() < Duration::from_secs(30) && said.err.contains("NONE"), "{said:?}");
+    }
+    root.run(&["hold", "A", "--wait", "0"]).ends(75);
+    daemon.thaw();
+}
