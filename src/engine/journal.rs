@@ -12,8 +12,7 @@ use crate::model::order::State;
 use crate::model::paths;
 use crate::model::protocol::{Cause, End};
 use crate::model::time::Moment;
-use crate::world::World;
-use crate::world::store::put_derived;
+use crate::world::{Fault, World};
 use std::path::Path;
 
 impl<W: World> Engine<W> {
@@ -42,13 +41,13 @@ impl<W: World> Engine<W> {
         self.logs.entry(id.clone()).or_default().push_str(&line);
     }
 
-    /// Says in the run directory how an attempt ended that no verdict tells of: derived, never in the way.
-    pub(super) fn write_end(&mut self, attempt: &Attempt) {
-        let Some(settled) = &attempt.settled else { return };
+    /// Says in the run directory how an attempt ended that no verdict tells of.
+    pub(super) fn write_end(&mut self, id: &OrderId, attempt: &Attempt) -> Result<(), Fault> {
+        let Some(settled) = &attempt.settled else { return Ok(()) };
         if attempt.verdict.is_some() || attempt.commands.is_empty() {
-            return;
+            return Ok(());
         }
-        let Attempt { id, number, .. } = attempt;
+        let number = attempt.number;
         let reason = escape(&settled.reason);
         let mut text = format!("attempt {number} of {id}: {} ({reason})\n", settled.result);
         for command in &attempt.commands {
@@ -59,9 +58,7 @@ impl<W: World> Engine<W> {
             text.push_str(&format!("{}: {}\n", command.log_name(), escape(&how)));
         }
         let path = Path::new(&attempt.run_dir()).join(paths::END);
-        if let Err(fault) = put_derived(&mut self.world, &path, text.as_bytes()) {
-            self.notes.push(format!("{id}: say how attempt {number} ended: {fault}"));
-        }
+        self.put_evidence(id, &path, text.as_bytes())
     }
 }
 

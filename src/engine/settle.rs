@@ -54,7 +54,7 @@ impl<W: World> Engine<W> {
         }
         // The evidence is there before the ticket is.
         self.write_log(id)?;
-        self.write_end(&attempt);
+        self.write_end(id, &attempt)?;
         let changes = |own: &OwnKeys| settled_changes(&attempt, own);
         let to = settled.state();
         let keep = paths::run(id, attempt.number).join(paths::SEALED);
