@@ -1,8 +1,8 @@
 //! Opening: from nothing to an index, out of the ledger's tail and the directories.
 //!
-//! Invariants: opening reads the last ledger segment and the directories, never history, except to learn where
-//! a ticket was that lies where nothing explains it; the names of the directories are durable before the
-//! ledger's first segment is; there is no other recovery.
+//! Invariants: opening reads the last ledger segment and the directories, never history, except to learn
+//! where a ticket was that lies where nothing explains it; the names of the directories are durable before
+//! the ledger's first segment is; there is no other recovery.
 
 use super::{Engine, Options};
 use crate::model::event::{Event, Line, Link};

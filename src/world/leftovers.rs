@@ -1,11 +1,11 @@
 //! What an interrupted primitive leaves behind: hidden files, recognised by their names.
 //!
-//! Invariants: a hidden file is `.<name>.<16 hex>` while it is being written, and once it is whole its name goes
-//! on with its own inode, the digest of what is to come out, its own digest and that of the boot, with dashes
-//! between. So a file whose inode is not the one in its name came out of an exchange, and its content tells
-//! whether the stamp carried all of it over. What a person wrote is given back, or kept beside as
-//! `<name>.<16 hex>.kept` when another version of theirs stands there, or when a power cut may have torn it and
-//! the stamped one is whole; it is never deleted. Only the holder of the root lock looks.
+//! Invariants: a hidden file is `.<name>.<16 hex>` while it is being written, and once it is whole its name
+//! goes on with its own inode, the digest of what is to come out, its own digest and that of the boot, with
+//! dashes between. So a file whose inode is not the one in its name came out of an exchange, and its content
+//! tells whether the stamp carried all of it over. What a person wrote is given back, or kept beside as
+//! `<name>.<16 hex>.kept` when another version of theirs stands there, or when a power cut may have torn it
+//! and the stamped one is whole; it is never deleted. Only the holder of the root lock looks.
 
 use super::store::{TICKET_BYTES_MAX, boot_digest, digest, errno, read_whole};
 use super::{Fault, Kind, World};

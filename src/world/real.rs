@@ -444,11 +444,6 @@ impl World for RealWorld {
         branch: &str,
         base: &CommitId,
     ) -> Result<WorktreeMade, GitFault> {
-        // The first worktree of a root that nobody has initialised: its state must stay out of commits.
-        self.git.ensure_excludes().map_err(|e| GitFault {
-            act: "keep state out of commits",
-            cause: format!("write .git/info/exclude: {e}"),
-        })?;
         self.git.add(path, branch, base)
     }
 

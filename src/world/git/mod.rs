@@ -181,6 +181,11 @@ impl Git {
     /// # Errors
     /// The branch is checked out elsewhere, a person's lock is on a worktree in the way, or git fails.
     pub fn add(&self, path: &str, branch: &str, base: &CommitId) -> Result<WorktreeMade, GitFault> {
+        // The first worktree of a root that nobody has initialised: its state must stay out of commits.
+        self.ensure_excludes().map_err(|e| GitFault {
+            act: "keep state out of commits",
+            cause: format!("write .git/info/exclude: {e}"),
+        })?;
         self.add_worktree(path, branch, base)
     }
 
