@@ -50,7 +50,7 @@ impl<W: World> Engine<W> {
         let from = if in_place { State::Running } else { State::Pending };
         let path = paths::ticket(from, id);
         let Some(snapshot) = read_whole(&mut self.world, &path, TICKET_BYTES_MAX)? else {
-            self.hint(id.clone(), Arrival::Renamed);
+            self.hint(id.clone(), Arrival::Unsure);
             return Ok(());
         };
         let order = match self.readable(id, from, &snapshot) {
@@ -114,10 +114,10 @@ impl<W: World> Engine<W> {
         Ok(parsed.order)
     }
 
-    /// Makes the next look read the ticket again.
+    /// Makes the next look read the ticket again, once it is whole.
     fn forget(&mut self, id: &OrderId, state: State) {
         self.index.ticket_mut(id).places[state as usize] = None;
-        self.hint(id.clone(), Arrival::Renamed);
+        self.hint(id.clone(), Arrival::Unsure);
     }
 
     fn next_attempt(&mut self, id: &OrderId, of_ticket: u32) -> Result<u32, Fault> {

@@ -178,7 +178,9 @@ impl<W: World> Engine<W> {
     pub(super) fn refuse_asked(&mut self, id: &OrderId, code: u8, text: &str) -> Result<(), Fault> {
         let Some(attempt) = self.ticket(id).and_then(|t| t.attempt.clone()) else { return Ok(()) };
         let Some(asked) = &attempt.asked else { return Ok(()) };
-        self.write_why(id, State::Running, text, false)?;
+        if self.ticket(id).is_some_and(|t| t.place(State::Running).is_some()) {
+            self.write_why(id, State::Running, text, false)?;
+        }
         let verb = asked.wish.name();
         self.answer(id, Some(attempt.number), verb, &asked.request, code, text.to_owned());
         self.notes.push(format!("{id}: {verb} refused: {text}"));

@@ -83,7 +83,7 @@ impl<W: World> Engine<W> {
     ) -> Result<Outcome, Fault> {
         let path = paths::ticket(from, id);
         let Some(snapshot) = read_whole(&mut self.world, &path, TICKET_BYTES_MAX)? else {
-            self.hint(id.clone(), crate::observe::Arrival::Renamed);
+            self.hint(id.clone(), crate::observe::Arrival::Unsure);
             return Ok(Outcome::LookAgain);
         };
         if self.world.has_writer(&snapshot.file)? == Some(true) {
@@ -126,7 +126,7 @@ impl<W: World> Engine<W> {
     pub(super) fn can_be_stamped(&mut self, id: &OrderId, state: State) -> Result<bool, Fault> {
         let path = paths::ticket(state, id);
         let Some(snapshot) = read_whole(&mut self.world, &path, TICKET_BYTES_MAX)? else {
-            self.hint(id.clone(), crate::observe::Arrival::Renamed);
+            self.hint(id.clone(), crate::observe::Arrival::Unsure);
             return Ok(false);
         };
         if self.world.has_writer(&snapshot.file)? == Some(true) {

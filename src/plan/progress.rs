@@ -7,7 +7,7 @@
 use super::action::{Action, Wait};
 use super::retry;
 use super::step::{Facts, Step};
-use crate::model::attempt::{Attempt, Command, CommandEnd, CommandKind, Place, Wish};
+use crate::model::attempt::{Asked, Attempt, Command, CommandEnd, CommandKind, Place, Wish};
 use crate::model::index::{ExecutorFact, ExecutorState};
 use crate::model::order::{RetryOn, State};
 use crate::model::protocol::Cause;
@@ -23,9 +23,7 @@ pub fn next(facts: &Facts<'_>, attempt: &Attempt) -> Step {
     }
     match &attempt.asked {
         Some(asked) if asked.wish == Wish::Cancel => {
-            let given = asked.options.reason.clone();
-            let reason = given.unwrap_or_else(|| "cancelled".to_owned());
-            Step::act(settle(State::Failed, "cancelled", &reason, None))
+            Step::act(cancelled(asked))
         }
         Some(asked) if asked.wish == Wish::Requeue => {
             let given = asked.options.reason.clone();
@@ -54,6 +52,24 @@ pub fn aside(facts: &Facts<'_>, text: &str) -> Step {
     let mut step = attempt.map(|a| bookkeeping(facts, a)).unwrap_or_default();
     step.waits.push(Wait::Refused(text.to_owned()));
     step
+}
+
+/// What follows while the ticket is missing: an accepted `cancel` needs none.
+pub fn without_ticket(facts: &Facts<'_>, attempt: &Attempt) -> Step {
+    match (attempt.unended(), &attempt.asked) {
+        (Some(command), _) => under_way(facts, attempt, command),
+        (None, Some(asked)) if asked.wish == Wish::Cancel => Step::act(cancelled(asked)),
+        (None, Some(_)) => {
+            let text = "its ticket is missing".to_owned();
+            Step::act(Action::RefuseAsked { code: 4, text })
+        }
+        (None, None) => Step::default(),
+    }
+}
+
+fn cancelled(asked: &Asked) -> Action {
+    let given = asked.options.reason.clone();
+    settle(State::Failed, "cancelled", &given.unwrap_or_else(|| "cancelled".to_owned()), None)
 }
 
 /// A command was started and its end is not recorded.

@@ -106,7 +106,7 @@ fn absent(facts: &Facts<'_>) -> Step {
         Some(attempt) if untouched(facts, attempt) => Step::act(undo("its ticket is gone")),
         Some(Attempt { settled: Some(settled), .. }) => release(facts, settled.seq),
         Some(attempt) => {
-            let mut step = progress::bookkeeping(facts, attempt);
+            let mut step = progress::without_ticket(facts, attempt);
             step.actions.extend(requests::refuse_all(facts, 4, "its ticket is missing"));
             step
         }

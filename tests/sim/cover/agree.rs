@@ -9,7 +9,7 @@ use super::facts::{self, Way};
 use super::name;
 use super::page::{Row, Said, tables};
 use jobyard::engine::Round;
-use jobyard::model::attempt::{Attempt, CommandEnd, CommandKind, Mode};
+use jobyard::model::attempt::{Attempt, CommandEnd, CommandKind, Mode, Wish};
 use jobyard::model::id::OrderId;
 use jobyard::model::index::Ticket;
 use jobyard::model::order::State;
@@ -64,6 +64,12 @@ pub(super) fn wanted(round: &Round<'_>, id: &OrderId, ticket: &Ticket) -> Option
             if let Some(command) = under_way(attempt) {
                 let words = course::command(round.index, attempt, command);
                 tables().command.find(&words).into_iter().for_each(|row| wanted.row(row));
+            } else if let Some(asked) = attempt.asked.as_ref().filter(|_| row.action.0 == "wait") {
+                match asked.wish {
+                    Wish::Cancel => wanted.say(("Settle", "failed")),
+                    _ => wanted.say(("RefuseAsked", "")),
+                }
+                return Some(wanted);
             }
             wanted.row(row);
         }
