@@ -193,8 +193,8 @@ pub struct Engine<W: World> {
 impl<W: World> Engine<W> {
     /// Marks an id to be looked at.
     pub fn hint(&mut self, id: OrderId, arrival: Arrival) {
-        let known = self.dirty.entry(id).or_insert(arrival);
-        *known = (*known).max(arrival);
+        // The last word counts: what was renamed in may have been written over since.
+        self.dirty.insert(id, arrival);
     }
 
     /// Marks a name in `control/` to be looked at.

@@ -8,6 +8,7 @@ use super::event::Event;
 use super::id::OrderId;
 use super::order::State;
 use super::protocol::{Cause, End};
+use super::request::parse_request_name;
 use super::sealed::Sealed;
 use super::time::Moment;
 use super::tree::CommitId;
@@ -336,7 +337,9 @@ impl Attempt {
                 self.gate = None;
             }
             Event::Answer { verb, request, .. } => {
-                if verb == "take" {
+                let hex = |file: &str| parse_request_name(file).and_then(|(_, _, hex)| hex);
+                let own = self.claim.request.as_deref().map(|file| hex(file).unwrap_or_default());
+                if verb == "take" && own.as_ref() == Some(request) {
                     self.claim.request = None;
                 }
                 if self.asked.as_ref().is_some_and(|a| a.request == *request) {

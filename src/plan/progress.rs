@@ -22,9 +22,7 @@ pub fn next(facts: &Facts<'_>, attempt: &Attempt) -> Step {
         return under_way(facts, attempt, command);
     }
     match &attempt.asked {
-        Some(asked) if asked.wish == Wish::Cancel => {
-            Step::act(cancelled(asked))
-        }
+        Some(asked) if asked.wish == Wish::Cancel => Step::act(cancelled(asked)),
         Some(asked) if asked.wish == Wish::Requeue => {
             let given = asked.options.reason.clone();
             let reason = given.unwrap_or_else(|| "requeued".to_owned());

@@ -64,7 +64,9 @@ pub(super) fn wanted(round: &Round<'_>, id: &OrderId, ticket: &Ticket) -> Option
             if let Some(command) = under_way(attempt) {
                 let words = course::command(round.index, attempt, command);
                 tables().command.find(&words).into_iter().for_each(|row| wanted.row(row));
-            } else if let Some(asked) = attempt.asked.as_ref().filter(|_| row.action.0 == "wait") {
+            } else if let Some(asked) =
+                attempt.asked.as_ref().filter(|_| words[0] == "none" && row.action.0 == "wait")
+            {
                 match asked.wish {
                     Wish::Cancel => wanted.say(("Settle", "failed")),
                     _ => wanted.say(("RefuseAsked", "")),

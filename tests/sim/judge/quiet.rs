@@ -36,7 +36,7 @@ impl Judge {
         }
         let [(dir, _)] = places[..] else { return Err(format!("it lies in {places:?}")) };
         let text = m.disk.peek(Path::new(&ticket(dir, id))).unwrap_or_default();
-        if edits_of(text).as_ref() != Some(&order.edits) {
+        if edits_of(text).as_ref() != Some(&order.edits) && !kept(m, order) {
             let left = edits_of(text);
             return Err(format!("a person saved {:?}, what is left is {left:?}", order.edits));
         }
@@ -107,7 +107,7 @@ impl Judge {
             return Err("its last claim was undone, but the worktree is left".to_owned());
         }
         let executable = !order.spec.run.is_empty();
-        if executable && !held && !circular(people, order) && self.satisfied(order) {
+        if executable && !held && !circular(people, order) && self.satisfied(people, order) {
             return Err("it is left behind: nothing keeps it from running".to_owned());
         }
         Ok(())
@@ -121,8 +121,11 @@ impl Judge {
         asks.any(|a| self.answers.code(&a.hex) != Some(0))
     }
 
-    fn satisfied(&self, order: &Order) -> bool {
+    fn satisfied(&self, people: &People, order: &Order) -> bool {
         order.spec.dependencies.iter().all(|(up, on)| {
+            if people.order(up).is_none_or(|o| o.presence != Presence::There) {
+                return false;
+            }
             let story = self.stories.get(up);
             let vouched = !self.require_checks || story.is_none_or(|s| s.result != "unverified");
             match story.map_or(Where::Nowhere, |s| s.place) {
@@ -154,6 +157,17 @@ impl Judge {
         }
         broken
     }
+}
+
+/// Of two versions that people saved around a crash, the earlier one is kept beside the ticket.
+fn kept(m: &Machine, order: &Order) -> bool {
+    let name = format!("{}.yaml.", order.spec.id);
+    m.disk.dump().iter().any(|(path, _, bytes)| {
+        let file = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+        file.starts_with(&name)
+            && file.ends_with(".kept")
+            && edits_of(bytes).as_ref() == Some(&order.edits)
+    })
 }
 
 fn running(story: &Story) -> Result<(), String> {

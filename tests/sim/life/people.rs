@@ -349,6 +349,10 @@ impl People {
     }
 
     pub(super) fn move_ticket(&mut self, m: &mut Machine, at: usize, wanted: Option<&str>) {
+        if self.orders[at].writer.is_some() {
+            // What is renamed counts as whole; nobody renames what is half-written.
+            return;
+        }
         let id = self.orders[at].spec.id.clone();
         let places = Self::places(m, &id);
         let Some((from, _)) = self.rng.pick(&places).copied() else { return };
