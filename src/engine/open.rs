@@ -217,7 +217,8 @@ fn is_carried_out(ticket: &Ticket, boot: &str) -> bool {
     let Some(settled) = attempt.settled.as_ref().filter(|_| attempt.asked.is_none()) else {
         return false;
     };
-    if ticket.lease.is_none() && attempt.claim.boot == boot {
+    let elsewhere = ticket.state() != Some(State::Running);
+    if ticket.lease.is_none() && elsewhere && attempt.claim.boot == boot {
         return true;
     }
     let Some(state) = ticket.state() else { return ticket.is_gone() };

@@ -112,6 +112,12 @@ impl Setup {
         Self { allowed: allowed.collect(), planted: Planted::None }
     }
 
+    /// All but these classes.
+    pub(crate) fn without(words: &[&str]) -> Self {
+        let allowed = Class::ALL.into_iter().filter(|(_, w)| !words.contains(w)).map(|(c, _)| c);
+        Self { allowed: allowed.collect(), planted: Planted::None }
+    }
+
     /// The same with a planted bug.
     pub(crate) fn with(planted: Planted) -> Self {
         Self { planted, ..Self::from_env() }
