@@ -26,6 +26,7 @@ impl<W: World> Engine<W> {
     pub(super) fn commit(&mut self) -> Result<bool, Fault> {
         let planted = self.options.faults;
         self.ledger.flush(&mut self.world)?;
+        self.consume_answered()?;
         let due = self.group_due.is_some_and(|due| self.world.tick() >= due);
         let advanced = self.ledger.head().0 > self.index.durable_seq;
         if advanced && (due || self.is_waited_for()) {
@@ -36,9 +37,6 @@ impl<W: World> Engine<W> {
             self.replan_settled();
         } else if advanced {
             self.group_soon();
-        }
-        if self.ledger.head().0 <= self.index.durable_seq {
-            self.consume_answered()?;
         }
         self.send();
         self.write_logs(false)?;
