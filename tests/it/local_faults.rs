@@ -273,16 +273,20 @@ fn an_unknown_lock_over_an_open_attempt_is_taken_over_and_kept() {
             }
             let (code, said) = verb(&yard, &[how, "A", "--takeover", "--reason", "gone"]);
             assert_eq!(code, 0, "{how}: {said}\n{}", yard.sight());
-            let state = match how {
-                "cancel" => "failed",
-                "requeue" => "pending",
-                _ => "running",
-            };
-            yard.until_in(state, "A");
+            yard.until_in(end_of(how), "A");
             assert_eq!(yard.text("_ctx/runs/A/1/lock"), "id-only A\n", "{how}");
             let (code, said) = verb(&yard, &["lint"]);
             assert_eq!(code, 0, "{how}: {said}");
         }
+    }
+}
+
+/// Where an order lies after this takeover.
+fn end_of(how: &str) -> &'static str {
+    match how {
+        "cancel" => "failed",
+        "requeue" => "pending",
+        _ => "running",
     }
 }
 
@@ -296,12 +300,7 @@ fn an_unknown_lock_without_an_attempt_is_taken_over_and_kept() {
         yard.publish("_ctx/jobs/running/A.lock", "id-only A\n");
         let (code, said) = verb(&yard, &[how, "A", "--takeover", "--reason", "gone"]);
         assert_eq!(code, 0, "{how}: {said}\n{}", yard.sight());
-        let state = match how {
-            "cancel" => "failed",
-            "requeue" => "pending",
-            _ => "running",
-        };
-        yard.until_in(state, "A");
+        yard.until_in(end_of(how), "A");
         let (code, said) = verb(&yard, &["lint"]);
         assert_eq!(code, 0, "{how}: {said}");
     }
