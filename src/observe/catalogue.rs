@@ -32,7 +32,7 @@ impl Catalogue {
         let mut entries = match world.list(dir) {
             Ok(entries) => entries,
             Err(fault) if fault.errno == errno::ENOENT => Vec::new(),
-            Err(fault) if [errno::ENOTDIR, errno::ELOOP, errno::EACCES].contains(&fault.errno) => {
+            Err(fault) if fault.is_obstacle() => {
                 let text = format!("{fault}; make {} a directory that can be read", paths::DOD);
                 let broken = vec![(OsString::from("."), Defect::whole(INVALID_DOD, text))];
                 *self = Self { broken, ..Self::default() };

@@ -3,7 +3,7 @@
 //! Invariants: read as everything under the root is: no symlink followed, nothing that blocks, bounded;
 //! what is wrong with one file is a sentence about it, never a fault that stops the root.
 
-use crate::world::store::{Snapshot, errno, read_whole};
+use crate::world::store::{Snapshot, read_whole};
 use crate::world::{Fault, Kind, World};
 use std::path::Path;
 
@@ -46,8 +46,7 @@ pub fn no_file(kind: Kind) -> Option<&'static str> {
 
 /// A fault of this one file is a sentence; one of the disk stays a fault.
 fn of_the_file<T>(fault: Fault) -> Result<Result<T, String>, Fault> {
-    let own = [errno::EACCES, errno::ELOOP, errno::ENXIO, errno::ENOTDIR];
-    if own.contains(&fault.errno) {
+    if fault.is_obstacle() {
         return Ok(Err(format!("cannot be read: {fault}; mend its permissions or its kind")));
     }
     Err(fault)
