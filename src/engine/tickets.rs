@@ -147,9 +147,11 @@ impl<W: World> Engine<W> {
             moved => moved?,
         }
         match self.world.stat(&aside)? {
-            Some(stat) if stat.links < 2 => self.world.rename(&aside, &path),
-            _ => self.world.unlink(&aside),
+            Some(stat) if stat.links < 2 => return self.world.rename(&aside, &path),
+            _ => self.world.unlink(&aside)?,
         }
+        // The next stamp makes another file of the one that stays: a power cut would then show two.
+        self.sync_now(earlier)
     }
 
     /// Explains names in `pending/` that can never be tickets.

@@ -105,6 +105,7 @@ fn absent(facts: &Facts<'_>) -> Step {
     match facts.ticket.attempt.as_deref() {
         Some(attempt) if untouched(facts, attempt) => Step::act(undo("its ticket is gone")),
         Some(Attempt { settled: Some(settled), .. }) => release(facts, settled.seq),
+        Some(attempt) if untold(attempt) => Step::act(Action::AnswerTake),
         Some(attempt) => {
             let mut step = progress::without_ticket(facts, attempt);
             step.actions.extend(requests::refuse_all(facts, 4, "its ticket is missing"));
@@ -118,6 +119,11 @@ fn absent(facts: &Facts<'_>) -> Step {
     }
 }
 
+/// A take that was granted, and whose taker was not told yet.
+fn untold(attempt: &Attempt) -> bool {
+    attempt.claimed && attempt.settled.is_none() && attempt.claim.request.is_some()
+}
+
 /// More than one file. The same file twice is an interrupted move; anything else is a finding.
 fn doubled(facts: &Facts<'_>, there: &[State]) -> Step {
     let inode = |s: State| facts.ticket.place(s).map(|p| p.inode);
@@ -127,6 +133,7 @@ fn doubled(facts: &Facts<'_>, there: &[State]) -> Step {
         return Step::act(Action::DropDouble { earlier: *earlier });
     }
     let mut step = match facts.ticket.attempt.as_deref() {
+        Some(attempt) if untold(attempt) => Step::act(Action::AnswerTake),
         Some(attempt) => progress::bookkeeping(facts, attempt),
         None => Step::default(),
     };
@@ -325,7 +332,7 @@ fn running(facts: &Facts<'_>, place: &Place, attempt: &Attempt) -> Step {
     if !adopted {
         return Step::act(Action::AdoptLease);
     }
-    if attempt.claim.request.is_some() {
+    if untold(attempt) {
         return Step::act(Action::AnswerTake);
     }
     let mut step = Step::default();

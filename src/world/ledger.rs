@@ -107,6 +107,10 @@ impl<F> Ledger<F> {
         text: &[u8],
     ) -> Result<(), Fault> {
         let file = world.append(&segment(number), 0o644)?;
+        if whole_lines(text).nth(1).is_none() {
+            // Whoever began it may have died before its name was durable.
+            world.sync_dir(Path::new(DIR))?;
+        }
         if text.last().is_some_and(|b| *b != b'\n') {
             write_all(world, &file, format!("{TORN}\n").as_bytes())?;
         }

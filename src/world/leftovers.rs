@@ -129,8 +129,8 @@ fn give_back<W: World>(
     }
     match newer {
         true if carried_over || doubled => world.unlink(temp)?,
-        true => return Ok(Fate::Keep),
-        false => world.rename(temp, home)?,
+        false if stamp.inode == 0 => world.rename(temp, home)?,
+        _ => return Ok(Fate::Keep),
     }
     Ok(Fate::Over)
 }

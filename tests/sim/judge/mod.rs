@@ -47,8 +47,10 @@ pub(crate) struct Stamp {
 pub(crate) fn stamp(text: &[u8]) -> Option<Stamp> {
     let text = std::str::from_utf8(text).ok()?;
     let value = |key: &str| {
-        let line = text.lines().find_map(|l| l.trim_start().strip_prefix(key));
-        line.map(|v| v.trim().trim_matches(['\'', '"']).to_owned())
+        // On a line of its own, or between the braces of a flow mapping.
+        let mut entries = text.lines().flat_map(|l| l.split(['{', ',', '}'])).map(str::trim);
+        let value = entries.find_map(|e| e.strip_prefix(key));
+        value.map(|v| v.trim().trim_matches(['\'', '"']).to_owned())
     };
     let (state, hash) = (value("settled_state:")?, value("settled_hash:")?);
     Some(Stamp { state, seq: value("settled_seq:")?.parse().ok()?, hash })

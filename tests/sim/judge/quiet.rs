@@ -107,7 +107,7 @@ impl Judge {
             return Err("its last claim was undone, but the worktree is left".to_owned());
         }
         let executable = !order.spec.run.is_empty();
-        if executable && !held && !circular(people, order) && self.satisfied(people, order) {
+        if executable && !held && !circular(people, order) && self.satisfied(m, people, order) {
             return Err("it is left behind: nothing keeps it from running".to_owned());
         }
         Ok(())
@@ -122,12 +122,16 @@ impl Judge {
         asks.any(|a| self.answers.code(&a.hex) != Some(0))
     }
 
-    fn satisfied(&self, people: &People, order: &Order) -> bool {
+    fn satisfied(&self, m: &Machine, people: &People, order: &Order) -> bool {
         order.spec.dependencies.iter().all(|(up, on)| {
             if people.order(up).is_none_or(|o| o.presence != Presence::There) {
                 return false;
             }
             let story = self.stories.get(up);
+            if story.is_some_and(|s| People::places(m, up).iter().all(|p| p.0 != s.place.dir())) {
+                // Moved while it was being adopted: it is a finding, and meets nothing.
+                return false;
+            }
             let vouched = !self.require_checks || story.is_none_or(|s| s.result != "unverified");
             match story.map_or(Where::Nowhere, |s| s.place) {
                 Where::Done => *on == "always" || (*on == "success" && vouched),

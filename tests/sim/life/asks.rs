@@ -125,6 +125,8 @@ impl People {
         let arrival = if in_place { Arrival::Unsure } else { Arrival::Renamed };
         self.hints.push(Hint::Request(file.clone(), arrival));
         let (withdrawn, perhaps_lost, id) = (false, false, id.to_owned());
+        // A power cut may bring an earlier text of this name back.
+        let force = force || self.forced(Some(&file));
         self.asks.retain(|a| a.file != file);
         let ask = Ask { id, verb, hex, uid, file, force, withdrawn, perhaps_lost };
         self.asks.push(ask);

@@ -95,6 +95,9 @@ impl Machine {
             if self.git_usable(path) && !tree.clean() {
                 return Err("contains modified or untracked files".to_owned());
             }
+            if !self.git_usable(path) && self.holds_files(path) {
+                return Err("the worktree and its entry do not name each other".to_owned());
+            }
             if made.branch_created && tip.as_ref().is_some_and(|tip| tip != base) {
                 return Err(format!("the branch '{branch}' is not fully merged"));
             }
@@ -180,8 +183,7 @@ impl Machine {
 
     /// What an interrupted call for this path left: the files first, then the registration.
     fn drop_half(&mut self, path: &str, progress: &mut Progress) -> Result<Step, String> {
-        let names = self.disk.list(Path::new(path), self.uid).unwrap_or_default();
-        if names.iter().any(|entry| entry.name != ".git") {
+        if self.holds_files(path) {
             // After a power cut what was moved aside may lie in the way again.
             self.git.worktrees.remove(path);
             return self.move_aside(path, progress);
@@ -192,6 +194,12 @@ impl Machine {
             self.git.worktrees.remove(path);
         }
         Ok(Step::More)
+    }
+
+    /// More than the `.git` file of a worktree lies there.
+    fn holds_files(&self, path: &str) -> bool {
+        let names = self.disk.list(Path::new(path), self.uid).unwrap_or_default();
+        names.iter().any(|entry| entry.name != ".git")
     }
 
     fn move_aside(&mut self, path: &str, progress: &mut Progress) -> Result<Step, String> {
