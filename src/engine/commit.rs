@@ -148,10 +148,10 @@ impl<W: World> Engine<W> {
     /// Makes the names in a directory durable before something else is done: rare.
     pub(super) fn sync_now(&mut self, state: State) -> Result<(), Fault> {
         let (pending, dir) = (paths::dir(State::Pending), paths::dir(state));
+        self.dirs.remove(&dir);
         if self.dirs.remove(&pending) {
             self.world.sync_dir(&pending)?;
         }
-        self.dirs.remove(&dir);
         self.world.sync_dir(&dir)
     }
 

@@ -266,7 +266,7 @@ impl<W: World> Engine<W> {
                 self.claim(id, mode, request.as_ref(), in_place)?;
             }
             Action::CompleteTake => self.complete_take(id)?,
-            Action::AnswerTake => self.answer_take(id),
+            Action::AnswerTake => self.answer_take(id)?,
             Action::UndoClaim { reason } => self.undo_claim(id, &reason)?,
             Action::AdoptLease => self.adopt_lease(id)?,
             Action::DropLease => self.drop_lease(id)?,

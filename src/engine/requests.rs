@@ -6,7 +6,7 @@
 
 use super::settle::{keep_lock, set};
 use super::{Engine, Planted};
-use crate::model::attempt::{Holder, Options, Wish};
+use crate::model::attempt::{Attempt, Holder, Options, Wish};
 use crate::model::edit::{Scalar, own_changes};
 use crate::model::event::Event;
 use crate::model::id::OrderId;
@@ -83,25 +83,34 @@ impl<W: World> Engine<W> {
     /// Completes a person's claim: its request is consumed, or it was withdrawn.
     pub(super) fn complete_take(&mut self, id: &OrderId) -> Result<(), Fault> {
         let Some(attempt) = self.ticket(id).and_then(|t| t.attempt.clone()) else { return Ok(()) };
-        let dir = self.ensure_run_dir(id, attempt.number)?;
-        if let Some(file) = &attempt.claim.request
-            && !self.consume(id, file, &dir.join(file))?
-            && self.options.faults != Planted::GrantWithdrawn
-        {
-            self.settle(id, State::Pending, "withdrawn".to_owned(), "withdrawn".to_owned(), None);
-            return Ok(());
+        if self.granted(id, &attempt)? {
+            self.record(id, Some(attempt.number), Event::Claimed);
+            self.stamp_running(id)?;
         }
-        self.record(id, Some(attempt.number), Event::Claimed);
-        self.stamp_running(id)
+        Ok(())
     }
 
-    /// Tells a taker that the order is held now.
-    pub(super) fn answer_take(&mut self, id: &OrderId) {
-        let Some(attempt) = self.ticket(id).and_then(|t| t.attempt.as_deref()) else { return };
-        let number = attempt.number;
-        let Some(file) = attempt.claim.request.clone() else { return };
-        let hex = parse_request_name(&file).and_then(|(_, _, hex)| hex).unwrap_or_default();
-        self.answer(id, Some(number), "take", &hex, 0, format!("{id} is taken"));
+    /// Tells a taker that the order is held now; a power cut may have brought the request back to be withdrawn.
+    pub(super) fn answer_take(&mut self, id: &OrderId) -> Result<(), Fault> {
+        let Some(attempt) = self.ticket(id).and_then(|t| t.attempt.clone()) else { return Ok(()) };
+        let Some(file) = attempt.claim.request.clone() else { return Ok(()) };
+        if self.granted(id, &attempt)? {
+            let hex = parse_request_name(&file).and_then(|(_, _, hex)| hex).unwrap_or_default();
+            self.answer(id, Some(attempt.number), "take", &hex, 0, format!("{id} is taken"));
+        }
+        Ok(())
+    }
+
+    /// Consumes the request of a take. `false`: it was withdrawn, and its attempt is over.
+    fn granted(&mut self, id: &OrderId, attempt: &Attempt) -> Result<bool, Fault> {
+        let dir = self.ensure_run_dir(id, attempt.number)?;
+        let Some(file) = &attempt.claim.request else { return Ok(true) };
+        let granted = self.consume(id, file, &dir.join(file))?
+            || self.options.faults == Planted::GrantWithdrawn;
+        if !granted {
+            self.settle(id, State::Pending, "withdrawn".to_owned(), "withdrawn".to_owned(), None);
+        }
+        Ok(granted)
     }
 
     /// Binds a request to the open attempt.
@@ -212,7 +221,10 @@ impl<W: World> Engine<W> {
             }
             None => (Event::Unheld, format!("{id} is no longer held")),
         };
+        // Nobody may wait for the answer: all of it is durable before the request goes.
+        self.sync_now(State::Pending)?;
         self.record(id, None, event);
+        self.make_ledger_durable()?;
         self.consume_unbound(id, request);
         self.answer(id, None, request.verb.name(), &request.hex, 0, text);
         Ok(())
@@ -236,9 +248,8 @@ impl<W: World> Engine<W> {
         if !self.can_be_stamped(id, from)? {
             return Ok(());
         }
-        if from == State::Pending {
-            self.sync_now(State::Failed)?;
-        }
+        // The line takes back what a settlement may just have carried out: that comes first, whoever did it.
+        self.sync_now(State::Failed)?;
         let given = request.and_then(|r| r.body.as_ref().ok()).and_then(|b| b.reason.clone());
         let reason = given.unwrap_or_else(|| "requeued".to_owned());
         self.record(id, None, Event::Requeued { reason: reason.clone() });

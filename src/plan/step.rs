@@ -255,10 +255,11 @@ fn pending_with_attempt(facts: &Facts<'_>, place: &Place, attempt: &Attempt) -> 
 
 /// A ticket in `running/` that no attempt of ours owns.
 fn running_without_attempt(facts: &Facts<'_>, place: &Place) -> Step {
-    if let Some(lease) = facts.ticket.lease.as_deref() {
-        if orphaned(facts, lease) {
-            return Step::act(Action::DropLease);
-        }
+    if let Reading::Settling(at) = &place.reading {
+        return Step { look_at: Some(*at), ..Step::wait(Wait::Settling(*at)) };
+    }
+    let lease = facts.ticket.lease.as_deref();
+    if let Some(lease) = lease.filter(|lease| !orphaned(facts, lease)) {
         if let Some(action) = requests::takeover(facts) {
             return Step::act(action);
         }
@@ -266,12 +267,13 @@ fn running_without_attempt(facts: &Facts<'_>, place: &Place) -> Step {
         return Step { actions, ..Step::wait(Wait::Lease(lease.body.describe())) };
     }
     match &place.reading {
-        Reading::Settling(at) => Step { look_at: Some(*at), ..Step::wait(Wait::Settling(*at)) },
         Reading::Order(brief) => match &brief.stamp {
             Some(stamp) => {
                 let why = "a settled order is started again with `requeue`";
                 Step::act(put_back(State::Running, stamp.state, why))
             }
+            // Nobody's hand makes a lease: a claim moved it, and a power cut took the line that said so.
+            None if lease.is_some() => Step::act(put_back(State::Running, State::Pending, "")),
             None if was_pending(facts) => taken_by_hand(facts, place, brief),
             None if facts.ticket.seen == Seen::Unrun => {
                 Step::act(put_back(State::Running, State::Failed, "it was settled there"))

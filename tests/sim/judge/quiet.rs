@@ -46,11 +46,16 @@ impl Judge {
             let lock = m.disk.peek_inode(&format!("_ctx/jobs/running/{id}.lock")).is_some();
             return if lock { Err("a lease for a ticket nobody knows".to_owned()) } else { Ok(()) };
         }
-        if order.ancient.is_some() && order.moved && story.attempts.is_empty() {
+        if story.adopted && order.moved && stamp(text).is_none() {
             // Moved while it was being adopted: nobody knows any more what it was.
             return Ok(());
         }
         if story.requeueing && dir == "failed" {
+            return self.settled(text, dir, id);
+        }
+        let cut = people.temper.has(crate::life::Class::Power);
+        if cut && order.moved && dir == "failed" && story.place == Where::Pending {
+            // Requeued by a move; a power cut took the stamp of that, and a second move took it back.
             return self.settled(text, dir, id);
         }
         if dir != story.place.dir() {
@@ -92,7 +97,7 @@ impl Judge {
             return Err("it is pending with a settlement stamp".to_owned());
         }
         let held = text.lines().any(|l| l.starts_with("  hold: ") && l != "  hold: null");
-        if held != story.held && !self.asked_in_vain(people, &order.spec.id) {
+        if held != story.held && !self.asked_in_vain(m, people, &order.spec.id) {
             return Err(format!("held: {held}, but the ledger says {}", story.held));
         }
         let tree = format!(".worktrees/{}", order.spec.id);
@@ -114,12 +119,14 @@ impl Judge {
     }
 
     /// A `hold` or `unhold` may be in the ticket before its line is written; who takes the request back in
-    /// between leaves it so.
-    fn asked_in_vain(&self, people: &People, id: &str) -> bool {
+    /// between leaves it so, and so does a lock that gets it refused after a crash.
+    fn asked_in_vain(&self, m: &Machine, people: &People, id: &str) -> bool {
         let holds = |verb: &str| matches!(verb, "hold" | "unhold");
-        let mut asks =
-            people.asks.iter().filter(|a| a.id == id && holds(a.verb) && !a.hex.is_empty());
-        asks.any(|a| self.answers.code(&a.hex) != Some(0))
+        let mut asks = people.asks.iter().filter(|a| a.id == id && holds(a.verb));
+        asks.any(|a| match a.hex.as_str() {
+            "" => a.withdrawn || m.disk.peek_inode(&format!("{}.why", a.path())).is_some(),
+            hex => self.answers.code(hex) != Some(0),
+        })
     }
 
     fn satisfied(&self, m: &Machine, people: &People, order: &Order) -> bool {

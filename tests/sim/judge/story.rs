@@ -59,6 +59,8 @@ pub(crate) struct Story {
     pub(crate) attempts: BTreeMap<u64, Tale>,
     /// Held by an answered request.
     pub(crate) held: bool,
+    /// It was adopted where it lay, and nothing was said of it since.
+    pub(crate) adopted: bool,
     /// The last word is that it is to be pending again; whoever asked may withdraw before it is.
     pub(crate) requeueing: bool,
     retries_in_a_row: u64,
@@ -135,6 +137,9 @@ pub(crate) fn tell(stories: &mut Stories, line: &Line, by: &Witness<'_>) -> Resu
         return Ok(());
     }
     let before = stories.get(&line.id).map(|s| s.place);
+    if let Some(story) = stories.get_mut(&line.id) {
+        story.adopted &= line.event == "answer";
+    }
     let result = match line.event.as_str() {
         "claiming" => claiming(stories, line, by),
         "started" | "ended" | "verdict" | "gate" | "request" | "claimed" | "released" => {
@@ -175,7 +180,10 @@ fn of_ticket(story: &mut Story, line: &Line) {
             story.place = Where::Pending;
             story.retries_in_a_row = 0;
         }
-        "adopted" => story.place = Where::parse(word("state")),
+        "adopted" => {
+            story.place = Where::parse(word("state"));
+            story.adopted = line.attempt == 0;
+        }
         // A settled attempt is carried on from wherever its ticket was.
         "put-back" if story.attempts.get(&line.attempt).is_some_and(|t| !t.open()) => {}
         "put-back" => story.place = Where::parse(word("to")),

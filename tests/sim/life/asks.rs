@@ -207,8 +207,12 @@ impl People {
     pub(super) fn meddle_with_git(&mut self, m: &mut Machine, at: usize) {
         let id = self.orders[at].spec.id.clone();
         let (tree, branch) = (format!(".worktrees/{id}"), format!("feat/wo-{id}"));
+        let precious = format!("{tree}/precious-{id}");
         match self.rng.below(6) {
-            0 | 1 if m.git.worktrees.contains_key(&tree) => {
+            0 | 1
+                if m.git.worktrees.contains_key(&tree)
+                    && m.disk.peek_inode(&precious).is_none() =>
+            {
                 m.git.worktrees.remove(&tree);
                 let _ = m.hand(OWNER).rm_all(&tree);
             }
@@ -227,7 +231,6 @@ impl People {
                 let _ = m.git.commit_on("main", "src/main.rs");
             }
             _ => {
-                let precious = format!("{tree}/precious-{id}");
                 if m.git.worktrees.contains_key(&tree) || m.disk.peek_inode(&precious).is_some() {
                     return;
                 }

@@ -223,7 +223,9 @@ impl People {
         }
         order.presence = Presence::There;
         order.in_place = way >= 6;
-        order.durable = way < 3 && m.disk.sync_dir(std::path::Path::new(PENDING)).is_ok();
+        // Whoever wants it to stay syncs the names up to the root: the directories may be as young.
+        let mut dirs = std::path::Path::new(PENDING).ancestors();
+        order.durable = way < 3 && dirs.all(|dir| m.disk.sync_dir(dir).is_ok());
         self.tell(&id, arrival);
     }
 
