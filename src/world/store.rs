@@ -258,10 +258,10 @@ fn settle_identity<W: World>(
 ) -> Result<Outcome, Fault> {
     match world.stat(to)? {
         Some(stat) if stat.inode == inode => Ok(Outcome::Done),
-        Some(_) => {
-            let _ = world.rename(to, from);
-            Ok(Outcome::LookAgain)
-        }
+        Some(_) => match world.rename(to, from) {
+            Err(fault) if !matches!(fault.errno, errno::EEXIST | errno::ENOENT) => Err(fault),
+            _ => Ok(Outcome::LookAgain),
+        },
         None => Ok(Outcome::LookAgain),
     }
 }

@@ -53,9 +53,8 @@ impl Judge {
         if story.requeueing && dir == "failed" {
             return self.settled(text, dir, id);
         }
-        let cut = people.temper.has(crate::life::Class::Power);
-        if cut && order.moved && dir == "failed" && story.place == Where::Pending {
-            // Requeued by a move; a power cut took the stamp of that, and a second move took it back.
+        if order.moved && dir == "failed" && story.place == Where::Pending {
+            // A person moved it back to where its stamp still says it was settled.
             return self.settled(text, dir, id);
         }
         if dir != story.place.dir() {
