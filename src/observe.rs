@@ -149,8 +149,7 @@ pub fn refusals<W: World>(world: &mut W) -> Result<BTreeSet<(State, OrderId)>, F
     Ok(found)
 }
 
-/// A file that may still be being written: two looks `settle` apart must find it unchanged, and no
-/// process may have it open for writing.
+/// A file that may still be being written: two looks `settle` apart must find it unchanged.
 fn settling<W: World>(
     world: &mut W,
     look: &Look<'_>,
@@ -160,25 +159,9 @@ fn settling<W: World>(
     stat: Stat,
     since: Option<Tick>,
 ) -> Result<Reading, Fault> {
-    if stat.kind != Kind::File {
-        return Ok(Reading::Refused(Box::new([not_a_file(
-            stat.kind,
-            "invalid-ticket",
-            "a work order",
-        )])));
-    }
     let until = since.unwrap_or_else(|| look.tick.after(look.config.settle));
-    if look.tick < until {
+    if stat.kind == Kind::File && look.tick < until {
         return Ok(Reading::Settling(until));
-    }
-    let file = match world.open(path) {
-        Err(fault) if fault.is_obstacle() => return read(world, look, id, state, path, stat),
-        file => file?,
-    };
-    let Some(file) = file else { return Ok(Reading::Settling(until)) };
-    if world.has_writer(&file)? == Some(true) {
-        let pause = look.config.settle.max(crate::model::time::Millis(1000));
-        return Ok(Reading::Settling(look.tick.after(pause)));
     }
     read(world, look, id, state, path, stat)
 }
@@ -218,6 +201,11 @@ fn read<W: World>(
     };
     if snapshot.stat.size != stat.size || snapshot.stat.mtime_ns != stat.mtime_ns {
         return Ok(Reading::Settling(look.tick.after(look.config.settle)));
+    }
+    // Whoever renamed it, a hand or jobyard itself, somebody may be at it.
+    if state == State::Pending && world.has_writer(&snapshot.file)? == Some(true) {
+        let pause = look.config.settle.max(crate::model::time::Millis(1000));
+        return Ok(Reading::Settling(look.tick.after(pause)));
     }
     Ok(match parse_order(&snapshot.bytes, id.as_str()) {
         Err(defects) => Reading::Refused(defects.into()),

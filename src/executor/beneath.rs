@@ -70,6 +70,15 @@ pub(crate) fn ensure_dir(base: impl AsFd, path: &Path) -> io::Result<()> {
     }
 }
 
+/// Something has this name. The error: nobody can tell.
+pub(crate) fn exists(base: impl AsFd, path: &Path) -> io::Result<bool> {
+    match openat2(base, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), RESOLVE) {
+        Ok(_) | Err(Errno::LOOP) => Ok(true),
+        Err(Errno::NOENT | Errno::NOTDIR) => Ok(false),
+        Err(errno) => Err(errno.into()),
+    }
+}
+
 /// Opens the executor's directory of an existing root, without making it.
 pub(crate) fn open_exec_dir(root: &Path) -> io::Result<OwnedFd> {
     open_dir(open_root(root)?, Path::new(EXEC_DIR))
@@ -109,6 +118,17 @@ mod tests {
         assert!(open_file(&base, Path::new("/etc/passwd"), OFlags::RDONLY, 0).is_err());
         assert!(ensure_dir(&base, Path::new("out/x")).is_err());
         assert!(ensure_dir(&base, Path::new("../y")).is_err());
+    }
+
+    #[test]
+    fn a_name_is_there_or_not() {
+        let root = tempfile::tempdir().unwrap();
+        std::fs::write(root.path().join("log"), "").unwrap();
+        std::os::unix::fs::symlink("nowhere", root.path().join("link")).unwrap();
+        let base = open_root(root.path()).unwrap();
+        for (path, there) in [("log", true), ("link", true), ("none", false), ("log/x", false)] {
+            assert_eq!(exists(&base, Path::new(path)).unwrap(), there, "{path}");
+        }
     }
 
     #[test]

@@ -107,7 +107,14 @@ pub(crate) fn create(root: &OwnedFd, path: &str) -> io::Result<File> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
             beneath::ensure_dir(root, parent.unwrap_or(Path::new(".")))?;
-            beneath::open_file(root, path, flags, 0o644)?
+            beneath::open_file(root, path, flags, 0o644)
+        }
+        other => other,
+    };
+    let file = match file {
+        // Whether the command was started before is what its log tells: never guessed from a bad disk.
+        Err(error) if beneath::exists(root, path).unwrap_or(true) => {
+            return Err(io::Error::new(io::ErrorKind::AlreadyExists, error));
         }
         other => other?,
     };

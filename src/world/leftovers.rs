@@ -4,10 +4,10 @@
 //! goes on with its own inode, the digest of what is to come out, its own digest and that of the boot, with
 //! dashes between. So a file whose inode is not the one in its name came out of an exchange, and its content
 //! tells whether the stamp carried all of it over. What a person wrote is given back, or kept beside as
-//! `<name>.<16 hex>.kept` when another version of theirs stands there, or when a power cut may have torn it
-//! and the stamped one is whole; it is never deleted. Only the holder of the root lock looks.
+//! `<name>.<16 hex>.kept` when another version of theirs stands there, when they have taken the file away since,
+//! or when a power cut may have torn it and the stamped one is whole; it is never deleted. Only the holder of the root lock looks.
 
-use super::store::{TICKET_BYTES_MAX, boot_digest, digest, errno, read_whole};
+use super::store::{TICKET_BYTES_MAX, boot_digest, digest, errno, kept_beside, read_whole};
 use super::{Fault, Kind, World};
 use std::path::{Path, PathBuf};
 
@@ -69,26 +69,32 @@ pub fn tidy<W: World>(
         Err(fault) if fault.errno == errno::ENOENT => return Ok(Vec::new()),
         Err(fault) => return Err(fault),
     };
-    let mut kept = Vec::new();
+    let (mut kept, mut changed) = (Vec::new(), false);
     for entry in entries.iter().filter(|e| e.kind == Kind::File) {
         let Some(hidden) = entry.name.to_str().and_then(parse) else { continue };
         let path = dir.join(&entry.name);
         let now = world.stat(&path)?.map(|s| s.inode);
         match &hidden.stamp {
             Some(stamp) if now.is_some_and(|now| now != stamp.inode) => {
-                let aside = dir.join(format!("{}.{}.kept", hidden.visible, hidden.hex));
+                let aside = kept_beside(&path);
                 let home = dir.join(hidden.visible);
+                changed = true;
                 if give_back(world, &path, stamp, &home, &places(hidden.visible))? == Fate::Keep {
                     world.rename(&path, &aside)?;
                     let aside = aside.display();
-                    kept.push(format!(
-                        "two versions of {} were saved: the earlier is {aside}",
-                        hidden.visible
-                    ));
+                    let name = hidden.visible;
+                    kept.push(format!("an earlier version of {name} is kept as {aside}"));
                 }
             }
-            _ => world.unlink(&path)?,
+            _ => {
+                changed = true;
+                world.unlink(&path)?;
+            }
         }
+    }
+    if changed {
+        // Before the next stamp makes another file of what has two names yet.
+        world.sync_dir(dir)?;
     }
     Ok(kept)
 }
@@ -98,7 +104,7 @@ pub fn tidy<W: World>(
 enum Fate {
     /// It is back in its place, or all of it is there.
     Over,
-    /// A person wrote it, and another version of theirs stands in its place.
+    /// A person wrote it, and another version of theirs stands in its place, or none does.
     Keep,
 }
 

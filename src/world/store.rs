@@ -120,6 +120,21 @@ pub fn write_stamp<W: World>(
     }
 }
 
+/// Our version of this digest stands under this hidden name.
+fn names_digest(temp: &Path, digest: &str) -> bool {
+    let name = temp.file_name().unwrap_or_default().to_string_lossy();
+    name.rsplit('-').nth(1) == Some(digest)
+}
+
+/// The name under which a version that a person wrote is kept: that of its hidden file, in the open.
+pub(super) fn kept_beside(temp: &Path) -> PathBuf {
+    let name = temp.file_name().unwrap_or_default().to_string_lossy();
+    let name = name.trim_start_matches('.');
+    let (visible, tail) = name.rsplit_once('.').unwrap_or((name, ""));
+    let hex = tail.split('-').next().unwrap_or_default();
+    temp.with_file_name(format!("{visible}.{hex}.kept"))
+}
+
 /// Tells versions of one file apart, in a hidden name.
 pub(super) fn digest(bytes: &[u8]) -> String {
     let mut digest = sha256_hex(bytes);
@@ -235,6 +250,10 @@ pub fn relocate<W: World>(
         Ok(()) => settle_identity(world, from, to, inode),
         Err(fault) => {
             let Some(here) = world.stat(from)? else {
+                if fault.errno != errno::ENOENT && fault.errno != errno::EEXIST {
+                    // Only the reply was lost.
+                    return settle_identity(world, from, to, inode);
+                }
                 let there = world.stat(to)?.map(|s| s.inode) == Some(inode);
                 return Ok(if there { Outcome::Done } else { Outcome::LookAgain });
             };
@@ -334,20 +353,27 @@ fn give_back<W: World>(
     elsewhere: &[PathBuf],
 ) -> Result<(), Fault> {
     const ROUNDS_MAX: usize = 8;
+    let theirs = world.stat(temp)?.map(|s| s.inode);
     for _ in 0..ROUNDS_MAX {
         for place in std::iter::once(path).chain(elsewhere.iter().map(PathBuf::as_path)) {
             if world.stat(place)?.map(|s| s.inode) != Some(ours) {
                 continue;
             }
             let exchanged = world.exchange(temp, place);
-            if world.stat(temp)?.map(|s| s.inode) == Some(ours) {
+            let out = world.stat(temp)?.map(|s| s.inode);
+            if out == theirs {
+                match exchanged {
+                    Err(fault) if fault.errno != errno::ENOENT => return Err(fault),
+                    _ => continue,
+                }
+            }
+            let text = read_whole(world, temp, TICKET_BYTES_MAX)?.map(|s| digest(&s.bytes));
+            if out == Some(ours) && text.is_some_and(|text| names_digest(temp, &text)) {
                 return world.unlink(temp);
             }
-            if let Err(fault) = exchanged
-                && fault.errno != errno::ENOENT
-            {
-                return Err(fault);
-            }
+            // Somebody saved over our version meanwhile: theirs stays, the earlier one is kept beside.
+            world.exchange(temp, place)?;
+            return world.rename(temp, &kept_beside(temp));
         }
     }
     Err(Fault { act: "give an edited ticket back", path: temp.to_owned(), errno: errno::EBUSY })

@@ -96,8 +96,10 @@ impl Judge {
             return Err("it is pending with a settlement stamp".to_owned());
         }
         let held = text.lines().any(|l| l.starts_with("  hold: ") && l != "  hold: null");
-        if held != story.held && !self.asked_in_vain(m, people, &order.spec.id) {
-            return Err(format!("held: {held}, but the ledger says {}", story.held));
+        if story.held.is_some_and(|said| said != held)
+            && !self.asked_in_vain(m, people, &order.spec.id)
+        {
+            return Err(format!("held: {held}, but the ledger says {:?}", story.held));
         }
         let tree = format!(".worktrees/{}", order.spec.id);
         let last = story.attempts.values().last().filter(|t| t.released);
@@ -105,9 +107,7 @@ impl Judge {
             m.git.head(&tree).is_some_and(|head| head.as_str() == base)
                 && m.git.worktrees.get(&tree).is_some_and(crate::world::Worktree::clean)
         };
-        if last.and_then(|t| t.made_tree.as_deref()).is_some_and(untouched)
-            && !people.temper.has(crate::life::Class::Git)
-        {
+        if last.and_then(|t| t.made_tree.as_deref()).is_some_and(untouched) && !may_stay(people) {
             return Err("its last claim was undone, but the worktree is left".to_owned());
         }
         let executable = !order.spec.run.is_empty();
@@ -123,14 +123,18 @@ impl Judge {
         let holds = |verb: &str| matches!(verb, "hold" | "unhold");
         let mut asks = people.asks.iter().filter(|a| a.id == id && holds(a.verb));
         asks.any(|a| match a.hex.as_str() {
-            "" => a.withdrawn || m.disk.peek_inode(&format!("{}.why", a.path())).is_some(),
+            "" => {
+                a.withdrawn
+                    || a.perhaps_lost
+                    || m.disk.peek_inode(&format!("{}.why", a.path())).is_some()
+            }
             hex => self.answers.code(hex) != Some(0),
         })
     }
 
     fn satisfied(&self, m: &Machine, people: &People, order: &Order) -> bool {
         order.spec.dependencies.iter().all(|(up, on)| {
-            if people.order(up).is_none_or(|o| o.presence != Presence::There) {
+            if people.order(up).is_none_or(|o| o.presence != Presence::There || o.meddled) {
                 return false;
             }
             let story = self.stories.get(up);
@@ -179,6 +183,12 @@ fn kept(m: &Machine, order: &Order) -> bool {
             && file.ends_with(".kept")
             && edits_of(bytes).as_ref() == Some(&order.edits)
     })
+}
+
+/// Where git or the disk fails, a worktree may not be removable: it is said, and left for the next claim.
+fn may_stay(people: &People) -> bool {
+    use crate::life::Class::{Errno, Git, GitFault, Health};
+    [Errno, Git, GitFault, Health].into_iter().any(|class| people.temper.has(class))
 }
 
 fn running(story: &Story) -> Result<(), String> {

@@ -58,7 +58,7 @@ pub(crate) struct Story {
     /// Its attempts by number.
     pub(crate) attempts: BTreeMap<u64, Tale>,
     /// Held by an answered request.
-    pub(crate) held: bool,
+    pub(crate) held: Option<bool>,
     /// It was adopted where it lay, and nothing was said of it since.
     pub(crate) adopted: bool,
     /// The last word is that it is to be pending again; whoever asked may withdraw before it is.
@@ -175,7 +175,7 @@ fn of_ticket(story: &mut Story, line: &Line) {
     let word = |key: &str| line.value[key].as_str().unwrap_or_default();
     match line.event.as_str() {
         "intake" => story.place = Where::Pending,
-        "withdrawn" => (story.place, story.held) = (Where::Nowhere, false),
+        "withdrawn" => (story.place, story.held) = (Where::Nowhere, None),
         "requeued" => {
             story.place = Where::Pending;
             story.retries_in_a_row = 0;
@@ -187,8 +187,8 @@ fn of_ticket(story: &mut Story, line: &Line) {
         // A settled attempt is carried on from wherever its ticket was.
         "put-back" if story.attempts.get(&line.attempt).is_some_and(|t| !t.open()) => {}
         "put-back" => story.place = Where::parse(word("to")),
-        "held" => story.held = true,
-        "unheld" => story.held = false,
+        "held" => story.held = Some(true),
+        "unheld" => story.held = Some(false),
         _ => {}
     }
 }

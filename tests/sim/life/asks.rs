@@ -160,7 +160,9 @@ impl People {
     /// Removes a request; whether it was still there. Whoever is told so may rely on it.
     pub(super) fn withdraw(&mut self, m: &mut Machine, at: usize) -> bool {
         let (path, uid) = (self.asks[at].path(), self.asks[at].uid);
-        if m.hand(uid).rm(&path).is_err() {
+        // A power cut shows a consumed request here too: that name tells nothing.
+        let doubled = m.disk.stat(Path::new(&path)).ok().flatten().is_some_and(|s| s.links > 1);
+        if m.hand(uid).rm(&path).is_err() || doubled {
             return false;
         }
         let _ = m.hand(uid).rm(&format!("{path}.why"));

@@ -162,6 +162,9 @@ impl People {
             }
             self.orders[at].stale = None;
             self.leave_one(m, at);
+            // Who mended our version of it in the moment of a stamp finds it broken again.
+            let text = self.read(m, at).map(|(_, text)| text).unwrap_or_default();
+            self.orders[at].broken |= text.starts_with(BROKEN.as_bytes());
             if self.orders[at].broken {
                 self.toggle_broken(m, at);
             }
@@ -381,7 +384,7 @@ impl People {
         self.tell(&id, Arrival::Unsure);
     }
 
-    /// Two files for one id: a person keeps the one that was saved last.
+    /// Two files for one id: a person keeps the one that was settled, else the one that was saved last.
     fn leave_one(&mut self, m: &mut Machine, at: usize) {
         let id = self.orders[at].spec.id.clone();
         let places = Self::places(m, &id);
@@ -397,9 +400,17 @@ impl People {
             return;
         }
         let says = |dir: &str| edits_of(m.disk.peek(std::path::Path::new(&ticket(dir, &id)))?);
-        let wanted =
-            places.iter().find(|(dir, _)| says(dir).as_ref() == Some(&self.orders[at].edits));
-        let keep = wanted.map_or(places[0].1, |(_, inode)| *inode);
+        let stamped = |dir: &str| {
+            let text = m.disk.peek(std::path::Path::new(&ticket(dir, &id))).unwrap_or_default();
+            crate::judge::stamp(text).is_some()
+        };
+        let settled =
+            places.iter().find(|(dir, _)| matches!(*dir, "done" | "failed") && stamped(dir));
+        let meant = |(dir, _): &&(&str, u64)| says(dir).as_ref() == Some(&self.orders[at].edits);
+        let (dir, keep) = *settled.or(places.iter().find(meant)).unwrap_or(&places[0]);
+        if let Some(edits) = says(dir) {
+            self.orders[at].edits = edits;
+        }
         for (dir, inode) in &places {
             if *inode != keep {
                 let _ = m.hand(OWNER).rm(&ticket(dir, &id));
@@ -455,6 +466,9 @@ impl People {
         let path = ticket(dir, &id);
         let text = m.hand(OWNER).cat(&path).unwrap_or_default();
         order.broken = text.starts_with(BROKEN.as_bytes());
+        // What they wrote over the stamp may have lost it.
+        let settled = matches!(*dir, "done" | "failed");
+        order.meddled |= torn && settled && crate::judge::stamp(&text).is_none();
         match edits_of(&text) {
             Some(edits) if order.versions.contains(&edits) && whole(&text) => {
                 order.edits = edits;

@@ -256,7 +256,7 @@ impl Machine {
         }
         let log = match self.open_log(&command.log) {
             Ok(log) => log,
-            Err(libc::EEXIST) => {
+            Err(_) if self.disk.peek_inode(&command.log).is_some() => {
                 let reason = "its log exists".to_owned();
                 return self.exec.say(FromExecutor::Refused { key, reason });
             }
