@@ -109,6 +109,7 @@ pub fn options(
         runs,
         fresh: false,
         only: None,
+        trusts_unknown: false,
     };
     Ok(Options { config, policy, faults: Planted::None })
 }

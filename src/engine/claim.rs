@@ -309,6 +309,10 @@ impl<W: World> Engine<W> {
     /// Undoes an interrupted claim: worktree, lease, then the line that ends the attempt.
     pub(super) fn undo_claim(&mut self, id: &OrderId, reason: &str) -> Result<(), Fault> {
         let Some(attempt) = self.ticket(id).and_then(|t| t.attempt.clone()) else { return Ok(()) };
+        if self.options.faults == Planted::UndoSkipped {
+            self.forget_attempt(id);
+            return Ok(());
+        }
         self.bases.remove(id);
         self.remove_created(id, &attempt)?;
         if self.options.faults != Planted::UndoKeepsLease {
@@ -323,6 +327,14 @@ impl<W: World> Engine<W> {
         ticket.seen = crate::model::index::Seen::Pending;
         self.hint(id.clone(), Arrival::Unsure);
         Ok(())
+    }
+
+    /// A planted bug's way out of an attempt: without a word.
+    pub(super) fn forget_attempt(&mut self, id: &OrderId) {
+        self.index.open.remove(id);
+        let ticket = self.index.ticket_mut(id);
+        (ticket.attempt, ticket.seen) = (None, crate::model::index::Seen::Pending);
+        self.hint(id.clone(), Arrival::Unsure);
     }
 
     /// Removes the worktree and branch this attempt created; what cannot be removed safely stays.

@@ -106,6 +106,7 @@ impl<W: World> Engine<W> {
     fn sync_dirs(&mut self) -> Result<(), Fault> {
         if self.options.faults == Planted::AnswerWithoutSync {
             self.dirs.clear();
+            self.group_due = None;
             return Ok(());
         }
         // A ticket is stamped anew where it lies: the directories that it left before come first, so that no

@@ -70,7 +70,7 @@ pub enum Planted {
     UndoKeepsLease,
     /// A leftover claim is forgotten instead of undone.
     UndoSkipped,
-    /// A manual lease is stolen because it is old.
+    /// A person's lease is stolen because it is old.
     StealByAge,
     /// A stamp is a plain rename over the ticket.
     StampByRename,

@@ -3,7 +3,7 @@
 //! Invariants: a `.why` is written once and only when its text changes; nothing a person wrote is
 //! deleted; a backlog is edited like a ticket, by exchange.
 
-use super::Engine;
+use super::{Engine, Planted};
 use crate::model::attempt::Attempt;
 use crate::model::backlog;
 use crate::model::event::Event;
@@ -13,8 +13,8 @@ use crate::model::order::State;
 use crate::model::paths;
 use crate::observe::{REFUSAL_MARK, plain};
 use crate::world::store::{
-    Outcome, TICKET_BYTES_MAX, errno, exchange_in, put_derived, read_plain, read_whole, relocate,
-    write_stamp,
+    Outcome, TICKET_BYTES_MAX, errno, exchange_in, kept_beside, put_derived, read_plain,
+    read_whole, relocate, write_stamp,
 };
 use crate::world::{Fault, Kind, World};
 use std::ffi::OsStr;
@@ -112,6 +112,17 @@ impl<W: World> Engine<W> {
         let Some(inode) = self.ticket(id).and_then(|t| t.place(from)).map(|p| p.inode) else {
             return Ok(());
         };
+        match self.options.faults {
+            Planted::SecondAttempt if (from, to) == (State::Pending, State::Running) => {
+                self.forget_attempt(id);
+                return Ok(());
+            }
+            Planted::TrustHand if (from, to) == (State::Done, State::Pending) => {
+                self.index.ticket_mut(id).seen = Seen::Settled(State::Done);
+                return Ok(());
+            }
+            _ => {}
+        }
         let (here, there) = (paths::ticket(from, id), paths::ticket(to, id));
         let moved = relocate(&mut self.world, &here, &there, inode)?;
         self.changed(&here);
@@ -147,11 +158,25 @@ impl<W: World> Engine<W> {
             moved => moved?,
         }
         match self.world.stat(&aside)? {
-            Some(stat) if stat.links < 2 => return self.world.rename(&aside, &path),
+            Some(stat) if stat.links < 2 => return self.give_double_back(id, &aside, &path),
             _ => self.world.unlink(&aside)?,
         }
         // The next stamp makes another file of the one that stays: a power cut would then show two.
         self.sync_now(earlier)
+    }
+
+    /// Somebody saved over the other name in this moment: what they saved stays, this one is kept beside. Without
+    /// another name it was the only one.
+    fn give_double_back(&mut self, id: &OrderId, aside: &Path, path: &Path) -> Result<(), Fault> {
+        for other in State::ALL.into_iter().map(|s| paths::ticket(s, id)).filter(|p| p != path) {
+            if self.world.stat(&other)?.is_some() {
+                let kept = kept_beside(aside);
+                self.notes
+                    .push(format!("an earlier version of {id} is kept as {}", kept.display()));
+                return self.world.rename(aside, &kept);
+            }
+        }
+        self.world.rename(aside, path)
     }
 
     /// Explains names in `pending/` that can never be tickets.

@@ -127,7 +127,7 @@ fn names_digest(temp: &Path, digest: &str) -> bool {
 }
 
 /// The name under which a version that a person wrote is kept: that of its hidden file, in the open.
-pub(super) fn kept_beside(temp: &Path) -> PathBuf {
+pub fn kept_beside(temp: &Path) -> PathBuf {
     let name = temp.file_name().unwrap_or_default().to_string_lossy();
     let name = name.trim_start_matches('.');
     let (visible, tail) = name.rsplit_once('.').unwrap_or((name, ""));

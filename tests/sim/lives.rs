@@ -56,9 +56,8 @@ fn search(first: u64, lives: u64, setup: &Setup) -> (Option<(u64, Ended)>, Count
 #[test]
 fn one_life() {
     let planted = std::env::var("SIM_PLANTED").ok();
-    let planted =
-        planted.and_then(|name| PLANTED.into_iter().find(|(p, _)| format!("{p:?}") == name));
-    let setup = Setup::with(planted.map(|(p, _)| p).unwrap_or_default());
+    let planted = planted.and_then(|name| PLANTED.into_iter().find(|p| format!("{p:?}") == name));
+    let setup = Setup::with(planted.unwrap_or_default());
     let seed = number("SIM_SEED");
     let ended = live(seed.unwrap_or(1), &setup, seed.is_some());
     for line in &ended.trace {
@@ -67,64 +66,10 @@ fn one_life() {
     assert!(ended.broken.is_empty(), "life {}: {:#?}", seed.unwrap_or(1), ended.broken);
 }
 
-/// What the ordinary run leaves out, and its lives. What these classes still find is in docs/simulator.md;
-/// `lives_with_every_class` lets them in.
-const LEFT_OUT: &[&str] = &["power", "stale"];
-const HELD_LIVES: u64 = 7_400;
-
-/// Lives in which the power fails: a stretch of seeds that finds nothing; others do, see docs/simulator.md.
-const POWER: &[&str] = &["ask", "move", "edit", "power"];
-const POWER_FIRST: u64 = 1_501;
-const POWER_LIVES: u64 = 2_300;
-
-#[test]
-fn lives_without_power_cuts_break_nothing() {
-    let (found, met) = search(1, HELD_LIVES, &Setup::without(LEFT_OUT));
-    if let Some((seed, ended)) = found {
-        panic!("SIM_WITHOUT={} SIM_SEED={seed}: {:#?}", LEFT_OUT.join(","), ended.broken);
-    }
-    for row in ["Claim", "CarryOut", "Release", "PutBack", "Accept", "Refuse", "Takeover", "S5.2"] {
-        assert!(met.get(row).copied().unwrap_or(0) >= 200, "{row} was met too rarely: {met:?}");
-    }
-}
-
-#[test]
-fn lives_with_power_cuts_break_nothing() {
-    let (found, _) = search(POWER_FIRST, POWER_LIVES, &Setup::of(POWER));
-    if let Some((seed, ended)) = found {
-        panic!("SIM_ONLY={} SIM_SEED={seed}: {:#?}", POWER.join(","), ended.broken);
-    }
-}
-
-#[test]
-fn planted_bugs_are_found() {
-    for (planted, power) in PLANTED {
-        let sound = if power { Setup::of(POWER) } else { Setup::without(LEFT_OUT) };
-        let setup = Setup { planted, ..sound.clone() };
-        let (found, _) = search(POWER_FIRST, POWER_LIVES, &setup);
-        let Some((seed, _)) = found else { panic!("{planted:?} was not found") };
-        println!("{planted:?} is found in life {seed}");
-        let broken = live(seed, &sound, false).broken;
-        assert!(broken.is_empty(), "life {seed} without {planted:?}: {broken:#?}");
-    }
-}
-
-/// The bugs, and whether they show in power cuts only.
-const PLANTED: [(Planted, bool); 7] = [
-    (Planted::StampByRename, false),
-    (Planted::UndoKeepsLease, false),
-    (Planted::ReleaseEarly, false),
-    (Planted::GrantWithdrawn, false),
-    (Planted::StartWithoutSync, true),
-    (Planted::SettleWithoutSync, true),
-    (Planted::AnswerWithoutSync, true),
-];
-
-/// As many lives as `SIM_LIVES` says, with every class that `SIM_ONLY` and `SIM_WITHOUT` leave in; none in
-/// an ordinary run.
+/// Lives with every class, or those that `SIM_ONLY` and `SIM_WITHOUT` leave in; `SIM_LIVES` of them.
 #[test]
 fn lives_with_every_class() {
-    let lives = number("SIM_LIVES").unwrap_or(0);
+    let lives = number("SIM_LIVES").unwrap_or(LIVES);
     let first = number("SIM_FIRST").unwrap_or(1);
     let (found, met) = search(first, lives, &Setup::from_env());
     let count = |name: &str| met.get(name).copied().unwrap_or(0);
@@ -139,3 +84,46 @@ fn lives_with_every_class() {
     }
     assert!(rare.is_empty() || lives < LIVES, "met less than 200 times: {rare:?}");
 }
+
+/// Lives in which people ask, move and edit while the power fails: nothing else blurs what that does.
+const POWER: &[&str] = &["ask", "move", "edit", "power"];
+const POWER_LIVES: u64 = 2_000;
+
+#[test]
+fn lives_with_power_cuts_break_nothing() {
+    let (found, _) = search(1, POWER_LIVES, &Setup::of(POWER));
+    if let Some((seed, ended)) = found {
+        panic!("SIM_ONLY={} SIM_SEED={seed}: {:#?}", POWER.join(","), ended.broken);
+    }
+}
+
+/// Lives within which every planted bug is found.
+const PLANTED_LIVES: u64 = 10_000;
+
+#[test]
+fn planted_bugs_are_found() {
+    let sound = Setup::without(&[]);
+    for planted in PLANTED {
+        let (found, _) = search(1, PLANTED_LIVES, &Setup { planted, ..sound.clone() });
+        let Some((seed, ended)) = found else { panic!("{planted:?} was not found") };
+        println!("{planted:?} is found in life {seed}: {}", ended.broken[0]);
+        let broken = live(seed, &sound, false).broken;
+        assert!(broken.is_empty(), "life {seed} without {planted:?}: {broken:#?}");
+    }
+}
+
+const PLANTED: [Planted; 13] = [
+    Planted::StampByRename,
+    Planted::UndoKeepsLease,
+    Planted::ReleaseEarly,
+    Planted::GrantWithdrawn,
+    Planted::StartWithoutSync,
+    Planted::SettleWithoutSync,
+    Planted::AnswerWithoutSync,
+    Planted::UndoSkipped,
+    Planted::StealByAge,
+    Planted::SecondAttempt,
+    Planted::UnknownIsMet,
+    Planted::RestartLost,
+    Planted::TrustHand,
+];

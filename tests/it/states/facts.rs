@@ -82,6 +82,7 @@ fn policy() -> Policy {
         runs: true,
         fresh: false,
         only: None,
+        trusts_unknown: false,
     }
 }
 
