@@ -184,10 +184,12 @@ impl<W: World> Engine<W> {
         for dir in dirs.into_iter().rev() {
             match self.world.stat(&dir)?.map(|s| s.kind) {
                 Some(Kind::Dir) => continue,
-                Some(_) => {
-                    let aside = move_aside(&mut self.world, &dir)?;
-                    self.moved_aside(id, &dir, &aside);
-                }
+                Some(_) => match move_aside(&mut self.world, &dir) {
+                    Ok(aside) => self.moved_aside(id, &dir, &aside),
+                    // Somebody cleared it in this moment.
+                    Err(fault) if fault.errno == errno::ENOENT => {}
+                    Err(fault) => return Err(fault),
+                },
                 None => {}
             }
             self.ensure_dir(&dir)?;

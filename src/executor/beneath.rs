@@ -70,11 +70,12 @@ pub(crate) fn ensure_dir(base: impl AsFd, path: &Path) -> io::Result<()> {
     }
 }
 
-/// Something has this name. The error: nobody can tell.
+/// Something beneath `base` has this name. The error: nobody can tell.
 pub(crate) fn exists(base: impl AsFd, path: &Path) -> io::Result<bool> {
-    match openat2(base, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), RESOLVE) {
-        Ok(_) | Err(Errno::LOOP) => Ok(true),
-        Err(Errno::NOENT | Errno::NOTDIR) => Ok(false),
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    match openat2(base, path, flags, Mode::empty(), RESOLVE) {
+        Ok(_) => Ok(true),
+        Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::XDEV) => Ok(false),
         Err(errno) => Err(errno.into()),
     }
 }
@@ -126,7 +127,8 @@ mod tests {
         std::fs::write(root.path().join("log"), "").unwrap();
         std::os::unix::fs::symlink("nowhere", root.path().join("link")).unwrap();
         let base = open_root(root.path()).unwrap();
-        for (path, there) in [("log", true), ("link", true), ("none", false), ("log/x", false)] {
+        let absent = ["none", "log/x", "link/x", "../log"].map(|path| (path, false));
+        for (path, there) in absent.into_iter().chain([("log", true), ("link", true)]) {
             assert_eq!(exists(&base, Path::new(path)).unwrap(), there, "{path}");
         }
     }

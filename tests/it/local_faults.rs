@@ -137,7 +137,10 @@ fn an_order_that_cannot_go_on_is_set_aside_and_taken_up_when_it_is_cleared() {
     yard.until("the explanation", || yard.why("pending", "A").contains("obstructed"));
     yard.settle_down("B");
     yard.ask("A.hold", "later");
+    yard.until("the hold", || yard.events("A", "held").len() == 1);
     yard.ask("A.unhold", "");
+    yard.until("its end", || yard.events("A", "unheld").len() == 1);
+    yard.settle_down("B2");
     looks(&yard, "A");
     let (code, lint) = verb(&yard, &["lint"]);
     assert!(code == 7 && lint.contains("obstructed") && lint.contains("_ctx/runs/A"), "{lint}");
