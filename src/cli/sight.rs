@@ -11,8 +11,8 @@ use crate::model::lease::{LeaseBody, LeaseMode};
 use crate::model::order::State;
 use crate::model::sealed::Sealed;
 use crate::model::time::Moment;
-use crate::plan::action::Wait;
-use crate::plan::{ready, step};
+use crate::plan::action::{Wait, wait_text};
+use crate::plan::ready;
 use crate::scan::View;
 use serde_json::{Value, json};
 
@@ -193,7 +193,7 @@ fn of_wait(id: &OrderId, ticket: &Ticket, wait: &Wait) -> Obstacle {
                 ("failed", false) => format!("`jobyard requeue {upstream}`"),
                 _ => format!("remove the dependency on {upstream}"),
             };
-            let text = step::wait_text(wait);
+            let text = wait_text(wait);
             Obstacle {
                 upstream: Some(upstream.clone()),
                 ..Obstacle::new("dependency", text, &release)
@@ -205,7 +205,7 @@ fn of_wait(id: &OrderId, ticket: &Ticket, wait: &Wait) -> Obstacle {
                 format!("see `jobyard show {id}`; `take {id} --takeover` once it is stale");
             Obstacle::new("lease", format!("a lock file holds it ({who})"), &release)
         }
-        other => Obstacle::new("other", step::wait_text(other), ""),
+        other => Obstacle::new("other", wait_text(other), ""),
     }
 }
 

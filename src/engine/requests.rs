@@ -90,7 +90,8 @@ impl<W: World> Engine<W> {
         Ok(())
     }
 
-    /// Tells a taker that the order is held now; a power cut may have brought the request back to be withdrawn.
+    /// Tells a taker that the order is held now; a power cut may have brought the request back to be
+    /// withdrawn.
     pub(super) fn answer_take(&mut self, id: &OrderId) -> Result<(), Fault> {
         let Some(attempt) = self.ticket(id).and_then(|t| t.attempt.clone()) else { return Ok(()) };
         let Some(file) = attempt.claim.request.clone() else { return Ok(()) };

@@ -165,8 +165,8 @@ impl<W: World> Engine<W> {
         self.sync_now(earlier)
     }
 
-    /// Somebody saved over the other name in this moment: what they saved stays, this one is kept beside. Without
-    /// another name it was the only one.
+    /// Somebody saved over the other name in this moment: what they saved stays, this one is kept beside.
+    /// Without another name it was the only one.
     fn give_double_back(&mut self, id: &OrderId, aside: &Path, path: &Path) -> Result<(), Fault> {
         for other in State::ALL.into_iter().map(|s| paths::ticket(s, id)).filter(|p| p != path) {
             if self.world.stat(&other)?.is_some() {

@@ -221,3 +221,31 @@ pub struct Plan {
     /// When to look again by the steady clock, and at which orders.
     pub look_at: Vec<(Tick, OrderId)>,
 }
+
+/// Waits as one line for people.
+pub fn describe(waits: &[Wait]) -> String {
+    let texts: Vec<String> = waits.iter().map(wait_text).collect();
+    texts.join("; ")
+}
+
+/// One wait for people: what is missing and what would release it.
+pub fn wait_text(wait: &Wait) -> String {
+    match wait {
+        Wait::Refused(text) => format!("refused: {text}"),
+        Wait::Settling(_) => "it may still be being written".to_owned(),
+        Wait::Held(reason) => format!("held ({reason}); released by `unhold`"),
+        Wait::NotBefore(at) => format!("not before {}", at.rfc3339()),
+        Wait::RetryAt(at) => format!("retried at {}", at.rfc3339()),
+        Wait::Dependency { id, state, on, possible } => {
+            let end = if *possible { "" } else { ", which can no longer happen" };
+            format!("needs {on} of {id}, which is {state}{end}")
+        }
+        Wait::Workspace(text) => text.clone(),
+        Wait::Manual => "nothing to run: a person or an agent takes it with `take`".to_owned(),
+        Wait::Slot(text) => format!("waits for a slot ({text})"),
+        Wait::Lease(text) => format!("a lock file holds it ({text})"),
+        Wait::Running(text) => text.clone(),
+        Wait::Settled(state) => format!("it is {}", state.name()),
+        Wait::NoDaemon => "no daemon runs; start one with `jobyard daemon`".to_owned(),
+    }
+}

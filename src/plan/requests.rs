@@ -4,9 +4,9 @@
 //! refused with one sentence and the exit code of the verb, never dropped; `force` skips dependencies
 //! only; the holder of a manual lease is a user id, labels are never compared.
 
-use super::action::{Action, Wait};
+use super::action::{Action, Wait, describe};
 use super::ready;
-use super::step::{Facts, describe};
+use super::step::Facts;
 use crate::model::attempt::{Asked, Attempt, Mode, Options, Wish};
 use crate::model::index::{Brief, LeaseFact, Request, owner};
 use crate::model::lease::LeaseBody;

@@ -5,7 +5,7 @@
 //! never chosen between; a ticket with an open attempt is never started a second time.
 
 use super::Policy;
-use super::action::{Action, Wait};
+use super::action::{Action, Wait, describe};
 use super::{progress, ready, requests};
 use crate::model::attempt::{Attempt, Settlement, Wish};
 use crate::model::config::Unsatisfiable;
@@ -42,6 +42,10 @@ impl Step {
 
     fn wait(wait: Wait) -> Self {
         Self { waits: vec![wait], ..Self::default() }
+    }
+
+    fn settling(at: Tick) -> Self {
+        Self { look_at: Some(at), ..Self::wait(Wait::Settling(at)) }
     }
 }
 
@@ -156,12 +160,11 @@ fn pending(facts: &Facts<'_>, place: &Place) -> Step {
         return Step::act(Action::DropLease);
     }
     match &place.reading {
-        Reading::Settling(at) => Step { look_at: Some(*at), ..Step::wait(Wait::Settling(*at)) },
+        Reading::Settling(at) => Step::settling(*at),
         Reading::Refused(defects) => {
-            let text = defects.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
-            let mut step = Step::wait(Wait::Refused(text.clone()));
-            step.actions = requests::refuse_all(facts, 4, "the ticket is not a valid work order");
-            step.actions.push(Action::Why { state: State::Pending, text, refusal: true });
+            let mut step = refused(State::Pending, defects);
+            let asked = requests::refuse_all(facts, 4, "the ticket is not a valid work order");
+            step.actions.splice(0..0, asked);
             step
         }
         Reading::Settled { .. } => Step::default(),
@@ -224,10 +227,13 @@ fn pending_order(facts: &Facts<'_>, place: &Place, brief: &Brief) -> Step {
 
 /// It cannot be read, and waits until it is mended.
 fn refused(state: State, defects: &[Defect]) -> Step {
-    let text = defects.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
-    let mut step = Step::wait(Wait::Refused(text.clone()));
-    step.actions.push(Action::Why { state, text, refusal: true });
-    step
+    let text = lines(defects);
+    let why = Action::Why { state, text: text.clone(), refusal: true };
+    Step { actions: vec![why], ..Step::wait(Wait::Refused(text)) }
+}
+
+fn lines(defects: &[Defect]) -> String {
+    defects.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
 }
 
 /// S2: a claim that was interrupted, a requeue that is not finished, or a running ticket moved by hand.
@@ -256,7 +262,7 @@ fn pending_with_attempt(facts: &Facts<'_>, place: &Place, attempt: &Attempt) -> 
 /// A ticket in `running/` that no attempt of ours owns.
 fn running_without_attempt(facts: &Facts<'_>, place: &Place) -> Step {
     if let Reading::Settling(at) = &place.reading {
-        return Step { look_at: Some(*at), ..Step::wait(Wait::Settling(*at)) };
+        return Step::settling(*at);
     }
     let lease = facts.ticket.lease.as_deref();
     if let Some(lease) = lease.filter(|lease| !orphaned(facts, lease)) {
@@ -281,8 +287,7 @@ fn running_without_attempt(facts: &Facts<'_>, place: &Place) -> Step {
             None => unexplained(facts),
         },
         Reading::Refused(defects) if was_pending(facts) => {
-            let text = defects.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
-            Step::act(put_back(State::Running, State::Pending, &text))
+            Step::act(put_back(State::Running, State::Pending, &lines(defects)))
         }
         _ => unexplained(facts),
     }
@@ -316,7 +321,7 @@ fn running(facts: &Facts<'_>, place: &Place, attempt: &Attempt) -> Step {
         let durable = settled.seq <= facts.index.durable_seq;
         return match &place.reading {
             _ if !durable => Step::default(),
-            Reading::Settling(at) => Step { look_at: Some(*at), ..Step::wait(Wait::Settling(*at)) },
+            Reading::Settling(at) => Step::settling(*at),
             Reading::Refused(defects) => refused(State::Running, defects),
             _ => Step::act(Action::CarryOut),
         };
@@ -478,32 +483,4 @@ fn undo(reason: &str) -> Action {
 
 fn put_back(from: State, to: State, why: &str) -> Action {
     Action::PutBack { from, to, why: why.to_owned() }
-}
-
-/// Waits as one line for people.
-pub fn describe(waits: &[Wait]) -> String {
-    let texts: Vec<String> = waits.iter().map(wait_text).collect();
-    texts.join("; ")
-}
-
-/// One wait for people: what is missing and what would release it.
-pub fn wait_text(wait: &Wait) -> String {
-    match wait {
-        Wait::Refused(text) => format!("refused: {text}"),
-        Wait::Settling(_) => "it may still be being written".to_owned(),
-        Wait::Held(reason) => format!("held ({reason}); released by `unhold`"),
-        Wait::NotBefore(at) => format!("not before {}", at.rfc3339()),
-        Wait::RetryAt(at) => format!("retried at {}", at.rfc3339()),
-        Wait::Dependency { id, state, on, possible } => {
-            let end = if *possible { "" } else { ", which can no longer happen" };
-            format!("needs {on} of {id}, which is {state}{end}")
-        }
-        Wait::Workspace(text) => text.clone(),
-        Wait::Manual => "nothing to run: a person or an agent takes it with `take`".to_owned(),
-        Wait::Slot(text) => format!("waits for a slot ({text})"),
-        Wait::Lease(text) => format!("a lock file holds it ({text})"),
-        Wait::Running(text) => text.clone(),
-        Wait::Settled(state) => format!("it is {}", state.name()),
-        Wait::NoDaemon => "no daemon runs; start one with `jobyard daemon`".to_owned(),
-    }
 }

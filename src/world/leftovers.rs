@@ -4,8 +4,9 @@
 //! goes on with its own inode, the digest of what is to come out, its own digest and that of the boot, with
 //! dashes between. So a file whose inode is not the one in its name came out of an exchange, and its content
 //! tells whether the stamp carried all of it over. What a person wrote is given back, or kept beside as
-//! `<name>.<16 hex>.kept` when another version of theirs stands there, when they have taken the file away since,
-//! or when a power cut may have torn it and the stamped one is whole; it is never deleted. Only the holder of the root lock looks.
+//! `<name>.<16 hex>.kept` when another version of theirs stands there, when they have taken the file away
+//! since, or when a power cut may have torn it and the stamped one is whole; it is never deleted. Only the
+//! holder of the root lock looks.
 
 use super::store::{TICKET_BYTES_MAX, boot_digest, digest, errno, kept_beside, read_whole};
 use super::{Fault, Kind, World};

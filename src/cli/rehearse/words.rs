@@ -10,8 +10,8 @@ use crate::model::id::OrderId;
 use crate::model::order::{Order, State, Workspace};
 use crate::model::parse::parse_order;
 use crate::model::paths;
-use crate::plan::action::Action;
-use crate::plan::step::{Step, describe};
+use crate::plan::action::{Action, describe};
+use crate::plan::step::Step;
 use crate::world::World;
 use crate::world::store::{TICKET_BYTES_MAX, read_whole};
 

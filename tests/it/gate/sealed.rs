@@ -19,12 +19,13 @@ fn a_job_cannot_take_env_from_its_checks() {
     let copy = yard.path("_ctx/runs/TICKET/1/order.yaml");
     assert_eq!(fs::metadata(&copy).unwrap().permissions().mode() & 0o777, 0o600);
     assert!(!fs::read_to_string(&copy).unwrap().ends_with("# x\n"));
-    let removes = format!("rm $JOBYARD_RUN_DIR/order.yaml; {}", edits("REMOVED"));
+    // The ticket first: a stamp over an unedited one would put the copy back.
+    let removes = format!("{}; rm $JOBYARD_RUN_DIR/order.yaml", edits("REMOVED"));
     assert_eq!(attack(&yard, "REMOVED", STRICT, &removes), "sealed-changed");
     let changes = format!("echo >> $JOBYARD_RUN_DIR/order.yaml; {}", edits("CHANGED"));
     assert_eq!(attack(&yard, "CHANGED", STRICT, &changes), "sealed-changed");
     let planted = format!(
-        "rm $JOBYARD_RUN_DIR/order.yaml; mkdir $JOBYARD_RUN_DIR/order.yaml; {}",
+        "{}; rm $JOBYARD_RUN_DIR/order.yaml; mkdir $JOBYARD_RUN_DIR/order.yaml",
         edits("PLANTED")
     );
     assert_eq!(attack(&yard, "PLANTED", STRICT, &planted), "sealed-changed");
@@ -36,7 +37,7 @@ fn a_command_is_not_run_without_its_env() {
     let mut yard = Yard::git();
     yard.start();
     let ticket = "$JOBYARD_ROOT/_ctx/jobs/running/A.yaml";
-    let first = format!("rm $JOBYARD_RUN_DIR/order.yaml; echo \"# x\" >> {ticket}");
+    let first = format!("echo \"# x\" >> {ticket}; rm $JOBYARD_RUN_DIR/order.yaml");
     let run = format!("run: ['{first}', 'echo ran > $JOBYARD_ROOT/ran.said']\n");
     yard.submit("A", &format!("{STRICT}{run}"));
     yard.until_in("failed", "A");

@@ -109,6 +109,7 @@ fn torn_lines_count_only_as_torn_lines() {
     // Somebody who holds the root may just be writing it.
     fs::write(yard.path(LEDGER), &text).unwrap();
     yard.start();
+    yard.settle_down("LAST");
     let text = yard.text(LEDGER);
     let next = yard.ledger().len() + 1;
     fs::write(yard.path(LEDGER), format!("{text}{{\"seq\":{next},\"ti")).unwrap();

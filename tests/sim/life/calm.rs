@@ -1,8 +1,10 @@
 //! The calm phase: nothing goes wrong any more, and all must come to rest.
 
-use super::Life;
 use super::actors::Actor;
-use crate::world::{Fuse, Health, Traffic};
+use super::orders::{BROKEN, edits_of};
+use super::{Life, OWNER, People, ticket};
+use crate::world::{Fuse, Health, Machine, Traffic};
+use jobyard::observe::Arrival;
 
 /// Rounds until all must be at rest.
 const ROUNDS_MAX: u64 = 4000;
@@ -97,5 +99,65 @@ impl Life {
         {
             let _ = engine.rescan();
         }
+    }
+}
+
+impl People {
+    /// Everything that people have begun is ended, and what they broke is mended.
+    pub(crate) fn calm_down(&mut self, m: &mut Machine) {
+        for at in 0..self.orders.len() {
+            while self.orders[at].writer.is_some() {
+                self.write_on(m, at);
+            }
+            self.orders[at].stale = None;
+            self.leave_one(m, at);
+            // Who mended our version of it in the moment of a stamp finds it broken again.
+            let text = self.read(m, at).map(|(_, text)| text).unwrap_or_default();
+            self.orders[at].broken |= text.starts_with(BROKEN.as_bytes());
+            if self.orders[at].broken {
+                self.toggle_broken(m, at);
+            }
+            if self.orders[at].foreign_lock {
+                let id = self.orders[at].spec.id.clone();
+                let _ = m.hand(OWNER).rm(&format!("_ctx/jobs/running/{id}.lock"));
+                self.orders[at].foreign_lock = false;
+                self.tell(&id, Arrival::Unsure);
+            }
+        }
+    }
+
+    /// Two files for one id: a person keeps the one that was settled, else the one that was saved last.
+    fn leave_one(&mut self, m: &mut Machine, at: usize) {
+        let id = self.orders[at].spec.id.clone();
+        let places = Self::places(m, &id);
+        let mut inodes: Vec<u64> = places.iter().map(|(_, inode)| *inode).collect();
+        inodes.sort_unstable();
+        inodes.dedup();
+        if inodes.len() < 2 {
+            // Nobody mends a file that a power cut shows twice before one of the names is gone.
+            let earlier = if self.orders[at].broken { places.split_last() } else { None };
+            for (dir, _) in earlier.map(|(_, rest)| rest).unwrap_or_default() {
+                let _ = m.hand(OWNER).rm(&ticket(dir, &id));
+            }
+            return;
+        }
+        let says = |dir: &str| edits_of(m.disk.peek(std::path::Path::new(&ticket(dir, &id)))?);
+        let stamped = |dir: &str| {
+            let text = m.disk.peek(std::path::Path::new(&ticket(dir, &id))).unwrap_or_default();
+            crate::judge::stamp(text).is_some()
+        };
+        let settled =
+            places.iter().find(|(dir, _)| matches!(*dir, "done" | "failed") && stamped(dir));
+        let meant = |(dir, _): &&(&str, u64)| says(dir).as_ref() == Some(&self.orders[at].edits);
+        let (dir, keep) = *settled.or(places.iter().find(meant)).unwrap_or(&places[0]);
+        if let Some(edits) = says(dir) {
+            self.orders[at].edits = edits;
+        }
+        for (dir, inode) in &places {
+            if *inode != keep {
+                let _ = m.hand(OWNER).rm(&ticket(dir, &id));
+            }
+        }
+        self.tell(&id, Arrival::Unsure);
     }
 }

@@ -56,8 +56,8 @@ pub(crate) struct Order {
     /// A lock file of nobody's lies beside it.
     pub(crate) foreign_lock: bool,
     in_place: bool,
-    writer: Option<(SimFile, String)>,
-    stale: Option<(String, Vec<u8>, Vec<u32>)>,
+    pub(super) writer: Option<(SimFile, String)>,
+    pub(super) stale: Option<(String, Vec<u8>, Vec<u32>)>,
 }
 
 /// What the daemon is told of.
@@ -154,29 +154,6 @@ impl People {
         }
     }
 
-    /// Everything that people have begun is ended, and what they broke is mended.
-    pub(crate) fn calm_down(&mut self, m: &mut Machine) {
-        for at in 0..self.orders.len() {
-            while self.orders[at].writer.is_some() {
-                self.write_on(m, at);
-            }
-            self.orders[at].stale = None;
-            self.leave_one(m, at);
-            // Who mended our version of it in the moment of a stamp finds it broken again.
-            let text = self.read(m, at).map(|(_, text)| text).unwrap_or_default();
-            self.orders[at].broken |= text.starts_with(BROKEN.as_bytes());
-            if self.orders[at].broken {
-                self.toggle_broken(m, at);
-            }
-            if self.orders[at].foreign_lock {
-                let id = self.orders[at].spec.id.clone();
-                let _ = m.hand(OWNER).rm(&format!("_ctx/jobs/running/{id}.lock"));
-                self.orders[at].foreign_lock = false;
-                self.tell(&id, Arrival::Unsure);
-            }
-        }
-    }
-
     /// The directories in which a ticket lies, with the inode.
     pub(crate) fn places(m: &Machine, id: &str) -> Vec<(&'static str, u64)> {
         let inode = |dir: &&'static str| m.disk.peek_inode(&ticket(dir, id));
@@ -248,7 +225,7 @@ impl People {
     }
 
     /// Writes more of what was begun; closes the file at the end.
-    fn write_on(&mut self, m: &mut Machine, at: usize) {
+    pub(super) fn write_on(&mut self, m: &mut Machine, at: usize) {
         let Some((file, rest)) = self.orders[at].writer.take() else { return };
         let part = if self.rng.chance(50) { rest.len() } else { self.rng.index(rest.len() + 1) };
         let (now, later) = rest.split_at(part);
@@ -265,7 +242,7 @@ impl People {
     }
 
     /// Path and text of a ticket that lies in one place and says what people expect.
-    fn read(&self, m: &mut Machine, at: usize) -> Option<(String, Vec<u8>)> {
+    pub(super) fn read(&self, m: &mut Machine, at: usize) -> Option<(String, Vec<u8>)> {
         let order = &self.orders[at];
         let places = Self::places(m, &order.spec.id);
         let [(dir, _)] = places[..] else { return None };
@@ -310,7 +287,7 @@ impl People {
         self.save(m, at, in_place, (&path, text.as_bytes()), edits);
     }
 
-    fn toggle_broken(&mut self, m: &mut Machine, at: usize) {
+    pub(super) fn toggle_broken(&mut self, m: &mut Machine, at: usize) {
         let edits = self.orders[at].edits.clone();
         let Some((path, text)) = self.read(m, at) else { return };
         let text = String::from_utf8_lossy(&text).into_owned();
@@ -380,41 +357,6 @@ impl People {
             (order.presence, order.durable, order.broken) = (Presence::Deleted, false, false);
             // What was claimed a moment ago keeps its attempt.
             order.meddled = true;
-        }
-        self.tell(&id, Arrival::Unsure);
-    }
-
-    /// Two files for one id: a person keeps the one that was settled, else the one that was saved last.
-    fn leave_one(&mut self, m: &mut Machine, at: usize) {
-        let id = self.orders[at].spec.id.clone();
-        let places = Self::places(m, &id);
-        let mut inodes: Vec<u64> = places.iter().map(|(_, inode)| *inode).collect();
-        inodes.sort_unstable();
-        inodes.dedup();
-        if inodes.len() < 2 {
-            // Nobody mends a file that a power cut shows twice before one of the names is gone.
-            let earlier = if self.orders[at].broken { places.split_last() } else { None };
-            for (dir, _) in earlier.map(|(_, rest)| rest).unwrap_or_default() {
-                let _ = m.hand(OWNER).rm(&ticket(dir, &id));
-            }
-            return;
-        }
-        let says = |dir: &str| edits_of(m.disk.peek(std::path::Path::new(&ticket(dir, &id)))?);
-        let stamped = |dir: &str| {
-            let text = m.disk.peek(std::path::Path::new(&ticket(dir, &id))).unwrap_or_default();
-            crate::judge::stamp(text).is_some()
-        };
-        let settled =
-            places.iter().find(|(dir, _)| matches!(*dir, "done" | "failed") && stamped(dir));
-        let meant = |(dir, _): &&(&str, u64)| says(dir).as_ref() == Some(&self.orders[at].edits);
-        let (dir, keep) = *settled.or(places.iter().find(meant)).unwrap_or(&places[0]);
-        if let Some(edits) = says(dir) {
-            self.orders[at].edits = edits;
-        }
-        for (dir, inode) in &places {
-            if *inode != keep {
-                let _ = m.hand(OWNER).rm(&ticket(dir, &id));
-            }
         }
         self.tell(&id, Arrival::Unsure);
     }
