@@ -132,7 +132,7 @@ fn told(globals: &Globals, root: &Path, id: &OrderId, answer: &Answer) -> Outcom
     if let Some(verdict) = verdict.filter(|v| v.result == "unverified") {
         say::talk(&format!(
             "jobyard: warning: {id} is UNVERIFIED: {}",
-            verdict.sentences.join(" ")
+            verdict.sentences.join("; ")
         ));
     }
     Ok(answer.code)
