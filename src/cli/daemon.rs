@@ -4,6 +4,8 @@
 
 use super::{Failure, Globals, Outcome, code, out, rehearse, root, say};
 use crate::daemon::{Ended, Failed, Start};
+use crate::model::paths;
+use crate::world::ability;
 use crate::world::real::RealWorld;
 use crate::world::root_lock::{self, Role, Tried, try_lock};
 use std::path::{Path, PathBuf};
@@ -107,8 +109,17 @@ fn serve(globals: &Globals, root: &Path, arguments: Arguments) -> Outcome {
     let program = std::env::current_exe()
         .map_err(|e| Failure::new(code::FAILED, format!("find this program: {e}")))?;
     let workers = root::config(root)?.checkout_workers;
-    let world = RealWorld::open(root, program, Some(workers).filter(|n| *n > 0))
+    let mut world = RealWorld::open(root, program, Some(workers).filter(|n| *n > 0))
         .map_err(|e| Failure::new(code::FAILED, format!("open {}: {e}", root.display())))?;
+    // A disk that fails here fails again in the daemon, which says so and goes on trying.
+    if let Ok(Some(what)) = ability::lacking(&mut world, Path::new(paths::OWN)) {
+        let text = format!(
+            "serve {}: its file system has no {what}, on which every claim rests; put the root on a local one \
+             that has, such as ext4, xfs, btrfs or tmpfs",
+            root.display()
+        );
+        return Err(Failure::new(code::FAILED, text));
+    }
     let (place, slots) = (root.to_owned(), arguments.slots);
     let options = move || {
         root::options(&place, slots, true, &mut |text| eprintln!("jobyard: {text}"))

@@ -4,6 +4,7 @@
 //! between any two of them can be simulated; every path is relative to the root; no method follows a
 //! symlink or leaves the root; no method decides anything.
 
+pub mod ability;
 mod calls;
 pub mod ending;
 pub mod git;

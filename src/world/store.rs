@@ -409,6 +409,12 @@ pub mod errno {
     pub const ENAMETOOLONG: i32 = 36;
     /// The directory is not empty.
     pub const ENOTEMPTY: i32 = 39;
+    /// Invalid argument: a flag that the file system does not know.
+    pub const EINVAL: i32 = 22;
+    /// No such system call.
+    pub const ENOSYS: i32 = 38;
+    /// Not supported.
+    pub const EOPNOTSUPP: i32 = 95;
     /// A symbolic link where none is followed.
     pub const ELOOP: i32 = 40;
     /// What is wrong with one name, not with the disk.

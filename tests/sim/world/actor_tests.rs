@@ -1,6 +1,7 @@
 //! Fuses, hooks, clocks and processes of actors.
 
 use super::{Blow, CRASHED, Fuse, Machine, Shared, SimWorld, When};
+use jobyard::world::ability::lacking;
 use jobyard::world::{ExecutorLink, World};
 use std::path::Path;
 
@@ -173,4 +174,24 @@ fn the_lock_of_the_root_dies_with_its_holder() {
     assert!(a.lock_root() && !b.lock_root());
     m.borrow_mut().reboot();
     assert!(!a.lock_root() && SimWorld::new(&m, ME).lock_root());
+}
+
+#[test]
+fn what_a_file_system_cannot_do_is_named_and_nothing_is_left() {
+    let cannot = [
+        (3, libc::EPERM, Some("hard links (link)")),
+        (4, libc::EINVAL, Some("exchanges (RENAME_EXCHANGE)")),
+        (5, libc::EINVAL, Some("renames that replace nothing (RENAME_NOREPLACE)")),
+        (99, libc::EPERM, None),
+    ];
+    for (n, errno, lacks) in cannot {
+        let m = Machine::shared(1, ME);
+        let mut w = SimWorld::with_fuse(&m, ME, Fuse::default().on_change(n, Blow::Errno(errno)));
+        assert_eq!(lacking(&mut w, p("")).unwrap(), lacks);
+        assert_eq!(names(&m), Vec::<String>::new());
+    }
+    let m = Machine::shared(1, ME);
+    let mut w = SimWorld::with_fuse(&m, ME, Fuse::default().on_change(3, Blow::Errno(libc::EIO)));
+    assert_eq!(lacking(&mut w, p("")).unwrap_err().errno, libc::EIO, "a bad disk can link");
+    assert_eq!(names(&m), Vec::<String>::new());
 }
