@@ -114,8 +114,8 @@ fn serve(globals: &Globals, root: &Path, arguments: Arguments) -> Outcome {
     // A disk that fails here fails again in the daemon, which says so and goes on trying.
     if let Ok(Some(what)) = ability::lacking(&mut world, Path::new(paths::OWN)) {
         let text = format!(
-            "serve {}: its file system has no {what}, on which every claim rests; put the root on a local one \
-             that has, such as ext4, xfs, btrfs or tmpfs",
+            "serve {}: its file system has no {what}, on which every claim rests; put the root on a \
+             local one that has, such as ext4, xfs, btrfs or tmpfs",
             root.display()
         );
         return Err(Failure::new(code::FAILED, text));

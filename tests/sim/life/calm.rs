@@ -17,16 +17,14 @@ impl Life {
             return;
         }
         let Actor::Up(engine) = std::mem::replace(&mut self.daemon, Actor::Gone) else { return };
-        let words = self.second_opinion(&engine);
-        drop(engine);
-        let mut scene = self.scene.borrow_mut();
-        scene.broken.extend(words);
-        let words = {
+        {
+            let mut scene = self.scene.borrow_mut();
             let scene = &mut *scene;
-            scene.judge.at_quiet(&self.m.borrow(), &scene.people)
-        };
-        scene.broken.extend(words);
-        drop(scene);
+            let words = scene.judge.at_quiet(&self.m.borrow(), &scene.people);
+            scene.broken.extend(words);
+        }
+        let words = self.second_opinion(&engine);
+        self.scene.borrow_mut().broken.extend(words);
         self.check_commits();
     }
 
@@ -144,7 +142,7 @@ impl People {
         let says = |dir: &str| edits_of(m.disk.peek(std::path::Path::new(&ticket(dir, &id)))?);
         let stamped = |dir: &str| {
             let text = m.disk.peek(std::path::Path::new(&ticket(dir, &id))).unwrap_or_default();
-            crate::judge::stamp(text).is_some()
+            text.ends_with(b"\n") && crate::judge::stamp(text).is_some()
         };
         let settled =
             places.iter().find(|(dir, _)| matches!(*dir, "done" | "failed") && stamped(dir));
@@ -153,6 +151,7 @@ impl People {
         if let Some(edits) = says(dir) {
             self.orders[at].edits = edits;
         }
+        self.orders[at].meddled = true;
         for (dir, inode) in &places {
             if *inode != keep {
                 let _ = m.hand(OWNER).rm(&ticket(dir, &id));
