@@ -82,20 +82,8 @@ impl<W: World> Engine<W> {
         sealed: Option<(&Attempt, &Path)>,
     ) -> Result<Outcome, Fault> {
         let path = paths::ticket(from, id);
-        let Some(snapshot) = read_whole(&mut self.world, &path, TICKET_BYTES_MAX)? else {
-            self.hint(id.clone(), crate::observe::Arrival::Unsure);
+        let Some((snapshot, text)) = self.draft(id, from, changes)? else {
             return Ok(Outcome::LookAgain);
-        };
-        if self.world.has_writer(&snapshot.file)? == Some(true) {
-            self.look_later(id, from);
-            return Ok(Outcome::LookAgain);
-        }
-        let text = match new_text(id, &snapshot.bytes, changes) {
-            Ok(text) => text,
-            Err(defect) => {
-                self.refuse_place(id, from, defect);
-                return Ok(Outcome::LookAgain);
-            }
         };
         self.hint(id.clone(), crate::observe::Arrival::Renamed);
         let (temp, inode) = write_stamp(&mut self.world, &snapshot, text.as_bytes())?;
@@ -121,29 +109,39 @@ impl<W: World> Engine<W> {
         Ok(moved)
     }
 
-    /// Whether a stamp can be written, tried before anything is said of it. Otherwise the ticket is
-    /// looked at again: it has gone, is being written, or cannot be edited.
-    pub(super) fn can_be_stamped(&mut self, id: &OrderId, state: State) -> Result<bool, Fault> {
+    /// The ticket as it is, and as it is to be. `None`: it is looked at again, for it has gone, is being
+    /// written, or cannot be edited.
+    fn draft(
+        &mut self,
+        id: &OrderId,
+        state: State,
+        changes: &dyn Fn(&OwnKeys) -> Vec<Change>,
+    ) -> Result<Option<(Snapshot<W::File>, String)>, Fault> {
         let path = paths::ticket(state, id);
         let Some(snapshot) = read_whole(&mut self.world, &path, TICKET_BYTES_MAX)? else {
             self.hint(id.clone(), crate::observe::Arrival::Unsure);
-            return Ok(false);
+            return Ok(None);
         };
         if self.world.has_writer(&snapshot.file)? == Some(true) {
             self.look_later(id, state);
-            return Ok(false);
+            return Ok(None);
         }
+        match new_text(id, &snapshot.bytes, changes) {
+            Ok(text) => Ok(Some((snapshot, text))),
+            Err(defect) => {
+                self.refuse_place(id, state, defect);
+                Ok(None)
+            }
+        }
+    }
+
+    /// Whether a stamp can be written, tried before anything is said of it.
+    pub(super) fn can_be_stamped(&mut self, id: &OrderId, state: State) -> Result<bool, Fault> {
         let trial = |own: &OwnKeys| {
             let new = OwnKeys { reason: Some("trial".to_owned()), ..own.clone() };
             own_changes(own, &new)
         };
-        match new_text(id, &snapshot.bytes, &trial) {
-            Ok(_) => Ok(true),
-            Err(defect) => {
-                self.refuse_place(id, state, defect);
-                Ok(false)
-            }
-        }
+        Ok(self.draft(id, state, &trial)?.is_some())
     }
 
     /// A person is at the ticket: nothing is decided about it before it has settled.
