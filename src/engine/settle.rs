@@ -22,6 +22,9 @@ use crate::world::store::{
 use crate::world::{Fault, World};
 use std::path::{Path, PathBuf};
 
+/// A ticket as it was read, and its text as it is to be.
+type Draft<F> = (Snapshot<F>, String);
+
 impl<W: World> Engine<W> {
     pub(super) fn settle(
         &mut self,
@@ -116,7 +119,7 @@ impl<W: World> Engine<W> {
         id: &OrderId,
         state: State,
         changes: &dyn Fn(&OwnKeys) -> Vec<Change>,
-    ) -> Result<Option<(Snapshot<W::File>, String)>, Fault> {
+    ) -> Result<Option<Draft<W::File>>, Fault> {
         let path = paths::ticket(state, id);
         let Some(snapshot) = read_whole(&mut self.world, &path, TICKET_BYTES_MAX)? else {
             self.hint(id.clone(), crate::observe::Arrival::Unsure);
