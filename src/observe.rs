@@ -97,21 +97,27 @@ fn place<W: World>(
     let here = before.place(state).filter(same);
     let known = here.or_else(|| State::ALL.into_iter().find_map(|s| before.place(s).filter(same)));
     let reading = match known.map(|p| &p.reading) {
-        Some(Reading::Settling(at)) if arrival == Arrival::Unsure => {
-            settling(world, look, id, state, &path, stat, Some(*at))?
+        Some(Reading::Order(brief)) if state != State::Pending && stamped_here(brief, state) => {
+            read(world, look, id, state, &path, stat, false)?
         }
-        Some(reading @ (Reading::Order(_) | Reading::Refused(_))) => match reading {
-            Reading::Order(brief) if state != State::Pending && stamped_here(brief, state) => {
-                read(world, look, id, state, &path, stat)?
-            }
-            _ => reading.clone(),
-        },
+        Some(reading @ (Reading::Order(_) | Reading::Refused(_))) => reading.clone(),
         Some(reading @ Reading::Settled { .. }) if here.is_some() => reading.clone(),
-        Some(Reading::Settled { .. }) => read(world, look, id, state, &path, stat)?,
-        _ if arrival == Arrival::Renamed || state != State::Pending => {
-            read(world, look, id, state, &path, stat)?
+        Some(Reading::Settled { .. }) => read(world, look, id, state, &path, stat, false)?,
+        Some(Reading::Settling(_)) | None => {
+            // What is written in place must lie unchanged for `settle`; what is renamed is whole at once.
+            let since = match known.map(|p| &p.reading) {
+                Some(Reading::Settling(at)) => Some(*at),
+                _ => None,
+            };
+            let doubtful = since.is_some() || state == State::Pending;
+            let until = since.unwrap_or_else(|| look.tick.after(look.config.settle));
+            let young = doubtful && arrival == Arrival::Unsure && look.tick < until;
+            if young && stat.kind == Kind::File {
+                Reading::Settling(until)
+            } else {
+                read(world, look, id, state, &path, stat, doubtful)?
+            }
         }
-        _ => settling(world, look, id, state, &path, stat, None)?,
     };
     let intake_ns = known.map_or(stat.ctime_ns, |p| p.intake_ns);
     let why = look.refusals.contains(&(state, id.clone()));
@@ -149,28 +155,12 @@ pub fn refusals<W: World>(world: &mut W) -> Result<BTreeSet<(State, OrderId)>, F
     Ok(found)
 }
 
-/// A file that may still be being written: two looks `settle` apart must find it unchanged.
-fn settling<W: World>(
-    world: &mut W,
-    look: &Look<'_>,
-    id: &OrderId,
-    state: State,
-    path: &Path,
-    stat: Stat,
-    since: Option<Tick>,
-) -> Result<Reading, Fault> {
-    let until = since.unwrap_or_else(|| look.tick.after(look.config.settle));
-    if stat.kind == Kind::File && look.tick < until {
-        return Ok(Reading::Settling(until));
-    }
-    read(world, look, id, state, path, stat)
-}
-
 fn not_a_file(kind: Kind, code: &'static str, of: &str) -> Defect {
     let what = plain::no_file(kind).unwrap_or("a file");
     Defect::whole(code, format!("is {what}; {of} is a regular file"))
 }
 
+/// Reads a ticket; a `doubtful` one only while nobody has it open for writing, whoever renamed it.
 fn read<W: World>(
     world: &mut W,
     look: &Look<'_>,
@@ -178,6 +168,7 @@ fn read<W: World>(
     state: State,
     path: &Path,
     stat: Stat,
+    doubtful: bool,
 ) -> Result<Reading, Fault> {
     let refused = |d: Defect| Ok(Reading::Refused(Box::new([d])));
     if stat.kind != Kind::File {
@@ -199,13 +190,15 @@ fn read<W: World>(
         }
         Err(fault) => return Err(fault),
     };
-    if snapshot.stat.size != stat.size || snapshot.stat.mtime_ns != stat.mtime_ns {
-        return Ok(Reading::Settling(look.tick.after(look.config.settle)));
-    }
-    // Whoever renamed it, a hand or jobyard itself, somebody may be at it.
-    if state == State::Pending && world.has_writer(&snapshot.file)? == Some(true) {
-        let pause = look.config.settle.max(crate::model::time::Millis(1000));
+    let settle = look.config.settle;
+    if doubtful && world.has_writer(&snapshot.file)? == Some(true) {
+        let pause = settle.max(crate::model::time::Millis(1000));
         return Ok(Reading::Settling(look.tick.after(pause)));
+    }
+    // Whoever wrote and closed it meanwhile left another time.
+    let now = if doubtful { world.stat(path)? } else { Some(snapshot.stat) };
+    if now.is_none_or(|now| now.size != stat.size || now.mtime_ns != stat.mtime_ns) {
+        return Ok(Reading::Settling(look.tick.after(settle)));
     }
     Ok(match parse_order(&snapshot.bytes, id.as_str()) {
         Err(defects) => Reading::Refused(defects.into()),

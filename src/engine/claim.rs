@@ -329,14 +329,6 @@ impl<W: World> Engine<W> {
         Ok(())
     }
 
-    /// A planted bug's way out of an attempt: without a word.
-    pub(super) fn forget_attempt(&mut self, id: &OrderId) {
-        self.index.open.remove(id);
-        let ticket = self.index.ticket_mut(id);
-        (ticket.attempt, ticket.seen) = (None, crate::model::index::Seen::Pending);
-        self.hint(id.clone(), Arrival::Unsure);
-    }
-
     /// Removes the worktree and branch this attempt created; what cannot be removed safely stays.
     pub(super) fn remove_created(&mut self, id: &OrderId, attempt: &Attempt) -> Result<(), Fault> {
         let Place::Tree { path, branch, branch_existed, worktree_existed, .. } =

@@ -47,7 +47,6 @@ impl<W: World> Engine<W> {
         if waited_for || due {
             self.sync_dirs()?;
         }
-        let answered = waited_for;
         self.answered_files.append(&mut self.answering);
         for ((id, verb, request), answer) in std::mem::take(&mut self.answers) {
             self.record_answer(&id, verb, request, answer);
@@ -56,7 +55,7 @@ impl<W: World> Engine<W> {
             self.begin_segment()?;
         }
         self.prepare_spare()?;
-        Ok(answered)
+        Ok(waited_for)
     }
 
     /// A command, a settlement or an answer waits for the ledger.
@@ -93,12 +92,8 @@ impl<W: World> Engine<W> {
         for message in std::mem::take(&mut self.outbox) {
             let up = self.index.executor_state == ExecutorState::Up;
             let sent = up && self.world.send(&message).is_ok();
-            match (&message, sent) {
-                (ToExecutor::Start(start), true) => {
-                    self.index.executor.insert(start.key.clone(), ExecutorFact::Sent);
-                }
-                (ToExecutor::Ack { .. }, _) | (_, true) => {}
-                (_, false) => {}
+            if let (ToExecutor::Start(start), true) = (message, sent) {
+                self.index.executor.insert(start.key, ExecutorFact::Sent);
             }
         }
     }

@@ -11,6 +11,7 @@ mod commit;
 mod gate;
 mod journal;
 mod open;
+mod planted;
 mod rehearse;
 mod requests;
 mod scan;
@@ -19,6 +20,8 @@ mod sealed;
 mod settle;
 mod start;
 mod tickets;
+
+pub use planted::Planted;
 
 use crate::model::config::Config;
 use crate::model::event::Event;
@@ -54,40 +57,6 @@ pub struct Options {
     pub policy: Policy,
     /// Planted bugs, for proving that the simulator finds them. None in production.
     pub faults: Planted,
-}
-
-/// Bugs that can be switched on at run time, to prove that the tests find them.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub enum Planted {
-    /// None.
-    #[default]
-    None,
-    /// The ledger is not synced before a start.
-    StartWithoutSync,
-    /// A settlement is carried out before its line is durable.
-    SettleWithoutSync,
-    /// The lease stays when a claim is undone.
-    UndoKeepsLease,
-    /// A leftover claim is forgotten instead of undone.
-    UndoSkipped,
-    /// A person's lease is stolen because it is old.
-    StealByAge,
-    /// A stamp is a plain rename over the ticket.
-    StampByRename,
-    /// An attempt is begun beside a living one.
-    SecondAttempt,
-    /// Dependencies that are unknown count as met.
-    UnknownIsMet,
-    /// A command whose end nobody saw is started again.
-    RestartLost,
-    /// The directories are not synced before an answer.
-    AnswerWithoutSync,
-    /// The lease is released while the ticket is still in `running/`.
-    ReleaseEarly,
-    /// A withdrawn take is granted.
-    GrantWithdrawn,
-    /// A move by hand to `done/` counts as settled.
-    TrustHand,
 }
 
 /// An answer that waits for what it promises to be durable.
@@ -274,7 +243,11 @@ impl<W: World> Engine<W> {
             Action::Resend => self.resend(id)?,
             Action::Stop => self.stop(id),
             Action::Sweep => self.sweep(id),
-            Action::RecordEnd { end } => self.record_end(id, end),
+            Action::RecordEnd { end } => {
+                let again = self.planted_restart(id, &end);
+                self.record_end(id, end);
+                again.map_or(Ok(()), |kind| self.start(id, kind))?;
+            }
             Action::OpenGate => self.open_gate(id)?,
             Action::Judge => self.judge(id)?,
             Action::Settle { state, result, reason, retry_at } => {

@@ -83,11 +83,11 @@ impl<W: World> Engine<W> {
     /// Completes a person's claim: its request is consumed, or it was withdrawn.
     pub(super) fn complete_take(&mut self, id: &OrderId) -> Result<(), Fault> {
         let Some(attempt) = self.ticket(id).and_then(|t| t.attempt.clone()) else { return Ok(()) };
-        if self.granted(id, &attempt)? {
-            self.record(id, Some(attempt.number), Event::Claimed);
-            self.stamp_running(id)?;
+        if !self.consume_take(id, &attempt)? {
+            return Ok(());
         }
-        Ok(())
+        self.record(id, Some(attempt.number), Event::Claimed);
+        self.stamp_running(id)
     }
 
     /// Tells a taker that the order is held now; a power cut may have brought the request back to be
@@ -95,19 +95,31 @@ impl<W: World> Engine<W> {
     pub(super) fn answer_take(&mut self, id: &OrderId) -> Result<(), Fault> {
         let Some(attempt) = self.ticket(id).and_then(|t| t.attempt.clone()) else { return Ok(()) };
         let Some(file) = attempt.claim.request.clone() else { return Ok(()) };
-        if self.granted(id, &attempt)? {
-            let hex = parse_request_name(&file).and_then(|(_, _, hex)| hex).unwrap_or_default();
-            self.answer(id, Some(attempt.number), "take", &hex, 0, format!("{id} is taken"));
+        if !self.consume_take(id, &attempt)? {
+            return Ok(());
         }
+        let hex = parse_request_name(&file).and_then(|(_, _, hex)| hex).unwrap_or_default();
+        self.answer(id, Some(attempt.number), "take", &hex, 0, format!("{id} is taken"));
         Ok(())
     }
 
-    /// Consumes the request of a take. `false`: it was withdrawn, and its attempt is over.
-    fn granted(&mut self, id: &OrderId, attempt: &Attempt) -> Result<bool, Fault> {
+    /// Consumes the request of a take, if that is not done. `false`: it was withdrawn, and its attempt is
+    /// over.
+    fn consume_take(&mut self, id: &OrderId, attempt: &Attempt) -> Result<bool, Fault> {
         let dir = self.ensure_run_dir(id, attempt.number)?;
         let Some(file) = &attempt.claim.request else { return Ok(true) };
-        let granted = self.consume(id, file, &dir.join(file))?
-            || self.options.faults == Planted::GrantWithdrawn;
+        let (from, to) = (control(file), dir.join(file));
+        if let Some(consumed) = self.world.stat(&to)? {
+            // Whoever consumed it may have died before that was durable, and a power cut shows it twice;
+            // another file of this name is somebody else's request.
+            [&from, &to].into_iter().for_each(|path| self.changed(path));
+            if self.world.stat(&from)?.is_some_and(|s| s.inode == consumed.inode) {
+                self.world.unlink(&from)?;
+            }
+            return Ok(true);
+        }
+        let granted =
+            self.consume(id, file, &to)? || self.options.faults == Planted::GrantWithdrawn;
         if !granted {
             self.settle(id, State::Pending, "withdrawn".to_owned(), "withdrawn".to_owned(), None);
         }
@@ -177,7 +189,9 @@ impl<W: World> Engine<W> {
                 known.refused |= known.file == request.file;
             }
         }
+        // Without digits its answer would pass for that of what the attempt was asked.
         let attempt = self.ticket(id).and_then(|t| t.attempt.as_deref()).map(|a| a.number);
+        let attempt = attempt.filter(|_| by_command_line);
         self.notes.push(format!("{id}: {} refused: {text}", request.verb.name()));
         self.answer(id, attempt, request.verb.name(), &request.hex, code, text.to_owned());
         self.replan.insert(id.clone());

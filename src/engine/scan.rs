@@ -4,7 +4,7 @@
 //! no end yet, whatever order messages come in.
 
 use super::claim::CANNOT_CLAIM;
-use super::{Engine, LOOKS_MAX, Planted};
+use super::{Engine, LOOKS_MAX};
 use crate::model::id::OrderId;
 use crate::model::index::{ExecutorFact, ExecutorState, Place, Reading, Seen, Ticket};
 use crate::model::order::State;
@@ -26,9 +26,7 @@ const EXECUTOR_PAUSE: Millis = Millis(1000);
 impl<W: World> Engine<W> {
     /// Marks everything there is to be looked at: at start, after lost events, and now and then.
     pub fn rescan(&mut self) -> Result<(), Fault> {
-        if self.options.faults == Planted::StealByAge {
-            self.steal_by_age();
-        }
+        self.planted_theft();
         self.refusals = observe::refusals(&mut self.world)?;
         for state in State::ALL {
             for entry in self.world.list(&paths::dir(state))? {
@@ -58,20 +56,6 @@ impl<W: World> Engine<W> {
         let all: Vec<OrderId> = self.index.tickets.keys().cloned().collect();
         for id in all {
             self.reconsider_one(&id);
-        }
-    }
-
-    /// A planted bug: an hour is taken for a sign of death.
-    fn steal_by_age(&mut self) {
-        let now = self.world.now();
-        let old = |id: &&OrderId| {
-            let attempt = self.ticket(id).and_then(|t| t.attempt.as_deref());
-            let held = attempt.filter(|a| !a.is_process() && a.claimed && a.settled.is_none());
-            held.is_some_and(|a| now.0 - a.claimed_ms > 3_600_000)
-        };
-        let ids: Vec<OrderId> = self.index.open.iter().filter(old).cloned().collect();
-        for id in ids {
-            self.settle(&id, State::Pending, "taken-over".to_owned(), "old".to_owned(), None);
         }
     }
 

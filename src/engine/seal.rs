@@ -265,6 +265,11 @@ impl<W: World> Engine<W> {
         let Some(before) = &sealed.terms else { return Ok(None) };
         let path = paths::ticket(State::Running, id);
         let read = read_whole(&mut self.world, &path, TICKET_BYTES_MAX)?;
+        if let Some(found) = &read
+            && self.world.has_writer(&found.file)? == Some(true)
+        {
+            return Ok(None);
+        }
         let parsed = read.and_then(|s| parse_order(&s.bytes, id.as_str()).ok());
         // What is gone or cannot be read is not stamped either: it is looked at again.
         let Some(order) = parsed.map(|p| p.order) else { return Ok(None) };

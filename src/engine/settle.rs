@@ -180,7 +180,10 @@ impl<W: World> Engine<W> {
             return Ok(Outcome::Done);
         }
         let elsewhere: Vec<PathBuf> = State::ALL.map(|s| paths::ticket(s, id)).to_vec();
-        exchange_in(&mut self.world, snapshot, temp, keep, &elsewhere)
+        let (done, kept) = exchange_in(&mut self.world, snapshot, temp, keep, &elsewhere)?;
+        let note = |kept: PathBuf| format!("a version of {id} is kept as {}", kept.display());
+        self.notes.extend(kept.map(note));
+        Ok(done)
     }
 
     /// The ticket is where it belongs: the lease ends, whoever asked is answered.

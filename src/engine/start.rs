@@ -4,7 +4,7 @@
 //! since the executor starts a key at most once; the values of `env` travel to the executor only; without
 //! all of them, as sealed, a command is not started.
 
-use super::{Engine, Planted};
+use super::Engine;
 use crate::model::attempt::{Attempt, CommandEnd, CommandKind, Place};
 use crate::model::event::Event;
 use crate::model::id::OrderId;
@@ -47,14 +47,6 @@ impl<W: World> Engine<W> {
 
     /// Sends a recorded start again: the executor does not know it.
     pub(super) fn resend(&mut self, id: &OrderId) -> Result<(), Fault> {
-        if self.options.faults == Planted::RestartLost {
-            let Some(attempt) = self.ticket(id).and_then(|t| t.attempt.clone()) else {
-                return Ok(());
-            };
-            if let Some(command) = attempt.unended() {
-                return self.start(id, command.kind);
-            }
-        }
         if !self.queue_start(id)? {
             // It may have been started before: whatever is left of it ends first.
             self.sweep(id);

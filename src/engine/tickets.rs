@@ -3,7 +3,7 @@
 //! Invariants: a `.why` is written once and only when its text changes; nothing a person wrote is
 //! deleted; a backlog is edited like a ticket, by exchange.
 
-use super::{Engine, Planted};
+use super::Engine;
 use crate::model::attempt::Attempt;
 use crate::model::backlog;
 use crate::model::event::Event;
@@ -112,16 +112,8 @@ impl<W: World> Engine<W> {
         let Some(inode) = self.ticket(id).and_then(|t| t.place(from)).map(|p| p.inode) else {
             return Ok(());
         };
-        match self.options.faults {
-            Planted::SecondAttempt if (from, to) == (State::Pending, State::Running) => {
-                self.forget_attempt(id);
-                return Ok(());
-            }
-            Planted::TrustHand if (from, to) == (State::Done, State::Pending) => {
-                self.index.ticket_mut(id).seen = Seen::Settled(State::Done);
-                return Ok(());
-            }
-            _ => {}
+        if self.planted_trust(id, from, to) {
+            return Ok(());
         }
         let (here, there) = (paths::ticket(from, id), paths::ticket(to, id));
         let moved = relocate(&mut self.world, &here, &there, inode)?;
@@ -184,7 +176,7 @@ impl<W: World> Engine<W> {
         let entries = self.world.list(&paths::dir(State::Pending))?;
         self.noted.retain(|name| entries.iter().any(|e| e.name == *name));
         for entry in entries {
-            let Some(text) = entry.name.to_str().and_then(|n| stray(n, entry.kind)) else {
+            let Some(text) = entry.name.to_str().and_then(stray) else {
                 if entry.name.to_str().is_none() {
                     self.note_stray(&entry.name, "its name is not UTF-8");
                 }
@@ -258,7 +250,9 @@ impl<W: World> Engine<W> {
         let Ok(text) = backlog::set_epic_status(&text, &epic_id, status) else { return Ok(()) };
         let (temp, _) = write_stamp(&mut self.world, &snapshot, text.as_bytes())?;
         self.changed(path);
-        if exchange_in(&mut self.world, &snapshot, &temp, None, &[])? == Outcome::Done {
+        let (done, kept) = exchange_in(&mut self.world, &snapshot, &temp, None, &[])?;
+        self.notes.extend(kept.map(|kept| format!("a version is kept as {}", kept.display())));
+        if done == Outcome::Done {
             let status = status.to_owned();
             self.record(id, Some(attempt.number), Event::Epic { epic: epic_id, status });
         }
@@ -287,7 +281,7 @@ fn why_text(text: &str, refusal: bool) -> String {
 }
 
 /// Why a name in `pending/` can never be a ticket; `None` when it can, or does not want to be one.
-fn stray(name: &str, kind: Kind) -> Option<String> {
+fn stray(name: &str) -> Option<String> {
     if name.starts_with('.') || name.ends_with(".why") || name.ends_with('~') {
         return None;
     }
@@ -295,6 +289,5 @@ fn stray(name: &str, kind: Kind) -> Option<String> {
         return Some("a work order's name ends in .yaml; rename it".to_owned());
     }
     let stem = name.strip_suffix(".yaml")?;
-    let _ = kind;
     OrderId::parse(stem).err()
 }

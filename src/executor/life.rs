@@ -166,7 +166,7 @@ impl Executor {
         let log = match output::create(&self.root, &start.log) {
             Ok(log) => log,
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                return self.refuse(at, key, format!("its log {} exists", start.log));
+                return self.refuse(at, key, format!("its log {} exists ({error})", start.log));
             }
             Err(error) => {
                 let detail = format!("create the log {}: {error}", start.log);

@@ -342,7 +342,9 @@ impl Attempt {
                 if verb == "take" && own.as_ref() == Some(request) {
                     self.claim.request = None;
                 }
-                if self.asked.as_ref().is_some_and(|a| a.request == *request) {
+                // A file without digits shares its empty name with every other one.
+                let same = |a: &Asked| a.request == *request && a.wish.name() == verb;
+                if self.asked.as_ref().is_some_and(same) {
                     self.asked = None;
                     self.gate = None;
                 }

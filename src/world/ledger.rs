@@ -138,11 +138,6 @@ impl<F> Ledger<F> {
         (self.seq, hash)
     }
 
-    /// Nothing was added since the last flush.
-    pub fn is_flushed(&self) -> bool {
-        self.buffer.is_empty()
-    }
-
     /// A new segment is due; its checkpoint wants the open attempts.
     pub fn wants_segment(&self) -> bool {
         self.new_segment || self.bytes >= SEGMENT_BYTES

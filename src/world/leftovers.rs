@@ -17,8 +17,6 @@ use std::path::{Path, PathBuf};
 struct Hidden<'a> {
     /// The name it stands beside.
     visible: &'a str,
-    /// What makes it unique.
-    hex: &'a str,
     /// Of a whole one.
     stamp: Option<Stamp<'a>>,
 }
@@ -50,7 +48,7 @@ fn parse(name: &str) -> Option<Hidden<'_>> {
         _ => return None,
     };
     let ours = hex.len() == 16 && hex.bytes().all(|b| b.is_ascii_digit() || b.is_ascii_lowercase());
-    (ours && !visible.is_empty()).then_some(Hidden { visible, hex, stamp })
+    (ours && !visible.is_empty()).then_some(Hidden { visible, stamp })
 }
 
 /// A hidden name of ours: something is just being written or exchanged.
@@ -74,23 +72,15 @@ pub fn tidy<W: World>(
     for entry in entries.iter().filter(|e| e.kind == Kind::File) {
         let Some(hidden) = entry.name.to_str().and_then(parse) else { continue };
         let path = dir.join(&entry.name);
-        let now = world.stat(&path)?.map(|s| s.inode);
-        match &hidden.stamp {
-            Some(stamp) if now.is_some_and(|now| now != stamp.inode) => {
-                let aside = kept_beside(&path);
-                let home = dir.join(hidden.visible);
+        match tidy_one(world, &path, &hidden, &places(hidden.visible)) {
+            Ok(note) => {
                 changed = true;
-                if give_back(world, &path, stamp, &home, &places(hidden.visible))? == Fate::Keep {
-                    world.rename(&path, &aside)?;
-                    let aside = aside.display();
-                    let name = hidden.visible;
-                    kept.push(format!("an earlier version of {name} is kept as {aside}"));
-                }
+                kept.extend(note);
             }
-            _ => {
-                changed = true;
-                world.unlink(&path)?;
+            Err(fault) if fault.is_obstacle() => {
+                kept.push(format!("{} is left as it is: {fault}", path.display()));
             }
+            Err(fault) => return Err(fault),
         }
     }
     if changed {
@@ -98,6 +88,33 @@ pub fn tidy<W: World>(
         world.sync_dir(dir)?;
     }
     Ok(kept)
+}
+
+/// One hidden file; what a person has to look at.
+fn tidy_one<W: World>(
+    world: &mut W,
+    path: &Path,
+    hidden: &Hidden<'_>,
+    places: &[PathBuf],
+) -> Result<Option<String>, Fault> {
+    let Some(now) = world.stat(path)?.map(|s| s.inode) else { return Ok(None) };
+    let fate = match &hidden.stamp {
+        Some(stamp) if now != stamp.inode => {
+            give_back(world, path, stamp, &path.with_file_name(hidden.visible), places)?
+        }
+        // Somebody saved over our version while it stood in place.
+        Some(stamp) if !stamp.ours.is_empty() && content(world, path)? != stamp.ours => Fate::Keep,
+        _ => {
+            world.unlink(path)?;
+            Fate::Over
+        }
+    };
+    if fate == Fate::Over {
+        return Ok(None);
+    }
+    let kept = kept_beside(path);
+    world.rename(path, &kept)?;
+    Ok(Some(format!("a version of {} is kept as {}", hidden.visible, kept.display())))
 }
 
 /// What becomes of a file that came out of an exchange.
@@ -118,12 +135,12 @@ fn give_back<W: World>(
     places: &[PathBuf],
 ) -> Result<Fate, Fault> {
     let carried_over = content(world, temp)? == stamp.read;
+    let same_boot = stamp.boot == boot_digest(&world.identity().boot);
     let own = world.stat(temp)?.map(|s| s.inode);
     let (mut newer, mut doubled) = (false, false);
     for place in places {
         let Some(inode) = world.stat(place)?.map(|s| s.inode) else { continue };
         if inode == stamp.inode && !carried_over {
-            let same_boot = stamp.boot == boot_digest(&world.identity().boot);
             if !same_boot || content(world, place)? != stamp.ours {
                 return Ok(Fate::Keep);
             }
@@ -137,6 +154,8 @@ fn give_back<W: World>(
     match newer {
         true if carried_over || doubled => world.unlink(temp)?,
         false if stamp.inode == 0 => world.rename(temp, home)?,
+        // All of it was carried over, and the ticket was taken away since.
+        false if carried_over && same_boot => world.unlink(temp)?,
         _ => return Ok(Fate::Keep),
     }
     Ok(Fate::Over)

@@ -250,12 +250,12 @@ pub fn relocate<W: World>(
         Ok(()) => settle_identity(world, from, to, inode),
         Err(fault) => {
             let Some(here) = world.stat(from)? else {
-                if fault.errno != errno::ENOENT && fault.errno != errno::EEXIST {
-                    // Only the reply was lost.
-                    return settle_identity(world, from, to, inode);
+                if world.stat(to)?.map(|s| s.inode) == Some(inode) {
+                    return Ok(Outcome::Done);
                 }
-                let there = world.stat(to)?.map(|s| s.inode) == Some(inode);
-                return Ok(if there { Outcome::Done } else { Outcome::LookAgain });
+                // Otherwise nobody knows whether another file was moved: the disk tells when it is read anew.
+                let sure = matches!(fault.errno, errno::ENOENT | errno::EEXIST);
+                return if sure { Ok(Outcome::LookAgain) } else { Err(fault) };
             };
             // With the file still in its place it is the directory of `to` that is missing.
             let moved = fault.errno == errno::ENOENT && here.inode != inode;
@@ -289,14 +289,15 @@ fn settle_identity<W: World>(
 /// was read from, if that file is still the same, byte for byte, and nobody is writing it.
 ///
 /// What comes out is unlinked, or kept under `keep` when given and free. `elsewhere` lists the paths
-/// the ticket could have been moved to by a person in the same moment.
+/// the ticket could have been moved to by a person in the same moment. The path: where a version that a
+/// person saved is kept, because they saved another one over ours in this moment.
 pub fn exchange_in<W: World>(
     world: &mut W,
     snapshot: &Snapshot<W::File>,
     temp: &Path,
     keep: Option<&Path>,
     elsewhere: &[PathBuf],
-) -> Result<Outcome, Fault> {
+) -> Result<(Outcome, Option<PathBuf>), Fault> {
     let path = snapshot.path.as_path();
     let ours = world.stat(temp)?.map_or(0, |s| s.inode);
     if let Err(fault) = world.exchange(temp, path) {
@@ -304,7 +305,7 @@ pub fn exchange_in<W: World>(
         if world.stat(path)?.map(|s| s.inode) != Some(ours) {
             let _ = world.unlink(temp);
             if fault.errno == errno::ENOENT {
-                return Ok(Outcome::LookAgain);
+                return Ok((Outcome::LookAgain, None));
             }
             return Err(fault);
         }
@@ -314,10 +315,10 @@ pub fn exchange_in<W: World>(
         if !kept {
             discard(world, temp)?;
         }
-        return Ok(Outcome::Done);
+        return Ok((Outcome::Done, None));
     }
-    give_back(world, path, temp, ours, elsewhere)?;
-    Ok(Outcome::LookAgain)
+    let kept = give_back(world, path, temp, ours, elsewhere)?;
+    Ok((Outcome::LookAgain, kept))
 }
 
 fn discard<W: World>(world: &mut W, temp: &Path) -> Result<(), Fault> {
@@ -344,14 +345,15 @@ fn same_as_read<W: World>(
     Ok(now == snapshot.bytes)
 }
 
-/// The person's version goes back to where our version is now, wherever a person moved it meanwhile.
+/// The person's version goes back to where our version is now, wherever a person moved it meanwhile. The
+/// path: where it is kept instead, because they saved once more.
 fn give_back<W: World>(
     world: &mut W,
     path: &Path,
     temp: &Path,
     ours: u64,
     elsewhere: &[PathBuf],
-) -> Result<(), Fault> {
+) -> Result<Option<PathBuf>, Fault> {
     const ROUNDS_MAX: usize = 8;
     let theirs = world.stat(temp)?.map(|s| s.inode);
     for _ in 0..ROUNDS_MAX {
@@ -367,13 +369,25 @@ fn give_back<W: World>(
                     _ => continue,
                 }
             }
-            let text = read_whole(world, temp, TICKET_BYTES_MAX)?.map(|s| digest(&s.bytes));
-            if out == Some(ours) && text.is_some_and(|text| names_digest(temp, &text)) {
-                return world.unlink(temp);
+            let untouched = match read_whole(world, temp, TICKET_BYTES_MAX)? {
+                Some(found) if out == Some(ours) => {
+                    names_digest(temp, &digest(&found.bytes))
+                        && world.has_writer(&found.file)? != Some(true)
+                }
+                _ => false,
+            };
+            if untouched {
+                world.unlink(temp)?;
+                return Ok(None);
             }
             // Somebody saved over our version meanwhile: theirs stays, the earlier one is kept beside.
-            world.exchange(temp, place)?;
-            return world.rename(temp, &kept_beside(temp));
+            match world.exchange(temp, place) {
+                Err(fault) if fault.errno != errno::ENOENT => return Err(fault),
+                _ => {}
+            }
+            let kept = kept_beside(temp);
+            world.rename(temp, &kept)?;
+            return Ok(Some(kept));
         }
     }
     Err(Fault { act: "give an edited ticket back", path: temp.to_owned(), errno: errno::EBUSY })

@@ -56,8 +56,9 @@ fn search(first: u64, lives: u64, setup: &Setup) -> (Option<(u64, Ended)>, Count
 #[test]
 fn one_life() {
     let planted = std::env::var("SIM_PLANTED").ok();
-    let planted = planted.and_then(|name| PLANTED.into_iter().find(|p| format!("{p:?}") == name));
-    let setup = Setup::with(planted.unwrap_or_default());
+    let planted =
+        planted.and_then(|name| PLANTED.into_iter().find(|(p, _)| format!("{p:?}") == name));
+    let setup = Setup::with(planted.map(|(p, _)| p).unwrap_or_default());
     let seed = number("SIM_SEED");
     let ended = live(seed.unwrap_or(1), &setup, seed.is_some());
     for line in &ended.trace {
@@ -103,27 +104,30 @@ const PLANTED_LIVES: u64 = 10_000;
 #[test]
 fn planted_bugs_are_found() {
     let sound = Setup::without(&[]);
-    for planted in PLANTED {
+    for (planted, expected) in PLANTED {
         let (found, _) = search(1, PLANTED_LIVES, &Setup { planted, ..sound.clone() });
         let Some((seed, ended)) = found else { panic!("{planted:?} was not found") };
         println!("{planted:?} is found in life {seed}: {}", ended.broken[0]);
+        let said = expected.iter().any(|text| ended.broken.iter().any(|b| b.contains(text)));
+        assert!(said, "life {seed} finds something else than {planted:?}: {:#?}", ended.broken);
         let broken = live(seed, &sound, false).broken;
         assert!(broken.is_empty(), "life {seed} without {planted:?}: {broken:#?}");
     }
 }
 
-const PLANTED: [Planted; 13] = [
-    Planted::StampByRename,
-    Planted::UndoKeepsLease,
-    Planted::ReleaseEarly,
-    Planted::GrantWithdrawn,
-    Planted::StartWithoutSync,
-    Planted::SettleWithoutSync,
-    Planted::AnswerWithoutSync,
-    Planted::UndoSkipped,
-    Planted::StealByAge,
-    Planted::SecondAttempt,
-    Planted::UnknownIsMet,
-    Planted::RestartLost,
-    Planted::TrustHand,
+/// The bugs, and what the judge may say of each.
+const PLANTED: [(Planted, &[&str]); 13] = [
+    (Planted::StampByRename, &["its ticket is gone", "a person saved"]),
+    (Planted::UndoKeepsLease, &["lease: true"]),
+    (Planted::ReleaseEarly, &["its lease is released while it lies in running/"]),
+    (Planted::GrantWithdrawn, &["was withdrawn, and granted"]),
+    (Planted::StartWithoutSync, &["ran without a `started` line", "which is not in the ledger"]),
+    (Planted::SettleWithoutSync, &["which is not in the ledger"]),
+    (Planted::AnswerWithoutSync, &["granted", "answered"]),
+    (Planted::UndoSkipped, &["is open"]),
+    (Planted::StealByAge, &["it is settled while", "settled"]),
+    (Planted::SecondAttempt, &["begins while"]),
+    (Planted::UnknownIsMet, &["wants", "it needs"]),
+    (Planted::RestartLost, &["started"]),
+    (Planted::TrustHand, &["done/", "second engine", "rebuilt index"]),
 ];

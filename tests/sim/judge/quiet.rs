@@ -36,7 +36,8 @@ impl Judge {
         }
         let [(dir, _)] = places[..] else { return Err(format!("it lies in {places:?}")) };
         let text = m.disk.peek(Path::new(&ticket(dir, id))).unwrap_or_default();
-        if edits_of(text).as_ref() != Some(&order.edits) && !kept(m, order) {
+        if edits_of(text).as_ref() != Some(&order.edits) && !(interrupted(people) && kept(m, order))
+        {
             let left = edits_of(text);
             return Err(format!("a person saved {:?}, what is left is {left:?}", order.edits));
         }
@@ -46,14 +47,16 @@ impl Judge {
             let lock = m.disk.peek_inode(&format!("_ctx/jobs/running/{id}.lock")).is_some();
             return if lock { Err("a lease for a ticket nobody knows".to_owned()) } else { Ok(()) };
         }
-        if story.adopted && order.moved && stamp(text).is_none() {
+        if story.adopted && order.moved && stamp(text).is_none() && dir != "pending" {
             // Moved while it was being adopted: nobody knows any more what it was.
             return Ok(());
         }
         if story.requeueing && dir == "failed" {
             return self.settled(text, dir, id);
         }
-        if order.moved && dir == "failed" && story.place == Where::Pending {
+        let mut requeues = people.asks.iter().filter(|a| a.id == id && a.verb == "requeue");
+        let asked = requeues.any(|a| self.answers.code(&a.hex) == Some(0));
+        if order.moved && !asked && dir == "failed" && story.place == Where::Pending {
             // A person moved it back to where its stamp still says it was settled.
             return self.settled(text, dir, id);
         }
@@ -107,7 +110,10 @@ impl Judge {
             m.git.head(&tree).is_some_and(|head| head.as_str() == base)
                 && m.git.worktrees.get(&tree).is_some_and(crate::world::Worktree::clean)
         };
-        if last.and_then(|t| t.made_tree.as_deref()).is_some_and(untouched) && !may_stay(people) {
+        if last.and_then(|t| t.made_tree.as_deref()).is_some_and(untouched)
+            && !m.git.stuck.contains(&tree)
+            && !people.temper.has(crate::life::Class::Git)
+        {
             return Err("its last claim was undone, but the worktree is left".to_owned());
         }
         let executable = !order.spec.run.is_empty();
@@ -138,7 +144,9 @@ impl Judge {
                 return false;
             }
             let story = self.stories.get(up);
-            if story.is_some_and(|s| People::places(m, up).iter().all(|p| p.0 != s.place.dir())) {
+            let moved = people.order(up).is_some_and(|o| o.moved);
+            let there = |s: &Story| People::places(m, up).iter().any(|p| p.0 == s.place.dir());
+            if moved && story.is_some_and(|s| s.adopted && !there(s)) {
                 // Moved while it was being adopted: it is a finding, and meets nothing.
                 return false;
             }
@@ -174,6 +182,12 @@ impl Judge {
     }
 }
 
+/// Something may have come between the two halves of a stamp.
+fn interrupted(people: &People) -> bool {
+    use crate::life::Class::{Between, Crash, Errno, Health, Lost, Power};
+    [Between, Crash, Errno, Health, Lost, Power].into_iter().any(|class| people.temper.has(class))
+}
+
 /// Of two versions that people saved around a crash, the earlier one is kept beside the ticket.
 fn kept(m: &Machine, order: &Order) -> bool {
     let name = format!("{}.yaml.", order.spec.id);
@@ -185,16 +199,13 @@ fn kept(m: &Machine, order: &Order) -> bool {
     })
 }
 
-/// Where git or the disk fails, a worktree may not be removable: it is said, and left for the next claim.
-fn may_stay(people: &People) -> bool {
-    use crate::life::Class::{Errno, Git, GitFault, Health};
-    [Errno, Git, GitFault, Health].into_iter().any(|class| people.temper.has(class))
-}
-
 fn running(story: &Story) -> Result<(), String> {
     let (number, tale) = story.attempts.last_key_value().ok_or("it runs without an attempt")?;
     if !tale.open() {
         return Err(format!("it lies in running/, but attempt {number} is over"));
+    }
+    if let Some(wish) = &tale.wish {
+        return Err(format!("attempt {number} was asked to {wish}, and nothing came of it"));
     }
     match tale.holder {
         None => Err(format!("attempt {number} never ends")),

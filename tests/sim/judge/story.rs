@@ -57,8 +57,9 @@ pub(crate) struct Story {
     pub(crate) result: String,
     /// Its attempts by number.
     pub(crate) attempts: BTreeMap<u64, Tale>,
-    /// Held by an answered request.
+    /// Held by a request; nobody knows once it was withdrawn, for it may have come back as it was.
     pub(crate) held: Option<bool>,
+    withdrawn: bool,
     /// It was adopted where it lay, and nothing was said of it since.
     pub(crate) adopted: bool,
     /// The last word is that it is to be pending again; whoever asked may withdraw before it is.
@@ -89,6 +90,8 @@ pub(crate) struct Tale {
     gate_after: usize,
     verdict: Option<String>,
     asked: bool,
+    /// What was asked of it and is neither carried out nor answered.
+    pub(crate) wish: Option<String>,
 }
 
 /// One command of an attempt.
@@ -139,6 +142,12 @@ pub(crate) fn tell(stories: &mut Stories, line: &Line, by: &Witness<'_>) -> Resu
     let before = stories.get(&line.id).map(|s| s.place);
     if let Some(story) = stories.get_mut(&line.id) {
         story.adopted &= line.event == "answer";
+        let told = |t: &&mut Tale| t.wish.as_deref() == line.value["verb"].as_str();
+        if line.event == "answer"
+            && let Some(tale) = story.attempts.get_mut(&line.attempt).filter(told)
+        {
+            tale.wish = None;
+        }
     }
     let result = match line.event.as_str() {
         "claiming" => claiming(stories, line, by),
@@ -174,8 +183,16 @@ fn moment(line: &Line) -> String {
 fn of_ticket(story: &mut Story, line: &Line) {
     let word = |key: &str| line.value[key].as_str().unwrap_or_default();
     match line.event.as_str() {
-        "intake" => story.place = Where::Pending,
-        "withdrawn" => (story.place, story.held) = (Where::Nowhere, None),
+        "intake" => {
+            story.place = Where::Pending;
+            if !story.withdrawn {
+                story.held.get_or_insert(false);
+            }
+        }
+        "withdrawn" => {
+            (story.place, story.held) = (Where::Nowhere, None);
+            story.withdrawn = true;
+        }
         "requeued" => {
             story.place = Where::Pending;
             story.retries_in_a_row = 0;
@@ -264,6 +281,12 @@ fn dependencies_met(
             _ => matches!(place, Where::Done | Where::Failed),
         };
         let was = story.is_some_and(|s| s.left.1 == now && met(s.left.0));
+        let moved = by.people.order(up).is_some_and(|o| o.moved)
+            && by.people.temper.has(crate::life::Class::Power);
+        if moved && place == Where::Pending && story.is_some_and(|s| met(s.left.0)) {
+            // Requeued by a move; a power cut took the stamp of that, and a second move took it back.
+            continue;
+        }
         let still = story.is_some_and(|s| s.requeueing && met(s.left.0));
         if !met(place) && !was && !still {
             return Err(format!("it needs {on} of {up}, which is {place:?}"));
@@ -288,6 +311,7 @@ fn of_attempt(stories: &mut Stories, line: &Line, by: &Witness<'_>) -> Result<()
         "verdict" => verdict(tale, line, by),
         "request" => {
             tale.asked = true;
+            tale.wish = line.value["verb"].as_str().map(str::to_owned);
             Ok(())
         }
         "claimed" => {

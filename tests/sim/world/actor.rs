@@ -381,9 +381,11 @@ impl World for SimWorld {
     ) -> Result<(), GitFault> {
         let act = "remove worktree";
         for _ in 0..GIT_STEPS_MAX {
-            let step =
-                self.git(act, path, true, |m| m.git_remove_step(path, branch, base, made))?;
-            if step == Step::Done {
+            let step = self.git(act, path, true, |m| m.git_remove_step(path, branch, base, made));
+            if step.is_err() {
+                self.machine.borrow_mut().git.stuck.insert(path.to_owned());
+            }
+            if step? == Step::Done {
                 return Ok(());
             }
         }

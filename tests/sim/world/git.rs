@@ -28,6 +28,8 @@ pub(crate) struct Git {
     pub(crate) absent: bool,
     /// Deleted branches whose deletion is not durable.
     graves: BTreeMap<String, CommitId>,
+    /// Worktrees whose removal failed: that was said, and they are left for the next claim.
+    pub(crate) stuck: BTreeSet<String>,
     commits_made: u64,
 }
 
@@ -87,6 +89,7 @@ impl Git {
             excludes: b"_ctx/jobs\n_ctx/runs\n_ctx/audit\n_ctx/packages\n.worktrees/\n".to_vec(),
             half_breaks_all: false,
             absent: false,
+            stuck: BTreeSet::new(),
             graves: BTreeMap::new(),
             commits_made: 0,
         };
