@@ -137,6 +137,14 @@ fn live(mut world: RealWorld, start: &mut Start, signals: &mut Signals) -> Resul
             say_goodbye(&mut world, false);
             return Ok(Ended::Done);
         }
+        if fault.errno == errno::ESTALE {
+            say_goodbye(&mut world, false);
+            return Err(Failed::Machine(format!(
+                "{fault}: it was removed or replaced while it was served, and nothing was answered \
+                 since; put _ctx/audit back if you can, look at `jobyard list` and `jobyard lint`, then \
+                 start the daemon again"
+            )));
+        }
         if fault.errno == errno::ENOENT && broken.lived {
             // A directory was taken away: opening makes it again, the disk refuses nothing.
             (start.talk)(&format!("{fault}; looking again"));

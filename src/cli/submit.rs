@@ -98,6 +98,11 @@ fn draft(file: &str, id: Option<&str>) -> Result<Result<Draft, Vec<Defect>>, Fai
         for warning in parsed.warnings.iter().filter(|w| w.code != MISSING_KEY) {
             say::talk(&format!("jobyard: warning: {}", located(file, warning)));
         }
+        if parsed.order.own.settled.is_some() {
+            let text = "it carries the settlement of an earlier run (`x_jobyard.settled_*`): remove \
+                        `x_jobyard`, or `requeue` the order where it failed";
+            return Err(vec![Defect::whole("settled", text)]);
+        }
         Ok(Draft { id: parsed.order.id, bytes, file: file.to_owned() })
     });
     Ok(made)
@@ -156,8 +161,12 @@ fn identified(bytes: Vec<u8>, id: Option<&str>) -> Result<(String, Vec<u8>), Vec
 fn refuse_known(world: &mut RealWorld, drafts: &[Draft]) -> Result<(), Failure> {
     let mut known = Vec::new();
     for draft in drafts {
-        for state in State::ALL {
-            let path = paths::ticket(state, &draft.id);
+        // Its lock outlives the ticket of an attempt that is still open.
+        for path in State::ALL
+            .map(|s| paths::ticket(s, &draft.id))
+            .into_iter()
+            .chain([paths::lock(&draft.id)])
+        {
             if world.stat(&path).map_err(|f| disk(&f))?.is_some() {
                 known.push(format!("{}: {} exists", draft.file, path.display()));
             }

@@ -133,7 +133,7 @@ impl<W: World> Engine<W> {
         attempt: &Attempt,
         file: &VerdictFile,
     ) -> Result<(), Fault> {
-        let path = paths::run(id, attempt.number).join("verdict.json");
+        let path = paths::run(id, attempt.number).join(paths::VERDICT);
         let mut text = serde_json::to_string_pretty(file).unwrap_or_default();
         text.push('\n');
         self.put_evidence(id, &path, text.as_bytes())

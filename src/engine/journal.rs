@@ -12,6 +12,7 @@ use crate::model::order::State;
 use crate::model::paths;
 use crate::model::protocol::{Cause, End};
 use crate::model::time::Moment;
+use crate::world::store::move_aside;
 use crate::world::{Fault, World};
 use std::path::Path;
 
@@ -57,8 +58,14 @@ impl<W: World> Engine<W> {
             };
             text.push_str(&format!("{}: {}\n", command.log_name(), escape(&how)));
         }
-        let path = Path::new(&attempt.run_dir()).join(paths::END);
-        self.put_evidence(id, &path, text.as_bytes())
+        let dir = Path::new(&attempt.run_dir()).to_owned();
+        // No verdict was reached: what is called so is the job's own.
+        let verdict = dir.join(paths::VERDICT);
+        if self.world.stat(&verdict)?.is_some() {
+            let aside = move_aside(&mut self.world, &verdict)?;
+            self.moved_aside(id, &verdict, &aside);
+        }
+        self.put_evidence(id, &dir.join(paths::END), text.as_bytes())
     }
 }
 

@@ -287,8 +287,7 @@ impl<W: World> Engine<W> {
             let mut new = own.clone();
             new.reason = Some(reason.to_owned());
             new.retry_at = None;
-            new.settled =
-                Some(Stamp { state: State::Failed, attempt: own.attempt, seq, hash: hash.clone() });
+            new.settled = Some(stamp(id, State::Failed, own, seq, &hash));
             let mut changes = vec![
                 set("status", Scalar::Text("failed".to_owned())),
                 set("result", Scalar::Text(result.to_owned())),
@@ -322,7 +321,7 @@ impl<W: World> Engine<W> {
         self.make_ledger_durable()?;
         let changes = |own: &OwnKeys| {
             let mut new = own.clone();
-            new.settled = Some(Stamp { state, attempt: own.attempt, seq, hash: hash.clone() });
+            new.settled = Some(stamp(id, state, own, seq, &hash));
             own_changes(own, &new)
         };
         self.index.ticket_mut(id).seen = Seen::Adopted(state);
@@ -441,6 +440,7 @@ fn settled_changes(attempt: &Attempt, own: &OwnKeys) -> Vec<Change> {
         new.retries = sealed.retries;
         new.verify_fails = failed_verdicts(attempt);
         new.settled = Some(Stamp {
+            id: attempt.id.clone(),
             state,
             attempt: attempt.number,
             seq: settled.seq,
@@ -449,6 +449,12 @@ fn settled_changes(attempt: &Attempt, own: &OwnKeys) -> Vec<Change> {
     }
     changes.extend(own_changes(own, &new));
     changes
+}
+
+/// The stamp of a settlement without an attempt.
+fn stamp(id: &OrderId, state: State, own: &OwnKeys, seq: u64, hash: &str) -> Stamp {
+    let (id, hash) = (id.to_string(), hash.to_owned());
+    Stamp { id, state, attempt: own.attempt, seq, hash }
 }
 
 /// Attempts since the last request of a person that the gate failed, this one included.

@@ -184,7 +184,7 @@ pub fn own_changes(old: &OwnKeys, new: &OwnKeys) -> Vec<Change> {
 }
 
 /// Every own key with its value, `None` at its default.
-fn own_values(own: &OwnKeys) -> [(&'static str, Option<Scalar>); 10] {
+fn own_values(own: &OwnKeys) -> [(&'static str, Option<Scalar>); 11] {
     let count = |n: u32| (n > 0).then(|| Scalar::Int(i64::from(n)));
     let text = |t: &Option<String>| t.clone().map(Scalar::Text);
     let stamp = own.settled.as_ref();
@@ -197,6 +197,7 @@ fn own_values(own: &OwnKeys) -> [(&'static str, Option<Scalar>); 10] {
         ("retry_at", own.retry_at.map(Scalar::Time)),
         ("reason", text(&own.reason)),
         ("hold", text(&own.hold)),
+        ("settled_id", stamp.map(|s| Scalar::Text(s.id.clone()))),
         ("settled_state", stamp.map(|s| Scalar::Text(s.state.name().to_owned()))),
         ("settled_attempt", stamp.map(|s| Scalar::Int(i64::from(s.attempt)))),
         ("settled_seq", stamp.map(|s| seq(s.seq))),

@@ -355,6 +355,8 @@ impl State {
 /// The settlement stamp: proof that jobyard itself put the ticket where it lies.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Stamp {
+    /// The order it was made for: a copy under another id is not settled. Empty where it is not told.
+    pub id: String,
     /// `Done` or `Failed`.
     pub state: State,
     /// The settled attempt; 0 when none was ever made.

@@ -103,6 +103,7 @@ pub fn parse_order(bytes: &[u8], stem: &str) -> Result<Parsed, Vec<Defect>> {
     for (key, value) in entries {
         read_key(&mut reader, &mut order, *key, *value);
     }
+    order.own.settled = order.own.settled.filter(|s| s.id.is_empty() || s.id == stem);
     if order.title.trim().is_empty() {
         fail_missing(&mut reader, "title");
     }

@@ -29,6 +29,8 @@ pub const SEALED: &str = "order.yaml";
 
 /// How an attempt ended that no verdict was reached on, in its run directory.
 pub const END: &str = "end.txt";
+/// The verdict of an attempt, in its run directory.
+pub const VERDICT: &str = "verdict.json";
 
 /// The published form of `verdict.json`.
 pub const VERDICT_SCHEMA: &str = "_ctx/schema/verdict.schema.json";

@@ -137,6 +137,24 @@ pub fn running(facts: &Facts<'_>, attempt: &Attempt) -> Option<Action> {
     })
 }
 
+/// What requests do to an order whose ticket is missing: `cancel` ends it, nothing else can.
+pub fn missing(facts: &Facts<'_>, attempt: &Attempt) -> Vec<Action> {
+    let cancels = |r: &&Request| r.verb == Verb::Cancel && !r.refused;
+    let cancel = facts.ticket.requests.iter().find(cancels);
+    let wanted = attempt.asked.as_ref().is_none_or(|a| a.wish != Wish::Cancel);
+    if let Some((request, Ok(body))) = cancel.map(|r| (r, &r.body))
+        && wanted
+    {
+        return vec![accept(request, body, Wish::Cancel)];
+    }
+    let text = format!(
+        "its ticket is missing: `cancel` ends it, or copy {}/order.yaml to running/{}.yaml",
+        attempt.run_dir(),
+        facts.id
+    );
+    refuse_all(facts, 4, &text)
+}
+
 /// The file of a request that was accepted before a crash.
 fn accepted<'a>(facts: &'a Facts<'_>, asked: &Asked) -> Option<(&'a Request, &'a RequestBody)> {
     let same = |r: &&Request| r.hex == asked.request && r.verb.name() == asked.wish.name();

@@ -112,7 +112,7 @@ fn absent(facts: &Facts<'_>) -> Step {
         Some(attempt) if untold(attempt) => Step::act(Action::AnswerTake),
         Some(attempt) => {
             let mut step = progress::without_ticket(facts, attempt);
-            step.actions.extend(requests::refuse_all(facts, 4, "its ticket is missing"));
+            step.actions.extend(requests::missing(facts, attempt));
             step
         }
         None if facts.ticket.seen == Seen::Pending => Step::act(Action::Withdraw),

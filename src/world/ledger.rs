@@ -35,6 +35,8 @@ pub struct Ledger<F> {
     buffer: Vec<u8>,
     unsynced: bool,
     new_segment: bool,
+    /// Inode of the open segment.
+    inode: Option<u64>,
 }
 
 /// What reading the tail gave.
@@ -67,6 +69,7 @@ impl<F> Ledger<F> {
             buffer: Vec::new(),
             unsynced: false,
             new_segment: true,
+            inode: None,
         };
         let mut tail = Tail { fresh: numbers.is_empty(), ..Tail::default() };
         let mut first = numbers.len().saturating_sub(1);
@@ -118,6 +121,7 @@ impl<F> Ledger<F> {
         self.new_segment = self.bytes >= SEGMENT_BYTES || !begins_with_checkpoint(text);
         self.unsynced = true;
         self.file = Some(file);
+        self.inode = world.stat(&segment(number))?.map(|s| s.inode);
         Ok(())
     }
 
@@ -158,6 +162,7 @@ impl<F> Ledger<F> {
         let path = segment(self.number);
         let file = world.append(&path, 0o644)?;
         self.file = Some(file);
+        self.inode = world.stat(&path)?.map(|s| s.inode);
         self.bytes = 0;
         self.new_segment = false;
         self.add(at, None, None, Event::Checkpoint { open, pending, adopting });
@@ -185,6 +190,11 @@ impl<F> Ledger<F> {
         }
         if let Some(file) = &self.file {
             world.sync(file)?;
+            // What is synced into a file without a name is kept by nobody.
+            let path = segment(self.number);
+            if world.stat(&path)?.map(|s| s.inode) != self.inode {
+                return Err(Fault { act: "append to the ledger", path, errno: errno::ESTALE });
+            }
         }
         self.unsynced = false;
         Ok(())

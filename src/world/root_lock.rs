@@ -1,6 +1,7 @@
 //! The lock of a root: whoever holds it may change state and append to the ledger.
 //!
-//! Invariants: held by `flock`, so that the kernel ends it with its holder; its text only tells people and
+//! Invariants: held by `flock` on the directory `_ctx` itself, so that the kernel ends it with its holder and
+//! nobody frees it by deleting a file; the text of the file `root.lock`, locked too, only tells people and
 //! waiting verbs whether a daemon or a verb holds it, and is never trusted for more.
 
 use crate::executor::process_start_time;
@@ -24,6 +25,7 @@ pub enum Role {
 #[derive(Debug)]
 pub struct RootLock {
     file: File,
+    _dir: File,
     role: Role,
 }
 
@@ -85,7 +87,8 @@ pub fn try_lock(root: &Path, role: Role, who: &str) -> io::Result<Tried> {
         .truncate(false)
         .custom_flags(libc::O_NOFOLLOW)
         .open(own.join("root.lock"))?;
-    match file.try_lock() {
+    let dir = File::open(root.join("_ctx"))?;
+    match dir.try_lock().and_then(|()| file.try_lock()) {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => return taken(&mut file),
         Err(TryLockError::Error(error)) => return Err(error),
@@ -95,7 +98,7 @@ pub fn try_lock(root: &Path, role: Role, who: &str) -> io::Result<Tried> {
     let who = format!("pid {pid} started {}{who}", process_start_time(pid).unwrap_or(0));
     // The text is for waiting processes only; a full disk must not keep a verb from working.
     let _ = file.set_len(0).and_then(|()| file.write_all(format!("{word} {who}\n").as_bytes()));
-    Ok(Tried::Held(RootLock { file, role }))
+    Ok(Tried::Held(RootLock { file, _dir: dir, role }))
 }
 
 /// Who holds the lock, found without touching it.
@@ -119,9 +122,8 @@ pub fn look(root: &Path) -> io::Result<Option<Found>> {
         .open(root.join(paths::OWN).join("root.lock"));
     let file = match opened {
         Ok(file) => file,
-        Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
-            return Ok(None);
-        }
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(nameless(root)),
+        Err(e) if e.kind() == io::ErrorKind::NotADirectory => return Ok(None),
         Err(e) => return Err(e),
     };
     let inode = file.metadata()?.ino();
@@ -136,6 +138,16 @@ pub fn look(root: &Path) -> io::Result<Option<Found>> {
     let role = if text.starts_with("daemon") { Role::Daemon } else { Role::Verb };
     let text = text.trim().to_owned();
     Ok(locked.then(|| Found { role, pid, frozen: state.starts_with(['T', 't']), text }))
+}
+
+/// Whoever holds the root although somebody removed the file that tells who it is.
+fn nameless(root: &Path) -> Option<Found> {
+    let inode = std::fs::metadata(root.join("_ctx")).ok()?.ino();
+    let locks = std::fs::read_to_string("/proc/locks").ok()?;
+    let mut pids = locks.lines().filter_map(|line| line.split_whitespace().nth(4)?.parse().ok());
+    let pid = pids.find(|pid| lists(&locks, *pid, inode))?;
+    let text = format!("pid {pid}; its file root.lock was removed");
+    Some(Found { role: Role::Daemon, pid, frozen: false, text })
 }
 
 /// Whether `/proc/locks` says that this process holds a `flock` on this inode.

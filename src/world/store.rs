@@ -429,6 +429,8 @@ pub mod errno {
     pub const ENOSYS: i32 = 38;
     /// Not supported.
     pub const EOPNOTSUPP: i32 = 95;
+    /// Stale: the ledger's segment was removed or replaced while it was open.
+    pub const ESTALE: i32 = 116;
     /// A symbolic link where none is followed.
     pub const ELOOP: i32 = 40;
     /// What is wrong with one name, not with the disk.

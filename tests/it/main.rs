@@ -14,6 +14,7 @@ mod idle;
 mod lifecycle;
 mod local_faults;
 mod look;
+mod misplaced;
 mod readme;
 mod sealing;
 mod secrets;

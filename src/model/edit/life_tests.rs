@@ -206,7 +206,13 @@ fn life() -> Vec<(Vec<Change>, OwnKeys)> {
         attempt: n,
         retries: 1,
         reason: Some("exit status 1: \"x\" # y".to_owned()),
-        settled: Some(Stamp { state, attempt: n, seq: 70 + u64::from(n), hash: "00ff".to_owned() }),
+        settled: Some(Stamp {
+            id: String::new(),
+            state,
+            attempt: n,
+            seq: 70 + u64::from(n),
+            hash: "00ff".to_owned(),
+        }),
         ..OwnKeys::default()
     };
     let start = |n: i64| {

@@ -210,7 +210,8 @@ fn what_would_change_more_is_refused() {
 
 #[test]
 fn own_changes_turn_one_into_the_other() {
-    let settled = Stamp { state: State::Done, attempt: 2, seq: 9, hash: "12".to_owned() };
+    let settled =
+        Stamp { id: "a".to_owned(), state: State::Done, attempt: 2, seq: 9, hash: "12".to_owned() };
     let full = OwnKeys {
         attempt: 2,
         retries: 1,

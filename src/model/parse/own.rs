@@ -8,22 +8,24 @@ use crate::model::strict::Ix;
 use crate::model::time::Moment;
 
 /// Names of the keys, in the order in which they are written.
-pub(crate) const NAMES: [&str; 10] = [
+pub(crate) const NAMES: [&str; 11] = [
     "attempt",
     "retries",
     "verify_fails",
     "retry_at",
     "reason",
     "hold",
+    "settled_id",
     "settled_state",
     "settled_attempt",
     "settled_seq",
     "settled_hash",
 ];
 
-/// Parts of the settlement stamp; only all four together are one.
+/// Parts of the settlement stamp; only all of them together are one.
 #[derive(Default)]
 struct Settled {
+    id: Option<String>,
     state: Option<State>,
     attempt: Option<u32>,
     seq: Option<u64>,
@@ -45,6 +47,7 @@ pub(super) fn read(reader: &mut Reader<'_>, ix: Ix) -> OwnKeys {
             "retry_at" => own.retry_at = moment(reader, value),
             "reason" => own.reason = reader.text(value, "x_jobyard.reason"),
             "hold" => own.hold = reader.text(value, "x_jobyard.hold"),
+            "settled_id" => settled.id = reader.text(value, "x_jobyard.settled_id"),
             "settled_state" => settled.state = state(reader, value),
             "settled_attempt" => {
                 settled.attempt = reader.count(value, "x_jobyard.settled_attempt");
@@ -56,7 +59,7 @@ pub(super) fn read(reader: &mut Reader<'_>, ix: Ix) -> OwnKeys {
     }
     own.settled = match (settled.state, settled.attempt, settled.seq, settled.hash) {
         (Some(state), Some(attempt), Some(seq), Some(hash)) => {
-            Some(Stamp { state, attempt, seq, hash })
+            Some(Stamp { id: settled.id.unwrap_or_default(), state, attempt, seq, hash })
         }
         _ => None,
     };

@@ -186,6 +186,12 @@ fn own_keys_are_read() {
     let stamp = own.settled.unwrap();
     assert_eq!((stamp.state, stamp.attempt, stamp.seq), (State::Failed, 3, 77));
     assert_eq!(with("x_jobyard: {settled_state: done}\n").own.settled, None);
+    let of = |id: &str| {
+        let keys = "settled_state: done, settled_attempt: 1, settled_seq: 7, settled_hash: ab12";
+        with(&format!("x_jobyard: {{settled_id: {id}, {keys}}}\n")).own.settled.map(|s| s.id)
+    };
+    assert_eq!(of("WO-1"), Some("WO-1".to_owned()));
+    assert_eq!(of("WO-2"), None, "the copy of a settled ticket under another id is not settled");
     check_refused("x_jobyard: [a]\n", "3:12", &["expected a map"]);
     check_refused("x_jobyard: {attempt: many}\n", "3:22", &["whole number"]);
 }

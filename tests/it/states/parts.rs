@@ -67,7 +67,8 @@ pub(super) fn place(state: State, says: &str, inode: u64) -> Place {
         // The stamp of an earlier attempt, or of the one that is open.
         true => Reading::Settled { attempt: u32::from(seq == SETTLED), unverified: false },
         false => {
-            let stamp = Stamp { state: to, attempt: 1, seq, hash: String::new() };
+            let stamp =
+                Stamp { id: String::new(), state: to, attempt: 1, seq, hash: String::new() };
             Reading::Order(Box::new(brief(Some(stamp))))
         }
     };

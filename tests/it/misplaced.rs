@@ -1,0 +1,126 @@
+//! What people copy, delete and replace under jobyard: nothing counts as run that did not run, and nobody
+//! serves a root beside another.
+//!
+//! Nothing here waits for a clock: every wait is for a condition.
+
+use super::yard::{Yard, until};
+use std::fs;
+use std::process::Command;
+
+/// A verb's exit code and what it printed.
+fn verb(yard: &Yard, words: &[&str]) -> (i32, String) {
+    let mut command = Command::new(&yard.program);
+    let out = command.args(words).arg("--root").arg(&yard.root).output().unwrap();
+    let said = [out.stdout, out.stderr].concat();
+    (out.status.code().unwrap_or(-1), String::from_utf8_lossy(&said).into_owned())
+}
+
+#[test]
+fn the_copy_of_a_settled_ticket_under_another_id_is_a_new_order() {
+    let mut yard = Yard::bare();
+    yard.submit(
+        "ONE",
+        "run: 'echo ONE >> ran'\nworkspace: none\nverify: {commands: ['test -d .']}\n",
+    );
+    yard.submit("BAD", "run: 'echo BAD >> ran; exit 1'\nworkspace: none\n");
+    assert_eq!(yard.drain(), 0, "{}", yard.said());
+    let copy = |from: &str, id: &str, to: &str| {
+        let text = yard.text(&Yard::ticket(from, id));
+        let text = text.replacen(&format!("id: {id}\n"), &format!("id: {to}\n"), 1);
+        text.replace(&format!("echo {id}"), &format!("echo {to}"))
+    };
+    let (one, bad) = (copy("done", "ONE", "TWO"), copy("failed", "BAD", "WORSE"));
+    yard.publish(&Yard::ticket("done", "FOUR"), &copy("done", "ONE", "FOUR"));
+    yard.publish(&Yard::ticket("pending", "TWO"), &one);
+    yard.publish(&Yard::ticket("pending", "WORSE"), &bad);
+    yard.submit("AFTER", "run: 'echo AFTER >> ran'\nworkspace: none\ndependencies: [FOUR]\n");
+    yard.start();
+    yard.until_in("done", "TWO");
+    yard.until_in("failed", "WORSE");
+    yard.settle_down("LAST");
+    let mut ran: Vec<String> = yard.text("ran").lines().map(str::to_owned).collect();
+    ran.sort_unstable();
+    assert_eq!(ran, ["BAD", "ONE", "TWO", "WORSE"]);
+    assert_eq!(yard.places("AFTER"), ["pending"], "nothing vouches for FOUR");
+    let (code, lint) = verb(&yard, &["lint"]);
+    assert!(code == 7 && lint.contains("FOUR"), "{lint}");
+    let (code, said) = verb(&yard, &["audit", "verify"]);
+    assert!(code == 0 || !said.contains("TWO"), "{said}");
+}
+
+#[test]
+fn a_settled_ticket_and_an_open_attempt_are_not_submitted_over() {
+    let mut yard = Yard::bare();
+    yard.submit("A", "run: 'true'\nworkspace: none\n");
+    assert_eq!(yard.drain(), 0);
+    let draft = yard.beside("draft.yaml");
+    fs::rename(yard.path(Yard::ticket("done", "A")), &draft).unwrap();
+    let (code, said) = verb(&yard, &["submit", draft.to_str().unwrap()]);
+    assert!(code == 4 && said.contains("settlement of an earlier run"), "{code} {said}");
+    yard.start();
+    yard.submit(
+        "B",
+        "run: 'touch began; until [ -e end ]; do sleep 0.01; done'\nworkspace: none\n",
+    );
+    yard.until("the command", || yard.path("began").exists());
+    fs::remove_file(yard.path(Yard::ticket("running", "B"))).unwrap();
+    fs::write(&draft, "id: B\ntitle: T\nrun: echo other\nworkspace: none\n").unwrap();
+    let (code, said) = verb(&yard, &["submit", draft.to_str().unwrap()]);
+    assert!(code == 4 && said.contains("B.lock exists"), "{code} {said}");
+    fs::write(yard.path("end"), "").unwrap();
+}
+
+#[test]
+fn an_order_whose_ticket_was_deleted_is_cancelled() {
+    let mut yard = Yard::bare();
+    yard.start();
+    yard.submit(
+        "A",
+        "run: 'touch began; until [ -e never ]; do sleep 0.01; done'\nworkspace: none\n",
+    );
+    yard.until("the command", || yard.path("began").exists());
+    fs::remove_file(yard.path(Yard::ticket("running", "A"))).unwrap();
+    let (code, said) = verb(&yard, &["finish", "A"]);
+    assert!(code == 4 && said.contains("order.yaml to running/A.yaml"), "{code} {said}");
+    let (code, said) = verb(&yard, &["cancel", "A"]);
+    assert_eq!(code, 0, "{said}");
+    assert_eq!(yard.events("A", "settled")[0]["result"], "cancelled");
+    assert!(!yard.path("_ctx/jobs/running/A.lock").exists());
+    until("its processes", || yard.commands().is_empty());
+}
+
+#[test]
+fn who_deletes_the_lock_file_does_not_let_a_second_daemon_in() {
+    let mut yard = Yard::bare();
+    yard.start();
+    yard.settle_down("A");
+    fs::remove_file(yard.path("_ctx/runs/.jobyard/root.lock")).unwrap();
+    let (code, said) = verb(&yard, &["status"]);
+    assert!(code == 0 && said.contains("daemon   up"), "{code} {said}");
+    let (code, said) = verb(&yard, &["daemon"]);
+    assert!(code == 5 || code == 75, "{code} {said}");
+    yard.settle_down("B");
+    assert_eq!(verb(&yard, &["audit", "verify"]).0, 0);
+}
+
+#[test]
+fn a_daemon_whose_ledger_is_taken_away_answers_nothing_more_and_says_so() {
+    let mut yard = Yard::bare();
+    yard.start();
+    yard.settle_down("A");
+    fs::remove_dir_all(yard.path("_ctx/audit")).unwrap();
+    yard.submit("B", "run: 'true'\nworkspace: none\n");
+    yard.until("the end", || yard.said().contains("was removed or replaced while it was served"));
+    assert_eq!(yard.places("B"), ["running"], "{}", yard.sight());
+}
+
+#[test]
+fn a_verdict_that_a_job_wrote_is_moved_aside() {
+    let mut yard = Yard::bare();
+    yard.start();
+    yard.submit("A", "run: 'echo pass > $JOBYARD_RUN_DIR/verdict.json; exit 3'\nworkspace: none\n");
+    yard.until_in("failed", "A");
+    assert!(!yard.path("_ctx/runs/A/1/verdict.json").exists());
+    assert!(yard.text("_ctx/runs/A/1/end.txt").contains("exit-3"));
+    assert_eq!(verb(&yard, &["audit", "verify"]).0, 0);
+}
