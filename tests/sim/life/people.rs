@@ -409,7 +409,9 @@ impl People {
         let text = m.hand(OWNER).cat(&path).unwrap_or_default();
         order.broken = text.starts_with(BROKEN.as_bytes());
         // What they wrote over the stamp may have lost it.
-        let settled = matches!(*dir, "done" | "failed");
+        let status = String::from_utf8_lossy(&text);
+        let settled = matches!(*dir, "done" | "failed")
+            || status.lines().any(|l| matches!(l, "status: done" | "status: failed"));
         order.meddled |= torn && settled && crate::judge::stamp(&text).is_none();
         match edits_of(&text) {
             Some(edits) if order.versions.contains(&edits) && whole(&text) => {
