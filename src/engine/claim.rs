@@ -5,6 +5,7 @@
 //! dirty files; one order has one lease, made by `link`.
 
 use super::aside::uninterrupted;
+use super::settle::set;
 use super::{Engine, OwnLease, Planted};
 use crate::model::attempt::{Attempt, Claim, Mode, Place};
 use crate::model::defect::Defect;
@@ -13,10 +14,11 @@ use crate::model::event::Event;
 use crate::model::id::OrderId;
 use crate::model::index::{Reading, Request};
 use crate::model::lease::{Lease, LeaseBody, LeaseMode};
-use crate::model::order::{Order, State};
+use crate::model::order::{Order, OwnKeys, Stamp, State};
 use crate::model::parse::parse_order;
 use crate::model::paths;
-use crate::model::time::Millis;
+use crate::model::request::REASON_BYTES_MAX;
+use crate::model::time::{Millis, Moment};
 use crate::model::tree::WorktreeMade;
 use crate::observe::{self, Arrival};
 use crate::world::store::{Outcome, Snapshot, TICKET_BYTES_MAX, errno, read_whole, relocate};
@@ -106,11 +108,10 @@ impl<W: World> Engine<W> {
             return Err(Refusal::LookAgain);
         }
         let text = String::from_utf8_lossy(&snapshot.bytes);
-        let trial = [edit::Change::Set(
-            edit::Key::Top("status"),
-            edit::Scalar::Text(State::Running.name().to_owned()),
-        )];
-        edit::edit(&text, &trial).map_err(Refusal::Order)?;
+        edit::edit(&text, &largest_changes(id, &parsed.order.own)).map_err(|defect| {
+            let why = format!("how it ends could not be written into it: {}", defect.message);
+            Refusal::Order(Defect::whole(CANNOT_CLAIM, why))
+        })?;
         Ok(parsed.order)
     }
 
@@ -409,4 +410,38 @@ fn resolve_link<W: World>(
         Some(there) => Ok(Some(there) == ours),
         None => Err(fault),
     }
+}
+
+/// As much as any attempt of an order may write into its ticket: there must be room before it is claimed.
+fn largest_changes(id: &OrderId, own: &OwnKeys) -> Vec<edit::Change> {
+    let (time, sha) = (Moment(0), "0".repeat(64));
+    let text = |len: usize| edit::Scalar::Text("x".repeat(len));
+    let new = OwnKeys {
+        attempt: u32::MAX,
+        retries: u32::MAX,
+        verify_fails: u32::MAX,
+        retry_at: Some(time),
+        reason: Some("x".repeat(REASON_BYTES_MAX)),
+        hold: Some("x".repeat(REASON_BYTES_MAX)),
+        settled: Some(Stamp {
+            id: id.to_string(),
+            state: State::Failed,
+            attempt: u32::MAX,
+            seq: u64::MAX,
+            hash: sha.clone(),
+        }),
+    };
+    let mut changes = vec![
+        set("status", text(8)),
+        set("started_at", edit::Scalar::Time(time)),
+        set("branch", text(250)),
+        set("worktree", text(250)),
+        set("owner", text(250)),
+        set("finished_at", edit::Scalar::Time(time)),
+        set("result", text(20)),
+        set("commit_sha", edit::Scalar::Text(sha.clone())),
+        set("verified_at_sha", edit::Scalar::Text(sha)),
+    ];
+    changes.extend(edit::own_changes(own, &new));
+    changes
 }

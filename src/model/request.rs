@@ -13,6 +13,9 @@ use super::strict::{Tree, clip};
 /// Largest request in bytes.
 pub const REQUEST_BYTES_MAX: usize = 64 << 10;
 
+/// Longest reason: it is written into the ticket, whose room for it is looked at before a claim.
+pub const REASON_BYTES_MAX: usize = 2000;
+
 /// Keys of a request that is a map.
 const KEYS: [&str; 6] = ["reason", "as", "force", "skip_verification", "takeover", "stop"];
 
@@ -90,6 +93,19 @@ pub fn parse_request_name(file_name: &str) -> Option<(OrderId, Verb, Option<Stri
 /// `skip_verification`, `takeover` and `stop`. Text counts as a map when it is one and its first key
 /// is a single word; a sentence with a colon in it stays text.
 pub fn parse_request(bytes: &[u8]) -> Result<RequestBody, Defect> {
+    let body = read_body(bytes)?;
+    match body.reason.as_ref().map(String::len).filter(|len| *len > REASON_BYTES_MAX) {
+        None => Ok(body),
+        Some(len) => {
+            let text = format!(
+                "the reason is {len} bytes long; at most {REASON_BYTES_MAX} go into a ticket"
+            );
+            Err(Defect::whole(INVALID_REQUEST, text))
+        }
+    }
+}
+
+fn read_body(bytes: &[u8]) -> Result<RequestBody, Defect> {
     let source = Source::decode(bytes, REQUEST_BYTES_MAX, INVALID_REQUEST)?;
     let text = source.text.trim_start_matches('\u{feff}').trim();
     if text.is_empty() {

@@ -109,9 +109,11 @@ fn absent(facts: &Facts<'_>) -> Step {
     match facts.ticket.attempt.as_deref() {
         Some(attempt) if untouched(facts, attempt) => Step::act(undo("its ticket is gone")),
         Some(Attempt { settled: Some(settled), .. }) => release(facts, settled.seq),
-        Some(attempt) if untold(attempt) => Step::act(Action::AnswerTake),
         Some(attempt) => {
             let mut step = progress::without_ticket(facts, attempt);
+            if untold(attempt) {
+                step.actions.insert(0, Action::AnswerTake);
+            }
             step.actions.extend(requests::missing(facts, attempt));
             step
         }

@@ -124,3 +124,20 @@ fn a_verdict_that_a_job_wrote_is_moved_aside() {
     assert!(yard.text("_ctx/runs/A/1/end.txt").contains("exit-3"));
     assert_eq!(verb(&yard, &["audit", "verify"]).0, 0);
 }
+
+#[test]
+fn an_order_without_room_for_its_settlement_is_not_begun() {
+    let mut yard = Yard::bare();
+    yard.start();
+    let body = "run: 'echo A >> ran'\nworkspace: none\n";
+    yard.submit("A", &format!("{body}# {}\n", "x".repeat((1 << 20) - 400)));
+    yard.until("the explanation", || yard.why("pending", "A").contains("how it ends"));
+    let why = yard.why("pending", "A");
+    assert!(why.contains("bytes"), "{why}");
+    yard.submit("B", &format!("{body}# {}\n", "x".repeat((1 << 20) - 20_000)));
+    yard.until_in("done", "B");
+    yard.submit("C", "workspace: none\n");
+    let (code, said) = verb(&yard, &["hold", "C", "--reason", &"r".repeat(3000)]);
+    assert!(code == 2 && said.contains("at most 2000"), "{code} {said}");
+    assert_eq!(yard.text("ran"), "A\n", "only B ran");
+}

@@ -54,9 +54,7 @@ impl Judge {
         if story.requeueing && dir == "failed" {
             return self.settled(text, dir, id);
         }
-        let mut requeues = people.asks.iter().filter(|a| a.id == id && a.verb == "requeue");
-        let asked = requeues.any(|a| self.answers.code(&a.hex) == Some(0));
-        if order.moved && !asked && dir == "failed" && story.place == Where::Pending {
+        if order.moved && dir == "failed" && story.place == Where::Pending {
             // A person moved it back to where its stamp still says it was settled.
             return self.settled(text, dir, id);
         }
@@ -98,7 +96,10 @@ impl Judge {
         if text.contains("settled_state:") {
             return Err("it is pending with a settlement stamp".to_owned());
         }
-        let held = text.lines().any(|l| l.starts_with("  hold: ") && l != "  hold: null");
+        // On a line of its own, or between the braces of a flow mapping.
+        let own = text.lines().filter(|l| l.starts_with("  ") || l.starts_with("x_jobyard: {"));
+        let mut entries = own.flat_map(|l| l.split(['{', ',', '}'])).map(str::trim);
+        let held = entries.any(|e| e.starts_with("hold: ") && e != "hold: null");
         if story.held.is_some_and(|said| said != held)
             && !self.asked_in_vain(m, people, &order.spec.id)
         {
