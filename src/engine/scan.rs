@@ -125,7 +125,9 @@ impl<W: World> Engine<W> {
         }
         before.places = Default::default();
         self.replan.insert(id.clone());
-        if !after.is_empty() || after.seen == Seen::Pending {
+        // What the ledger has begun with it is not forgotten while it is seen nowhere for a moment.
+        let settled = matches!(after.seen, Seen::Never | Seen::Settled(_));
+        if !after.is_empty() || !settled {
             self.index.tickets.insert(id.clone(), after);
         } else if after.last_attempt > 0 {
             self.numbers.insert(id.clone(), after.last_attempt);
