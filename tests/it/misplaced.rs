@@ -49,6 +49,28 @@ fn the_copy_of_a_settled_ticket_under_another_id_is_a_new_order() {
 }
 
 #[test]
+fn a_settlement_of_another_root_settles_nothing_here() {
+    let there = Yard::bare();
+    there.submit("DONE", "run: 'true'\nworkspace: none\n");
+    there.submit("FAILED", "run: 'false'\nworkspace: none\n");
+    assert_eq!(there.drain(), 0);
+    let mut here = Yard::bare();
+    here.start();
+    here.settle_down("A");
+    for (state, id) in [("done", "DONE"), ("failed", "FAILED")] {
+        here.publish(&Yard::ticket("pending", id), &there.text(&Yard::ticket(state, id)));
+        let why = || here.why("pending", id);
+        here.until("the explanation", || why().contains("does not have: remove `x_jobyard`"));
+        assert_eq!(here.places(id), ["pending"]);
+    }
+    let text = there.text(&Yard::ticket("done", "DONE"));
+    let bare = text.split("x_jobyard:").next().unwrap();
+    here.publish(&Yard::ticket("pending", "DONE"), bare);
+    here.until_in("done", "DONE");
+    assert_eq!(here.events("DONE", "started").len(), 1);
+}
+
+#[test]
 fn a_settled_ticket_and_an_open_attempt_are_not_submitted_over() {
     let mut yard = Yard::bare();
     yard.submit("A", "run: 'true'\nworkspace: none\n");
