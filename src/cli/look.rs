@@ -90,7 +90,6 @@ fn policy(config: &Config, holder: Option<&Found>) -> Result<Policy, Failure> {
         runs: true,
         fresh: false,
         only: None,
-        trusts_unknown: false,
     })
 }
 

@@ -109,7 +109,6 @@ pub fn options(
         runs,
         fresh: false,
         only: None,
-        trusts_unknown: false,
     };
     Ok(Options { config, policy, faults: Planted::None })
 }

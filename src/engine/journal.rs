@@ -61,7 +61,7 @@ impl<W: World> Engine<W> {
         let dir = Path::new(&attempt.run_dir()).to_owned();
         // No verdict was reached: what is called so is the job's own.
         let verdict = dir.join(paths::VERDICT);
-        if self.world.stat(&verdict)?.is_some() {
+        if self.world.stat(&verdict).is_ok_and(|found| found.is_some()) {
             let aside = move_aside(&mut self.world, &verdict)?;
             self.moved_aside(id, &verdict, &aside);
         }

@@ -206,7 +206,8 @@ impl<W: World> Engine<W> {
     fn round(&mut self) -> Result<bool, Fault> {
         let (now, tick) = (self.world.now(), self.world.tick());
         let changed = std::mem::take(&mut self.replan);
-        let plan = plan::plan(&mut self.index, &changed, now, tick, &self.options.policy);
+        let mut plan = plan::plan(&mut self.index, &changed, now, tick, &self.options.policy);
+        self.planted_claims(&mut plan, &changed, now);
         self.wake_at = plan.wake_at;
         if let Some(watcher) = self.watcher {
             let (index, policy) = (&self.index, &self.options.policy);

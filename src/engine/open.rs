@@ -4,7 +4,7 @@
 //! where a ticket was that lies where nothing explains it; the names of the directories are durable before
 //! the ledger's first segment is; there is no other recovery.
 
-use super::{Engine, Options, Planted};
+use super::{Engine, Options};
 use crate::model::event::{Event, Line, Link};
 use crate::model::id::OrderId;
 use crate::model::index::{Index, Reading, Seen, Ticket};
@@ -29,7 +29,6 @@ impl<W: World> Engine<W> {
             Err(fault) => return Err((world, fault)),
         };
         options.policy.fresh = tail.fresh;
-        options.policy.trusts_unknown = options.faults == Planted::UnknownIsMet;
         options.policy.instance.clone_from(&world.identity().instance);
         let mut index = Index { boot: world.identity().boot.clone(), ..Index::default() };
         index.durable_seq = 0;

@@ -4,12 +4,16 @@
 //! that leave something out stand as one condition where it is left out; what one does instead stands here.
 
 use super::Engine;
-use crate::model::attempt::{CommandEnd, CommandKind};
+use crate::model::attempt::{CommandEnd, CommandKind, Mode};
 use crate::model::id::OrderId;
 use crate::model::index::Seen;
 use crate::model::order::State;
+use crate::model::time::Moment;
 use crate::observe::Arrival;
+use crate::plan::action::{Action, Plan, Wait};
+use crate::plan::ready;
 use crate::world::World;
+use std::collections::BTreeSet;
 
 /// Bugs that can be switched on at run time, to prove that the tests find them.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -60,6 +64,27 @@ impl<W: World> Engine<W> {
         let ids: Vec<OrderId> = self.index.open.iter().filter(old).cloned().collect();
         for id in ids {
             self.settle(&id, State::Pending, "taken-over".to_owned(), "old".to_owned(), None);
+        }
+    }
+
+    /// An order that waits for nobody but unknown ones is claimed.
+    pub(super) fn planted_claims(&self, plan: &mut Plan, changed: &BTreeSet<OrderId>, now: Moment) {
+        if self.options.faults != Planted::UnknownIsMet {
+            return;
+        }
+        let unknown =
+            |wait: &Wait| matches!(wait, Wait::Dependency { state, .. } if &**state == "unknown");
+        for id in changed {
+            let ticket = self.index.tickets.get(id).filter(|t| t.attempt.is_none());
+            let pending = ticket.filter(|t| t.state() == Some(State::Pending));
+            let Some(brief) = pending.and_then(|t| t.brief()).filter(|b| b.executable) else {
+                continue;
+            };
+            let waits = ready::unmet(&self.index, id, brief, now, &self.options.policy);
+            if !waits.is_empty() && waits.iter().all(unknown) && self.options.policy.runs {
+                let claim = Action::Claim { mode: Mode::Process, request: None, in_place: false };
+                plan.actions.push((id.clone(), claim));
+            }
         }
     }
 

@@ -5,6 +5,7 @@
 
 use super::claim::CANNOT_CLAIM;
 use super::{Engine, LOOKS_MAX};
+use crate::model::defect::Defect;
 use crate::model::id::OrderId;
 use crate::model::index::{ExecutorFact, ExecutorState, Place, Reading, Seen, Ticket};
 use crate::model::order::State;
@@ -12,6 +13,7 @@ use crate::model::paths;
 use crate::model::protocol::{FromExecutor, JournalLine, KnownCommand, ToExecutor};
 use crate::model::time::{Millis, Tick};
 use crate::observe::{self, Arrival, Look};
+use crate::world::ledger;
 use crate::world::store::{self, errno};
 use crate::world::{ExecutorLink, Fault, World};
 use std::collections::BTreeSet;
@@ -112,6 +114,7 @@ impl<W: World> Engine<W> {
                 return Err(fault);
             }
         };
+        self.question_stamps(&mut after)?;
         after.stamp_at = before.stamp_at;
         let appeared = before.state().is_none() != after.state().is_none();
         self.come_back(id, &mut after);
@@ -126,13 +129,33 @@ impl<W: World> Engine<W> {
         before.places = Default::default();
         self.replan.insert(id.clone());
         // What the ledger has begun with it is not forgotten while it is seen nowhere for a moment.
-        let settled = matches!(after.seen, Seen::Never | Seen::Settled(_));
-        if !after.is_empty() || !settled {
+        let begun = !matches!(after.seen, Seen::Never | Seen::Settled(_));
+        if begun || !after.is_empty() {
             self.index.tickets.insert(id.clone(), after);
         } else if after.last_attempt > 0 {
             self.numbers.insert(id.clone(), after.last_attempt);
         }
         self.forget_whys(id)
+    }
+
+    /// A settlement stamp that was moved here by hand counts when the ledger has its line: one of another
+    /// root settles nothing here.
+    fn question_stamps(&mut self, ticket: &mut Ticket) -> Result<(), Fault> {
+        if ticket.attempt.is_some() {
+            return Ok(());
+        }
+        for state in [State::Pending, State::Running] {
+            let Some(place) = ticket.places[state as usize].as_deref_mut() else { continue };
+            let Reading::Order(brief) = &place.reading else { continue };
+            let Some(stamp) = &brief.stamp else { continue };
+            if !ledger::has_hash(&mut self.world, &stamp.hash)? {
+                let text = "it carries a settlement that the ledger of this root does not have: \
+                            remove `x_jobyard` to have it run here";
+                let defect = Defect::whole("unknown-settlement", text);
+                place.reading = Reading::Refused(Box::new([defect]));
+            }
+        }
+        Ok(())
     }
 
     /// Whoever waits for an order, near or far, may be in a cycle now, or no longer.

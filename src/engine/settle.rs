@@ -159,7 +159,7 @@ impl<W: World> Engine<W> {
     }
 
     /// The ticket cannot be edited faithfully: that is said once, until it changes.
-    pub(super) fn refuse_place(&mut self, id: &OrderId, state: State, defect: Defect) {
+    fn refuse_place(&mut self, id: &OrderId, state: State, defect: Defect) {
         self.notes.push(format!("{id}: nothing is made of its ticket until it changes: {defect}"));
         if let Some(place) = self.index.ticket_mut(id).places[state as usize].as_deref_mut() {
             place.reading = Reading::Refused(Box::new([defect]));

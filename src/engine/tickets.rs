@@ -6,14 +6,12 @@
 use super::Engine;
 use crate::model::attempt::Attempt;
 use crate::model::backlog;
-use crate::model::defect::Defect;
 use crate::model::event::Event;
 use crate::model::id::OrderId;
-use crate::model::index::{Reading, Seen};
+use crate::model::index::Seen;
 use crate::model::order::State;
 use crate::model::paths;
 use crate::observe::{REFUSAL_MARK, plain};
-use crate::world::ledger;
 use crate::world::store::{
     Outcome, TICKET_BYTES_MAX, errno, exchange_in, kept_beside, put_derived, read_plain,
     read_whole, relocate, write_stamp,
@@ -117,9 +115,6 @@ impl<W: World> Engine<W> {
         if self.planted_trust(id, from, to) {
             return Ok(());
         }
-        if !self.vouches(id, from)? {
-            return Ok(());
-        }
         let (here, there) = (paths::ticket(from, id), paths::ticket(to, id));
         let moved = relocate(&mut self.world, &here, &there, inode)?;
         self.changed(&here);
@@ -136,29 +131,6 @@ impl<W: World> Engine<W> {
         let (from, to) = (from.name().to_owned(), to.name().to_owned());
         self.record(id, attempt, Event::PutBack { from, to, reason: why.to_owned() });
         Ok(())
-    }
-
-    /// Whether the ledger has the line that the ticket's settlement stamp names. One of another root settles
-    /// nothing here: that is said, and nothing is made of it until it changes.
-    pub(super) fn vouches(&mut self, id: &OrderId, state: State) -> Result<bool, Fault> {
-        let ticket = self.ticket(id).filter(|t| t.attempt.is_none());
-        let stamp = match ticket.and_then(|t| t.place(state)).map(|p| &p.reading) {
-            Some(Reading::Order(brief)) => brief.stamp.clone(),
-            _ => None,
-        };
-        let Some(stamp) = stamp else { return Ok(true) };
-        self.ledger.flush(&mut self.world)?;
-        let wanted = format!("\"hash\":\"{}\"", stamp.hash);
-        for number in ledger::segments(&mut self.world)?.into_iter().rev() {
-            let text = ledger::read_segment(&mut self.world, number)?;
-            if ledger::whole_lines(&text).any(|line| line.contains(&wanted)) {
-                return Ok(true);
-            }
-        }
-        let text = "it carries a settlement that the ledger of this root does not have: remove \
-                    `x_jobyard` to have it run here";
-        self.refuse_place(id, state, Defect::whole("unknown-settlement", text));
-        Ok(false)
     }
 
     /// One file under two names: the earlier name goes.

@@ -54,8 +54,6 @@ pub struct Policy {
     pub fresh: bool,
     /// Only these orders are acted on; `None`: all.
     pub only: Option<OrderId>,
-    /// A planted bug, to prove that the tests find it: what nobody knows counts as a success.
-    pub trusts_unknown: bool,
 }
 
 /// Decides what to do about the orders that changed, then fills free slots. At most one order is

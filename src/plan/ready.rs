@@ -83,7 +83,7 @@ pub fn unmet_dependencies<'a>(
             (DependsOn::Success, Some(true)) => (vouched, false),
             (DependsOn::Failure, Some(false)) | (DependsOn::Always, Some(_)) => (true, true),
             (_, Some(_)) => (false, false),
-            (_, None) => (policy.trusts_unknown && upstream.is_none(), true),
+            (_, None) => (false, true),
         };
         let state = match upstream.and_then(Ticket::state) {
             Some(_) if ended == Some(true) && !vouched => UNVERIFIED,

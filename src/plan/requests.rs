@@ -7,7 +7,7 @@
 use super::action::{Action, Wait, describe};
 use super::ready;
 use super::step::Facts;
-use crate::model::attempt::{Asked, Attempt, Mode, Options, Wish};
+use crate::model::attempt::{Attempt, Mode, Options, Wish};
 use crate::model::index::{Brief, LeaseFact, Request, owner};
 use crate::model::lease::LeaseBody;
 use crate::model::order::State;
@@ -108,10 +108,8 @@ pub fn running(facts: &Facts<'_>, attempt: &Attempt) -> Option<Action> {
     if let Some(refusal) = unreadable(facts) {
         return Some(refusal);
     }
-    if let Some(asked) = &attempt.asked
-        && let Some((request, body)) = accepted(facts, asked)
-    {
-        return Some(accept(request, body, asked.wish));
+    if let Some(action) = bound(facts, attempt) {
+        return Some(action);
     }
     let (request, body) = first(facts)?;
     let cancelling = attempt.asked.as_ref().is_some_and(|a| a.wish == Wish::Cancel);
@@ -139,11 +137,10 @@ pub fn running(facts: &Facts<'_>, attempt: &Attempt) -> Option<Action> {
 
 /// What requests do to an order whose ticket is missing: `cancel` ends it, nothing else can.
 pub fn missing(facts: &Facts<'_>, attempt: &Attempt) -> Vec<Action> {
-    let cancels = |r: &&Request| r.verb == Verb::Cancel && !r.refused;
-    let cancel = facts.ticket.requests.iter().find(cancels);
-    let wanted = attempt.asked.as_ref().is_none_or(|a| a.wish != Wish::Cancel);
-    if let Some((request, Ok(body))) = cancel.map(|r| (r, &r.body))
-        && wanted
+    let cancelling = attempt.asked.as_ref().is_some_and(|a| a.wish == Wish::Cancel);
+    let mut open = facts.ticket.requests.iter().filter(|r| !r.refused && r.verb == Verb::Cancel);
+    if !cancelling
+        && let Some((request, body)) = open.find_map(|r| Some((r, r.body.as_ref().ok()?)))
     {
         return vec![accept(request, body, Wish::Cancel)];
     }
@@ -155,11 +152,12 @@ pub fn missing(facts: &Facts<'_>, attempt: &Attempt) -> Vec<Action> {
     refuse_all(facts, 4, &text)
 }
 
-/// The file of a request that was accepted before a crash.
-fn accepted<'a>(facts: &'a Facts<'_>, asked: &Asked) -> Option<(&'a Request, &'a RequestBody)> {
+/// A request that was accepted before a crash, and whose file is still there.
+pub fn bound(facts: &Facts<'_>, attempt: &Attempt) -> Option<Action> {
+    let asked = attempt.asked.as_ref()?;
     let same = |r: &&Request| r.hex == asked.request && r.verb.name() == asked.wish.name();
-    let open = facts.ticket.requests.iter().filter(|r| !r.refused);
-    open.filter(same).find_map(|r| r.body.as_ref().ok().map(|b| (r, b)))
+    let mut open = facts.ticket.requests.iter().filter(|r| !r.refused).filter(same);
+    open.find_map(|r| r.body.as_ref().ok().map(|body| accept(r, body, asked.wish)))
 }
 
 /// Who holds a running order, for whoever asks for it.

@@ -258,6 +258,18 @@ pub fn look<W: World>(world: &mut W, each: &mut dyn FnMut(&Link)) -> Result<Tail
     Ok(tail)
 }
 
+/// Whether any line has this hash. Reads history, newest first: for what is rare.
+pub fn has_hash<W: World>(world: &mut W, hash: &str) -> Result<bool, Fault> {
+    let wanted = format!("\"hash\":\"{hash}\"");
+    for number in segments(world)?.into_iter().rev() {
+        let text = read_segment(world, number)?;
+        if whole_lines(&text).any(|line| line.contains(&wanted)) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
 /// The lines of a segment that have their newline.
 pub fn whole_lines(text: &[u8]) -> impl DoubleEndedIterator<Item = &str> {
     let whole = text.iter().rposition(|b| *b == b'\n').unwrap_or(0);

@@ -13,27 +13,14 @@ use std::process::Command;
 const PLANTS: [(&str, &str); 3] =
     [("dir", "mkdir \"$1\""), ("fifo", "mkfifo \"$1\""), ("link", "ln -s /nowhere \"$1\"")];
 
-/// A verb's exit code and what it printed.
-fn verb(yard: &Yard, words: &[&str]) -> (i32, String) {
-    let out = Command::new(&yard.program)
-        .args(words)
-        .arg("--root")
-        .arg(&yard.root)
-        .env("GIT_CONFIG_GLOBAL", "/dev/null")
-        .output()
-        .unwrap();
-    let said = [out.stdout, out.stderr].concat();
-    (out.status.code().unwrap_or(-1), String::from_utf8_lossy(&said).into_owned())
-}
-
 fn looks(yard: &Yard, id: &str) {
     for words in [&["status"][..], &["list"], &["show", id], &["why", id]] {
-        let (code, said) = verb(yard, words);
+        let (code, said) = yard.verb(words);
         assert_eq!(code, 0, "{words:?}: {said}");
     }
-    let (code, said) = verb(yard, &["logs", id]);
+    let (code, said) = yard.verb(&["logs", id]);
     assert!(code == 0 || code == 3, "logs: {code}: {said}");
-    let (code, said) = verb(yard, &["lint"]);
+    let (code, said) = yard.verb(&["lint"]);
     assert!(code == 0 || code == 7, "lint: {code}: {said}");
 }
 
@@ -142,9 +129,9 @@ fn an_order_that_cannot_go_on_is_set_aside_and_taken_up_when_it_is_cleared() {
     yard.until("its end", || yard.events("A", "unheld").len() == 1);
     yard.settle_down("B2");
     looks(&yard, "A");
-    let (code, lint) = verb(&yard, &["lint"]);
+    let (code, lint) = yard.verb(&["lint"]);
     assert!(code == 7 && lint.contains("obstructed") && lint.contains("_ctx/runs/A"), "{lint}");
-    let (_, why) = verb(&yard, &["why", "A"]);
+    let (_, why) = yard.verb(&["why", "A"]);
     assert!(why.contains("obstructed"), "{why}");
     assert_eq!(yard.term(), Some(0));
     assert_eq!(yard.drain(), 0);
@@ -202,7 +189,7 @@ fn a_ready_file_that_cannot_be_written_is_refused_with_its_path() {
     let here = yard.root.clone();
     for path in [&missing, &here] {
         let (code, said) =
-            verb(&yard, &["daemon", "--drain", "--ready-file", path.to_str().unwrap()]);
+            yard.verb(&["daemon", "--drain", "--ready-file", path.to_str().unwrap()]);
         assert_eq!(code, 1, "{said}");
         assert!(said.contains(path.to_str().unwrap()), "{said}");
     }
@@ -249,12 +236,12 @@ fn a_claim_that_git_refuses_is_counted_found_and_a_reason() {
     let yard = Yard::bare();
     yard.submit("A", "run: true\n");
     assert_eq!(yard.drain(), 0);
-    let (_, status) = verb(&yard, &["status", "--json"]);
+    let (_, status) = yard.verb(&["status", "--json"]);
     let status: serde_json::Value = serde_json::from_str(&status).unwrap();
     assert_eq!(status["counts"]["refused"], 1, "{status}");
-    let (code, lint) = verb(&yard, &["lint"]);
+    let (code, lint) = yard.verb(&["lint"]);
     assert!(code == 7 && lint.contains("cannot-claim"), "{lint}");
-    let (_, why) = verb(&yard, &["why", "A", "--json"]);
+    let (_, why) = yard.verb(&["why", "A", "--json"]);
     let why: serde_json::Value = serde_json::from_str(&why).unwrap();
     let said = why["waits"][0]["text"].as_str().unwrap();
     assert!(why["waits"][0]["kind"] == "refused" && said.contains("git"), "{why}");
@@ -267,18 +254,18 @@ fn an_unknown_lock_over_an_open_attempt_is_taken_over_and_kept() {
             let mut yard = Yard::bare();
             yard.start();
             yard.submit("A", "workspace: none\n");
-            let (code, said) = verb(&yard, &["take", "A"]);
+            let (code, said) = yard.verb(&["take", "A"]);
             assert_eq!(code, 0, "{said}");
             yard.publish("_ctx/jobs/running/A.lock", "id-only A\n");
             yard.settle_down("B");
             if !live {
                 assert_eq!(yard.term(), Some(0));
             }
-            let (code, said) = verb(&yard, &[how, "A", "--takeover", "--reason", "gone"]);
+            let (code, said) = yard.verb(&[how, "A", "--takeover", "--reason", "gone"]);
             assert_eq!(code, 0, "{how}: {said}\n{}", yard.sight());
             yard.until_in(end_of(how), "A");
             assert_eq!(yard.text("_ctx/runs/A/1/lock"), "id-only A\n", "{how}");
-            let (code, said) = verb(&yard, &["lint"]);
+            let (code, said) = yard.verb(&["lint"]);
             assert_eq!(code, 0, "{how}: {said}");
         }
     }
@@ -301,10 +288,10 @@ fn an_unknown_lock_without_an_attempt_is_taken_over_and_kept() {
         yard.submit("A", "workspace: none\n");
         yard.settle_down("B");
         yard.publish("_ctx/jobs/running/A.lock", "id-only A\n");
-        let (code, said) = verb(&yard, &[how, "A", "--takeover", "--reason", "gone"]);
+        let (code, said) = yard.verb(&[how, "A", "--takeover", "--reason", "gone"]);
         assert_eq!(code, 0, "{how}: {said}\n{}", yard.sight());
         yard.until_in(end_of(how), "A");
-        let (code, said) = verb(&yard, &["lint"]);
+        let (code, said) = yard.verb(&["lint"]);
         assert_eq!(code, 0, "{how}: {said}");
     }
 }
@@ -314,7 +301,7 @@ fn a_forced_take_is_in_the_ledger_and_in_the_log_with_its_reason() {
     let mut yard = Yard::bare();
     yard.start();
     yard.submit("A", "workspace: none\ndependencies: [NOBODY]\n");
-    let (code, said) = verb(&yard, &["take", "A", "--force", "--reason", "it is urgent"]);
+    let (code, said) = yard.verb(&["take", "A", "--force", "--reason", "it is urgent"]);
     assert_eq!(code, 0, "{said}");
     assert_eq!(yard.events("A", "claiming")[0]["forced"], "it is urgent", "{}", yard.sight());
     let log = || yard.text("_ctx/runs/A/execution.log");
@@ -326,10 +313,10 @@ fn only_the_path_of_a_ticket_stands_for_its_id() {
     let yard = Yard::bare();
     yard.submit("pwn", "workspace: none\n");
     for text in ["a;touch /tmp/pwn", "../pwn", "/tmp/pwn", "x/pwn.yaml"] {
-        let (code, said) = verb(&yard, &["cancel", text]);
+        let (code, said) = yard.verb(&["cancel", text]);
         assert_eq!(code, 2, "{text}: {said}");
     }
     assert_eq!(yard.places("pwn"), ["pending"]);
-    let (code, said) = verb(&yard, &["cancel", "_ctx/jobs/pending/pwn.yaml"]);
+    let (code, said) = yard.verb(&["cancel", "_ctx/jobs/pending/pwn.yaml"]);
     assert_eq!(code, 0, "{said}");
 }

@@ -5,14 +5,13 @@
 
 use super::yard::{Yard, until};
 use std::fs;
-use std::process::Command;
 
-/// A verb's exit code and what it printed.
-fn verb(yard: &Yard, words: &[&str]) -> (i32, String) {
-    let mut command = Command::new(&yard.program);
-    let out = command.args(words).arg("--root").arg(&yard.root).output().unwrap();
-    let said = [out.stdout, out.stderr].concat();
-    (out.status.code().unwrap_or(-1), String::from_utf8_lossy(&said).into_owned())
+/// An order whose command goes on until `end` is there, and whose ticket was deleted.
+fn without_ticket(yard: &Yard, id: &str) {
+    let run = "run: 'touch began; until [ -e end ]; do sleep 0.01; done'\nworkspace: none\n";
+    yard.submit(id, run);
+    yard.until("the command", || yard.path("began").exists());
+    fs::remove_file(yard.path(Yard::ticket("running", id))).unwrap();
 }
 
 #[test]
@@ -42,9 +41,9 @@ fn the_copy_of_a_settled_ticket_under_another_id_is_a_new_order() {
     ran.sort_unstable();
     assert_eq!(ran, ["BAD", "ONE", "TWO", "WORSE"]);
     assert_eq!(yard.places("AFTER"), ["pending"], "nothing vouches for FOUR");
-    let (code, lint) = verb(&yard, &["lint"]);
+    let (code, lint) = yard.verb(&["lint"]);
     assert!(code == 7 && lint.contains("FOUR"), "{lint}");
-    let (code, said) = verb(&yard, &["audit", "verify"]);
+    let (code, said) = yard.verb(&["audit", "verify"]);
     assert!(code == 0 || !said.contains("TWO"), "{said}");
 }
 
@@ -77,17 +76,12 @@ fn a_settled_ticket_and_an_open_attempt_are_not_submitted_over() {
     assert_eq!(yard.drain(), 0);
     let draft = yard.beside("draft.yaml");
     fs::rename(yard.path(Yard::ticket("done", "A")), &draft).unwrap();
-    let (code, said) = verb(&yard, &["submit", draft.to_str().unwrap()]);
+    let (code, said) = yard.verb(&["submit", draft.to_str().unwrap()]);
     assert!(code == 4 && said.contains("settlement of an earlier run"), "{code} {said}");
     yard.start();
-    yard.submit(
-        "B",
-        "run: 'touch began; until [ -e end ]; do sleep 0.01; done'\nworkspace: none\n",
-    );
-    yard.until("the command", || yard.path("began").exists());
-    fs::remove_file(yard.path(Yard::ticket("running", "B"))).unwrap();
+    without_ticket(&yard, "B");
     fs::write(&draft, "id: B\ntitle: T\nrun: echo other\nworkspace: none\n").unwrap();
-    let (code, said) = verb(&yard, &["submit", draft.to_str().unwrap()]);
+    let (code, said) = yard.verb(&["submit", draft.to_str().unwrap()]);
     assert!(code == 4 && said.contains("B.lock exists"), "{code} {said}");
     fs::write(yard.path("end"), "").unwrap();
 }
@@ -96,15 +90,10 @@ fn a_settled_ticket_and_an_open_attempt_are_not_submitted_over() {
 fn an_order_whose_ticket_was_deleted_is_cancelled() {
     let mut yard = Yard::bare();
     yard.start();
-    yard.submit(
-        "A",
-        "run: 'touch began; until [ -e never ]; do sleep 0.01; done'\nworkspace: none\n",
-    );
-    yard.until("the command", || yard.path("began").exists());
-    fs::remove_file(yard.path(Yard::ticket("running", "A"))).unwrap();
-    let (code, said) = verb(&yard, &["finish", "A"]);
+    without_ticket(&yard, "A");
+    let (code, said) = yard.verb(&["finish", "A"]);
     assert!(code == 4 && said.contains("order.yaml to running/A.yaml"), "{code} {said}");
-    let (code, said) = verb(&yard, &["cancel", "A"]);
+    let (code, said) = yard.verb(&["cancel", "A"]);
     assert_eq!(code, 0, "{said}");
     assert_eq!(yard.events("A", "settled")[0]["result"], "cancelled");
     assert!(!yard.path("_ctx/jobs/running/A.lock").exists());
@@ -117,12 +106,12 @@ fn who_deletes_the_lock_file_does_not_let_a_second_daemon_in() {
     yard.start();
     yard.settle_down("A");
     fs::remove_file(yard.path("_ctx/runs/.jobyard/root.lock")).unwrap();
-    let (code, said) = verb(&yard, &["status"]);
+    let (code, said) = yard.verb(&["status"]);
     assert!(code == 0 && said.contains("daemon   up"), "{code} {said}");
-    let (code, said) = verb(&yard, &["daemon"]);
+    let (code, said) = yard.verb(&["daemon"]);
     assert!(code == 5 || code == 75, "{code} {said}");
     yard.settle_down("B");
-    assert_eq!(verb(&yard, &["audit", "verify"]).0, 0);
+    assert_eq!(yard.verb(&["audit", "verify"]).0, 0);
 }
 
 #[test]
@@ -144,7 +133,7 @@ fn a_verdict_that_a_job_wrote_is_moved_aside() {
     yard.until_in("failed", "A");
     assert!(!yard.path("_ctx/runs/A/1/verdict.json").exists());
     assert!(yard.text("_ctx/runs/A/1/end.txt").contains("exit-3"));
-    assert_eq!(verb(&yard, &["audit", "verify"]).0, 0);
+    assert_eq!(yard.verb(&["audit", "verify"]).0, 0);
 }
 
 #[test]
@@ -159,7 +148,7 @@ fn an_order_without_room_for_its_settlement_is_not_begun() {
     yard.submit("B", &format!("{body}# {}\n", "x".repeat((1 << 20) - 20_000)));
     yard.until_in("done", "B");
     yard.submit("C", "workspace: none\n");
-    let (code, said) = verb(&yard, &["hold", "C", "--reason", &"r".repeat(3000)]);
+    let (code, said) = yard.verb(&["hold", "C", "--reason", &"r".repeat(3000)]);
     assert!(code == 2 && said.contains("at most 2000"), "{code} {said}");
     assert_eq!(yard.text("ran"), "A\n", "only B ran");
 }

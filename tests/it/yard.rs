@@ -176,6 +176,16 @@ impl Yard {
         fs::read_to_string(self.beside("daemon.err")).unwrap_or_default()
     }
 
+    /// Runs a verb on the root; its exit code and all it said. A verb that hangs fails the test.
+    pub(crate) fn verb(&self, args: &[&str]) -> (i32, String) {
+        let mut command = Command::new("timeout");
+        command.args(["-s", "KILL", "15"]).arg(&self.program).args(args);
+        command.arg("--root").arg(&self.root).env("GIT_CONFIG_GLOBAL", "/dev/null");
+        let out = command.stdin(Stdio::null()).output().unwrap();
+        let said = [out.stdout, out.stderr].concat();
+        (out.status.code().unwrap(), String::from_utf8_lossy(&said).into_owned())
+    }
+
     /// Where a ticket lies, relative to the root.
     pub(crate) fn ticket(state: &str, id: &str) -> String {
         format!("_ctx/jobs/{state}/{id}.yaml")

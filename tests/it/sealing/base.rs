@@ -1,6 +1,6 @@
 //! The base is sealed once for a branch.
 
-use super::{bases, two_attempts, verb};
+use super::{bases, two_attempts};
 use crate::yard::Yard;
 
 const SCOPE: &str = "scope: {allow: [docs/**]}\nverify: {commands: ['test -d src']}\n";
@@ -35,18 +35,18 @@ fn a_requeued_order_keeps_its_base_over_restarts() {
     let yard = Yard::git();
     let start = yard.run_git(".", &["rev-parse", "main"]);
     yard.submit("A", "scope: {allow: [docs/**]}\nverify: {commands: ['test -d docs']}\n");
-    assert_eq!(verb(&yard, &["take", "A"]).0, 0);
-    assert_eq!(verb(&yard, &["finish", "A"]).0, 6);
+    assert_eq!(yard.verb(&["take", "A"]).0, 0);
+    assert_eq!(yard.verb(&["finish", "A"]).0, 6);
     yard.put("z", "z\n");
     yard.run_git(".", &["add", "z"]);
     yard.run_git(".", &["commit", "-q", "-m", "z"]);
-    assert_eq!(verb(&yard, &["requeue", "A"]).0, 0);
-    let (code, said) = verb(&yard, &["take", "A"]);
+    assert_eq!(yard.verb(&["requeue", "A"]).0, 0);
+    let (code, said) = yard.verb(&["take", "A"]);
     assert_eq!(code, 0, "{said}");
     yard.put(".worktrees/A/docs/a", "a\n");
     yard.run_git(".worktrees/A", &["add", "."]);
     yard.run_git(".worktrees/A", &["commit", "-q", "-m", "a"]);
-    let (code, said) = verb(&yard, &["finish", "A"]);
+    let (code, said) = yard.verb(&["finish", "A"]);
     assert_eq!(code, 0, "{said}");
     assert_eq!(bases(&yard, "A"), [start.clone(), start]);
 }
@@ -55,16 +55,16 @@ fn a_requeued_order_keeps_its_base_over_restarts() {
 fn a_branch_that_went_is_begun_anew() {
     let yard = Yard::git();
     yard.submit("A", "verify: {commands: ['test -d docs']}\n");
-    assert_eq!(verb(&yard, &["take", "A"]).0, 0);
-    assert_eq!(verb(&yard, &["finish", "A"]).0, 6);
+    assert_eq!(yard.verb(&["take", "A"]).0, 0);
+    assert_eq!(yard.verb(&["finish", "A"]).0, 6);
     yard.run_git(".", &["worktree", "remove", "--force", ".worktrees/A"]);
     yard.run_git(".", &["branch", "-q", "-D", "feat/wo-A"]);
     yard.put("z", "z\n");
     yard.run_git(".", &["add", "z"]);
     yard.run_git(".", &["commit", "-q", "-m", "z"]);
     let tip = yard.run_git(".", &["rev-parse", "main"]);
-    assert_eq!(verb(&yard, &["requeue", "A"]).0, 0);
-    assert_eq!(verb(&yard, &["take", "A"]).0, 0);
+    assert_eq!(yard.verb(&["requeue", "A"]).0, 0);
+    assert_eq!(yard.verb(&["take", "A"]).0, 0);
     assert_eq!(bases(&yard, "A")[1], tip);
 }
 

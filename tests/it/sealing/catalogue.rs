@@ -1,7 +1,6 @@
 //! The catalogue, the configuration and the backlog: read when they are needed, and only if they are
 //! regular files.
 
-use super::verb;
 use crate::yard::{Yard, signal};
 use rustix::process::Signal;
 use std::os::unix::fs::symlink;
@@ -41,7 +40,7 @@ fn nothing_hangs_on_a_catalogue_that_is_no_file() {
     yard.fifo("_ctx/dod/a.yaml");
     symlink("../../outside", yard.path("_ctx/dod/z.yaml")).unwrap();
     yard.submit("A", "workspace: none\n");
-    let (code, said) = verb(&yard, &["take", "A"]);
+    let (code, said) = yard.verb(&["take", "A"]);
     assert_eq!(code, 0, "{said}");
     yard.start();
     yard.submit("B", ORDER);
@@ -62,7 +61,7 @@ fn a_configuration_that_is_no_file_is_refused_at_once() {
     yard.fifo("_ctx/jobyard.toml");
     yard.submit("A", "workspace: none\n");
     for args in [&["take", "A"][..], &["daemon", "--drain"]] {
-        let (code, said) = verb(&yard, args);
+        let (code, said) = yard.verb(args);
         assert_eq!(code, 1, "{said}");
         assert!(said.contains("jobyard.toml: it is a FIFO, socket or device"), "{said}");
     }

@@ -1,6 +1,6 @@
 //! An automatic retry runs what was sealed, or waits for a person.
 
-use super::{two_attempts, verb};
+use super::two_attempts;
 use crate::yard::Yard;
 
 const CHECK: &str = "scope: {allow: [docs/**]}\nverify: {commands: ['test -f docs/done']}\n";
@@ -18,13 +18,13 @@ fn an_order_that_its_job_edited_waits_for_a_person() {
     let text = yard.text(&Yard::ticket("pending", "A"));
     assert!(text.contains("hold: ") && text.contains("test -d ."), "{text}");
     assert!(!text.contains("retries: 1"), "{text}");
-    let (_, said) = verb(&yard, &["why", "A"]);
+    let (_, said) = yard.verb(&["why", "A"]);
     assert!(said.contains("edited while attempt 1 ran") && said.contains("unhold"), "{said}");
     let log = yard.text("_ctx/runs/A/execution.log");
     assert!(log.contains("| HELD            | its ticket was edited"), "{log}");
     yard.settle_down("B");
     assert_eq!(yard.places("A"), ["pending"], "it is not tried again by itself");
-    assert_eq!(verb(&yard, &["unhold", "A"]).0, 0);
+    assert_eq!(yard.verb(&["unhold", "A"]).0, 0);
     yard.until_in("done", "A");
 }
 
@@ -92,7 +92,7 @@ fn a_requeue_is_a_persons_word_for_the_order_as_it_is_now() {
     let path = Yard::ticket("failed", "A");
     let text = yard.text(&path).replace("exit 1", "sleep 0.3").replace("docs/done", "src/a.txt");
     yard.publish(&path, &text);
-    assert_eq!(verb(&yard, &["requeue", "A"]).0, 0);
+    assert_eq!(yard.verb(&["requeue", "A"]).0, 0);
     yard.until("the running stamp", || {
         let running = yard.text(&Yard::ticket("running", "A"));
         running.contains("attempt: 2") && !running.contains("result:")

@@ -1,6 +1,5 @@
 //! What a job says of its progress, and what counts as a sign of life.
 
-use super::verb;
 use crate::yard::Yard;
 use std::fs;
 use std::process::Command;
@@ -15,14 +14,14 @@ fn progress_is_shown_while_it_runs() {
     yard.submit("A", &format!("workspace: none\nrun: '{run}'\n"));
     yard.until("the progress", || yard.text("_ctx/runs/A/1/progress").contains("50"));
     for args in [&["list"][..], &["status"], &["show", "A"], &["why", "A"]] {
-        let (_, said) = verb(&yard, args);
+        let (_, said) = yard.verb(args);
         assert!(said.contains("50 %: half way; run 1/1"), "{args:?}: {said}");
     }
-    let (_, said) = verb(&yard, &["list", "--json"]);
+    let (_, said) = yard.verb(&["list", "--json"]);
     assert!(said.contains("\"message\":\"half way\""), "{said}");
     yard.open_gate("gate");
     yard.until("the next progress", || yard.text("_ctx/runs/A/1/progress").contains("150"));
-    let (_, said) = verb(&yard, &["show", "A"]);
+    let (_, said) = yard.verb(&["show", "A"]);
     assert!(said.contains("Progress must be between 0 and 100; run 1/1"), "{said}");
     yard.open_gate("gate");
     yard.until_in("done", "A");
@@ -41,11 +40,11 @@ fn is_alive_by(make: impl Fn(&Yard) -> String) -> bool {
     yard.run_git(".", &["add", "."]);
     yard.run_git(".", &["commit", "-q", "-m", "b"]);
     yard.submit("A", "");
-    assert_eq!(verb(&yard, &["take", "A"]).0, 0);
+    assert_eq!(yard.verb(&["take", "A"]).0, 0);
     yard.configure("settle = \"20ms\"\nstale_after = \"1ms\"\n");
     let sign = make(&yard);
     touch(&yard, "1 hour", &sign);
-    let (code, said) = verb(&yard, &["take", "A", "--takeover", "--reason", "gone"]);
+    let (code, said) = yard.verb(&["take", "A", "--takeover", "--reason", "gone"]);
     assert!(code == 0 || code == 5, "{said}");
     code == 5
 }

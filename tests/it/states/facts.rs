@@ -82,7 +82,6 @@ fn policy() -> Policy {
         runs: true,
         fresh: false,
         only: None,
-        trusts_unknown: false,
     }
 }
 

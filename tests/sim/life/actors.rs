@@ -56,7 +56,6 @@ impl Life {
             runs: only.is_none(),
             fresh: false,
             only: only.and_then(|id| OrderId::parse(id).ok()),
-            trusts_unknown: false,
         };
         Options { config, policy, faults: self.setup.planted }
     }

@@ -2,6 +2,7 @@
 
 use super::{Blow, CRASHED, Fuse, Machine, Shared, SimWorld, When};
 use jobyard::world::ability::lacking;
+use jobyard::world::store::{Outcome, exchange_in, read_whole, write_stamp};
 use jobyard::world::{ExecutorLink, World};
 use std::path::Path;
 
@@ -194,4 +195,35 @@ fn what_a_file_system_cannot_do_is_named_and_nothing_is_left() {
     let mut w = SimWorld::with_fuse(&m, ME, Fuse::default().on_change(3, Blow::Errno(libc::EIO)));
     assert_eq!(lacking(&mut w, p("")).unwrap_err().errno, libc::EIO, "a bad disk can link");
     assert_eq!(names(&m), Vec::<String>::new());
+}
+
+#[test]
+fn of_two_saves_in_the_moment_of_a_stamp_the_later_stays_and_the_earlier_is_kept() {
+    for in_place in [false, true] {
+        let m = Machine::shared(1, ME);
+        m.borrow_mut().hand(ME).save("t.yaml", b"read").unwrap();
+        let mut w = SimWorld::new(&m, ME);
+        let snapshot = read_whole(&mut w, p("t.yaml"), 100).unwrap().unwrap();
+        let (temp, _) = write_stamp(&mut w, &snapshot, b"stamped").unwrap();
+        let mut exchanges = 0;
+        w.hook = Some(Box::new(move |machine, call| {
+            if call.when == When::Before && call.act == "exchange" {
+                exchanges += 1;
+                let mut machine = machine.borrow_mut();
+                let saved = match (exchanges, in_place) {
+                    (1, _) => machine.hand(ME).save("t.yaml", b"first save"),
+                    (2, true) => machine.hand(ME).write("t.yaml", b"second save"),
+                    (2, false) => machine.hand(ME).save("t.yaml", b"second save"),
+                    _ => Ok(()),
+                };
+                saved.unwrap();
+            }
+        }));
+        let (done, kept) = exchange_in(&mut w, &snapshot, &temp, None, &[]).unwrap();
+        assert_eq!(done, Outcome::LookAgain);
+        let kept = kept.expect("nothing was kept");
+        assert_eq!(m.borrow().disk.peek(p("t.yaml")), Some(&b"second save"[..]), "{in_place}");
+        assert_eq!(m.borrow().disk.peek(&kept), Some(&b"first save"[..]), "{in_place}");
+        assert_eq!(names(&m), ["t.yaml".to_owned(), kept.display().to_string()]);
+    }
 }
