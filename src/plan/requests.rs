@@ -137,6 +137,9 @@ pub fn running(facts: &Facts<'_>, attempt: &Attempt) -> Option<Action> {
 
 /// What requests do to an order whose ticket is missing: `cancel` ends it, nothing else can.
 pub fn missing(facts: &Facts<'_>, attempt: &Attempt) -> Vec<Action> {
+    if let Some(action) = bound(facts, attempt) {
+        return vec![action];
+    }
     let cancelling = attempt.asked.as_ref().is_some_and(|a| a.wish == Wish::Cancel);
     let mut open = facts.ticket.requests.iter().filter(|r| !r.refused && r.verb == Verb::Cancel);
     if !cancelling

@@ -110,9 +110,6 @@ fn absent(facts: &Facts<'_>) -> Step {
         Some(attempt) if untouched(facts, attempt) => Step::act(undo("its ticket is gone")),
         Some(Attempt { settled: Some(settled), .. }) => release(facts, settled.seq),
         Some(attempt) => {
-            if let Some(action) = requests::bound(facts, attempt) {
-                return Step::act(action);
-            }
             let mut step = progress::without_ticket(facts, attempt);
             if untold(attempt) {
                 step.actions.insert(0, Action::AnswerTake);
