@@ -1,13 +1,13 @@
 //! The lock of a root: whoever holds it may change state and append to the ledger.
 //!
 //! Invariants: held by `flock` on the directory `_ctx` itself, so that the kernel ends it with its holder and
-//! nobody frees it by deleting a file; the text of the file `root.lock`, locked too, only tells people and
-//! waiting verbs whether a daemon or a verb holds it, and is never trusted for more.
+//! nobody frees it by deleting a file; the text of the file `root.lock` only tells people and waiting verbs
+//! whether a daemon or a verb holds it, and is never trusted for more. Looking takes and writes nothing.
 
 use crate::executor::process_start_time;
 use crate::model::paths;
 use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{self, Read, Seek, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::time::SystemTime;
@@ -80,19 +80,15 @@ fn holder_lives(text: &str) -> Option<bool> {
 pub fn try_lock(root: &Path, role: Role, who: &str) -> io::Result<Tried> {
     let own = root.join(paths::OWN);
     std::fs::create_dir_all(&own)?;
-    let mut file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .custom_flags(libc::O_NOFOLLOW)
-        .open(own.join("root.lock"))?;
     let dir = File::open(root.join("_ctx"))?;
-    match dir.try_lock().and_then(|()| file.try_lock()) {
+    match dir.try_lock() {
         Ok(()) => {}
-        Err(TryLockError::WouldBlock) => return taken(&mut file),
+        Err(TryLockError::WouldBlock) => return taken(root),
         Err(TryLockError::Error(error)) => return Err(error),
     }
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false).custom_flags(libc::O_NOFOLLOW);
+    let mut file = options.open(own.join("root.lock"))?;
     let word = if role == Role::Daemon { "daemon" } else { "verb" };
     let pid = std::process::id();
     let who = format!("pid {pid} started {}{who}", process_start_time(pid).unwrap_or(0));
@@ -114,58 +110,78 @@ pub struct Found {
     pub text: String,
 }
 
-/// Looks who holds the lock, by its text and the kernel's list of locks; takes and writes nothing.
+/// Looks who holds the lock: the living process that its text names, if it has `_ctx` locked.
 pub fn look(root: &Path) -> io::Result<Option<Found>> {
-    let opened = OpenOptions::new()
-        .read(true)
-        .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
-        .open(root.join(paths::OWN).join("root.lock"));
-    let file = match opened {
-        Ok(file) => file,
+    let text = match text_of(root) {
+        Ok(text) => text,
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(nameless(root)),
         Err(e) if e.kind() == io::ErrorKind::NotADirectory => return Ok(None),
         Err(e) => return Err(e),
     };
-    let inode = file.metadata()?.ino();
-    let mut text = String::new();
-    file.take(512).read_to_string(&mut text)?;
     let pid = text.split_whitespace().nth(2).and_then(|w| w.parse().ok());
     let Some(pid) = pid.filter(|_| holder_lives(&text) == Some(true)) else { return Ok(None) };
-    // Without the list the living process that wrote the text is believed.
-    let locked = std::fs::read_to_string("/proc/locks").map_or(true, |l| lists(&l, pid, inode));
+    let inode = std::fs::metadata(root.join("_ctx"))?.ino();
+    // The living process that wrote the text is believed where another user's descriptors are not shown.
+    if !holds(pid, inode).unwrap_or(true) {
+        return Ok(None);
+    }
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     let state = stat.rsplit(')').next().unwrap_or_default().trim_start();
     let role = if text.starts_with("daemon") { Role::Daemon } else { Role::Verb };
-    let text = text.trim().to_owned();
-    Ok(locked.then(|| Found { role, pid, frozen: state.starts_with(['T', 't']), text }))
+    Ok(Some(Found { role, pid, frozen: state.starts_with(['T', 't']), text }))
+}
+
+/// What the holder wrote of itself.
+fn text_of(root: &Path) -> io::Result<String> {
+    let mut options = OpenOptions::new();
+    options.read(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK);
+    let file = options.open(root.join(paths::OWN).join("root.lock"))?;
+    let mut text = String::new();
+    file.take(512).read_to_string(&mut text)?;
+    Ok(text.trim().to_owned())
+}
+
+/// Whether one of a process's descriptors holds a `flock` on this inode. Not asked of `/proc/locks`: where
+/// that is longer than a page, a lock that goes while it is read hides another one (proc(5), `seq_file`).
+fn holds(pid: u32, inode: u64) -> io::Result<bool> {
+    for entry in std::fs::read_dir(format!("/proc/{pid}/fdinfo"))? {
+        // A descriptor that is closed meanwhile is none that holds the lock.
+        let Ok(info) = std::fs::read_to_string(entry?.path()) else { continue };
+        if info.lines().filter_map(|line| line.strip_prefix("lock:")).any(|lock| is_on(lock, inode))
+        {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// Whoever holds the root although somebody removed the file that tells who it is.
 fn nameless(root: &Path) -> Option<Found> {
     let inode = std::fs::metadata(root.join("_ctx")).ok()?.ino();
     let locks = std::fs::read_to_string("/proc/locks").ok()?;
-    let mut pids = locks.lines().filter_map(|line| line.split_whitespace().nth(4)?.parse().ok());
-    let pid = pids.find(|pid| lists(&locks, *pid, inode))?;
+    let line = locks.lines().find(|line| is_on(line, inode))?;
+    let pid = line.split_whitespace().nth(4)?.parse().ok()?;
     let text = format!("pid {pid}; its file root.lock was removed");
     Some(Found { role: Role::Daemon, pid, frozen: false, text })
 }
 
-/// Whether `/proc/locks` says that this process holds a `flock` on this inode.
-fn lists(locks: &str, pid: u32, inode: u64) -> bool {
-    let (pid, inode) = (pid.to_string(), inode.to_string());
-    locks.lines().any(|line| {
-        let words: Vec<&str> = line.split_whitespace().collect();
-        words.get(1) == Some(&"FLOCK")
-            && words.get(4) == Some(&pid.as_str())
-            && words.get(5).and_then(|w| w.rsplit(':').next()) == Some(inode.as_str())
-    })
+/// Whether this line of the kernel (`1: FLOCK ADVISORY WRITE pid major:minor:inode 0 EOF`) is a `flock` on
+/// this inode.
+fn is_on(line: &str, inode: u64) -> bool {
+    let words: Vec<&str> = line.split_whitespace().collect();
+    let locked = words.get(5).and_then(|w| w.rsplit(':').next()?.parse().ok());
+    words.get(1) == Some(&"FLOCK") && locked == Some(inode)
 }
 
-fn taken(file: &mut File) -> io::Result<Tried> {
-    let mut text = String::new();
-    file.rewind()?;
-    file.take(512).read_to_string(&mut text)?;
+/// Somebody else has it. Without its text, be it removed or not yet written, it counts as a verb's: one waits.
+fn taken(root: &Path) -> io::Result<Tried> {
+    let text = match text_of(root) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => {
+            nameless(root).map(|found| found.text).unwrap_or_default()
+        }
+        text => text?,
+    };
     let daemon = text.starts_with("daemon") && holder_lives(&text) != Some(false);
     let role = if daemon { Role::Daemon } else { Role::Verb };
-    Ok(Tried::Taken { role, text: text.trim().to_owned() })
+    Ok(Tried::Taken { role, text })
 }

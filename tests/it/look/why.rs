@@ -2,8 +2,10 @@
 
 use super::{Said, say};
 use crate::yard::{Yard, signal};
+use jobyard::world::root_lock::{Role, Tried, look, try_lock};
 use rustix::process::Signal;
 use serde_json::Value;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
 fn why(yard: &Yard, id: &str) -> Value {
@@ -101,6 +103,31 @@ fn a_frozen_daemon_starts_nothing_and_is_called_so() {
     assert!(out.contains("the daemon is frozen") && !out.contains("about to start"), "{out}");
     signal(pid, Signal::CONT);
     yard.until_in("done", "A");
+}
+
+/// The kernel shows more locks than fit a page in pieces, and each one that goes meanwhile hides another.
+#[test]
+fn the_holder_is_found_among_many_locks_that_come_and_go() {
+    let yard = Yard::bare();
+    let file = |n: u32| std::fs::File::create(yard.path(format!("lock-{n}"))).unwrap();
+    let others: Vec<_> = (0..200).map(file).collect();
+    others.iter().for_each(|f| f.lock().unwrap());
+    let Tried::Held(_lock) = try_lock(&yard.root, Role::Daemon, "").unwrap() else {
+        panic!("not held")
+    };
+    let ended = AtomicBool::new(false);
+    let found = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !ended.load(Ordering::Relaxed) {
+                others.iter().for_each(|f| f.unlock().unwrap());
+                others.iter().for_each(|f| f.lock().unwrap());
+            }
+        });
+        let found = (0..2000).filter(|_| look(&yard.root).unwrap().is_some()).count();
+        ended.store(true, Ordering::Relaxed);
+        found
+    });
+    assert_eq!(found, 2000);
 }
 
 #[test]
