@@ -173,7 +173,7 @@ fn is_on(line: &str, inode: u64) -> bool {
     words.get(1) == Some(&"FLOCK") && locked == Some(inode)
 }
 
-/// Somebody else has it. Without its text, be it removed or not yet written, it counts as a verb's: one waits.
+/// Somebody else has it. Without its text, removed or not yet written, it counts as a verb's: one waits.
 fn taken(root: &Path) -> io::Result<Tried> {
     let text = match text_of(root) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => {
