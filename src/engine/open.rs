@@ -107,7 +107,7 @@ impl<W: World> Engine<W> {
             if let Some(ticket) = self.index.tickets.get_mut(id) {
                 ticket.last_attempt = ticket.last_attempt.max(*number);
             } else {
-                self.numbers.insert(id.clone(), *number);
+                self.keep_number(id, *number);
             }
         }
         self.explain()?;

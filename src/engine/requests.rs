@@ -98,6 +98,9 @@ impl<W: World> Engine<W> {
         if !self.consume_take(id, &attempt)? {
             return Ok(());
         }
+        if !attempt.claimed {
+            self.record(id, Some(attempt.number), Event::Claimed);
+        }
         let hex = parse_request_name(&file).and_then(|(_, _, hex)| hex).unwrap_or_default();
         self.answer(id, Some(attempt.number), "take", &hex, 0, format!("{id} is taken"));
         Ok(())

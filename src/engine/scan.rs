@@ -132,8 +132,8 @@ impl<W: World> Engine<W> {
         let begun = !matches!(after.seen, Seen::Never | Seen::Settled(_));
         if begun || !after.is_empty() {
             self.index.tickets.insert(id.clone(), after);
-        } else if after.last_attempt > 0 {
-            self.numbers.insert(id.clone(), after.last_attempt);
+        } else {
+            self.keep_number(id, after.last_attempt);
         }
         self.forget_whys(id)
     }
@@ -237,7 +237,12 @@ impl<W: World> Engine<W> {
         let before = ticket.requests.iter().position(|r| r.file == file);
         let before = before.map(|at| ticket.requests.remove(at));
         if let Some((_, mut request)) = found {
-            if !request.hex.is_empty() && self.answered.contains(&request.hex) {
+            let hex = &request.hex;
+            // Read only now, since it had a writer: what it asks is answered, or about to be.
+            if self.answers.keys().any(|(_, _, asked)| !hex.is_empty() && asked == hex) {
+                request.refused = true;
+                self.answering.push((id.clone(), request.file.clone()));
+            } else if !hex.is_empty() && self.answered.contains(hex) {
                 request.refused = true;
                 self.answered_files.push((id.clone(), request.file.clone()));
             }

@@ -316,6 +316,8 @@ impl<W: World> Engine<W> {
         if !self.can_be_stamped(id, state)? {
             return Ok(());
         }
+        // A person may have moved it here from there just now: no power cut may show it twice.
+        self.sync_now(State::Pending)?;
         let event = Event::Adopted { state: state.name().to_owned() };
         let (seq, hash) = self.record(id, None, event);
         self.make_ledger_durable()?;

@@ -32,8 +32,16 @@ impl<W: World> Engine<W> {
         ticket.seen = Seen::Never;
         if ticket.is_empty() {
             let last = ticket.last_attempt;
-            self.numbers.insert(id.clone(), last);
+            self.keep_number(id, last);
             self.index.tickets.remove(id);
+        }
+    }
+
+    /// Keeps the highest attempt of an order that has no ticket now: a number is never given twice.
+    pub(super) fn keep_number(&mut self, id: &OrderId, last: u32) {
+        if last > 0 {
+            let known = self.numbers.entry(id.clone()).or_default();
+            *known = last.max(*known);
         }
     }
 
@@ -128,6 +136,9 @@ impl<W: World> Engine<W> {
             self.write_why(id, to, &format!("moved from {}/: {why}", from.name()), false)?;
         }
         let attempt = self.ticket(id).and_then(|t| t.attempt.as_deref()).map(|a| a.number);
+        if attempt.is_none() && to == State::Pending {
+            self.index.ticket_mut(id).seen = Seen::Pending;
+        }
         let (from, to) = (from.name().to_owned(), to.name().to_owned());
         self.record(id, attempt, Event::PutBack { from, to, reason: why.to_owned() });
         Ok(())
@@ -151,10 +162,12 @@ impl<W: World> Engine<W> {
         }
         match self.world.stat(&aside)? {
             Some(stat) if stat.links < 2 => return self.give_double_back(id, &aside, &path),
-            _ => self.world.unlink(&aside)?,
+            // The next stamp, be it of whoever comes after a crash, makes another file of the one that
+            // stays: no power cut may then show this name too.
+            _ => self.sync_now(earlier)?,
         }
-        // The next stamp makes another file of the one that stays: a power cut would then show two.
-        self.sync_now(earlier)
+        self.changed(&path);
+        self.world.unlink(&aside)
     }
 
     /// Somebody saved over the other name in this moment: what they saved stays, this one is kept beside.

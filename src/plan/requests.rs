@@ -155,6 +155,12 @@ pub fn missing(facts: &Facts<'_>, attempt: &Attempt) -> Vec<Action> {
     refuse_all(facts, 4, &text)
 }
 
+/// What requests do to an order that is decided, but whose ticket cannot be stamped as it is.
+pub fn unmended(facts: &Facts<'_>, attempt: &Attempt) -> Vec<Action> {
+    let text = "it is decided, but its ticket is no valid work order; mend it first";
+    bound(facts, attempt).map_or_else(|| refuse_all(facts, 4, text), |action| vec![action])
+}
+
 /// A request that was accepted before a crash, and whose file is still there.
 pub fn bound(facts: &Facts<'_>, attempt: &Attempt) -> Option<Action> {
     let asked = attempt.asked.as_ref()?;

@@ -111,7 +111,7 @@ fn absent(facts: &Facts<'_>) -> Step {
         Some(Attempt { settled: Some(settled), .. }) => release(facts, settled.seq),
         Some(attempt) => {
             let mut step = progress::without_ticket(facts, attempt);
-            if untold(attempt) {
+            if untold(facts, attempt) {
                 step.actions.insert(0, Action::AnswerTake);
             }
             step.actions.extend(requests::missing(facts, attempt));
@@ -125,9 +125,10 @@ fn absent(facts: &Facts<'_>) -> Step {
     }
 }
 
-/// A take that was granted, and whose taker was not told yet.
-fn untold(attempt: &Attempt) -> bool {
-    attempt.claimed && attempt.settled.is_none() && attempt.claim.request.is_some()
+/// A take that was granted, though perhaps no line says so, and whose taker was not told yet.
+fn untold(facts: &Facts<'_>, attempt: &Attempt) -> bool {
+    let granted = attempt.claimed || facts.ticket.granted;
+    granted && attempt.settled.is_none() && attempt.claim.request.is_some()
 }
 
 /// More than one file. The same file twice is an interrupted move; anything else is a finding.
@@ -139,7 +140,7 @@ fn doubled(facts: &Facts<'_>, there: &[State]) -> Step {
         return Step::act(Action::DropDouble { earlier: *earlier });
     }
     let mut step = match facts.ticket.attempt.as_deref() {
-        Some(attempt) if untold(attempt) => Step::act(Action::AnswerTake),
+        Some(attempt) if untold(facts, attempt) => Step::act(Action::AnswerTake),
         Some(attempt) => progress::bookkeeping(facts, attempt),
         None => Step::default(),
     };
@@ -324,7 +325,11 @@ fn running(facts: &Facts<'_>, place: &Place, attempt: &Attempt) -> Step {
         return match &place.reading {
             _ if !durable => Step::default(),
             Reading::Settling(at) => Step::settling(*at),
-            Reading::Refused(defects) => refused(State::Running, defects),
+            Reading::Refused(defects) => {
+                let mut step = refused(State::Running, defects);
+                step.actions.extend(requests::unmended(facts, attempt));
+                step
+            }
             _ => Step::act(Action::CarryOut),
         };
     }
@@ -341,7 +346,7 @@ fn running(facts: &Facts<'_>, place: &Place, attempt: &Attempt) -> Step {
     if !adopted {
         return Step::act(Action::AdoptLease);
     }
-    if untold(attempt) {
+    if untold(facts, attempt) {
         return Step::act(Action::AnswerTake);
     }
     let mut step = Step::default();

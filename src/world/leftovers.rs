@@ -145,6 +145,12 @@ fn give_back<W: World>(
                 return Ok(Fate::Keep);
             }
             world.exchange(temp, place)?;
+            let out = world.stat(temp)?.map(|s| s.inode);
+            if out != Some(stamp.inode) || content(world, temp)? != stamp.ours {
+                // They saved again in this moment: the later version belongs in place.
+                world.exchange(temp, place)?;
+                return Ok(Fate::Keep);
+            }
             world.unlink(temp)?;
             return Ok(Fate::Over);
         }

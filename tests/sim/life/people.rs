@@ -413,6 +413,9 @@ impl People {
         let settled = matches!(*dir, "done" | "failed")
             || status.lines().any(|l| matches!(l, "status: done" | "status: failed"));
         order.meddled |= torn && settled && crate::judge::stamp(&text).is_none();
+        // Or how often it was retried.
+        let retried = status.lines().any(|l| l.starts_with("  retries:"));
+        order.meddled |= torn && !retried && status.lines().any(|l| l == "status: pending");
         match edits_of(&text) {
             Some(edits) if order.versions.contains(&edits) && whole(&text) => {
                 order.edits = edits;
