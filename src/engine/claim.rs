@@ -21,9 +21,11 @@ use crate::model::request::REASON_BYTES_MAX;
 use crate::model::time::{Millis, Moment};
 use crate::model::tree::WorktreeMade;
 use crate::observe::{self, Arrival};
-use crate::world::store::{Outcome, Snapshot, TICKET_BYTES_MAX, errno, read_whole, relocate};
+use crate::world::store::{
+    Outcome, Snapshot, TICKET_BYTES_MAX, errno, read_whole, relocate, write_beside,
+};
 use crate::world::{Fault, GitFault, World};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// A command that has run so long gets its running stamp; shorter ones skip it.
 const STAMP_AFTER: Millis = Millis(100);
@@ -211,16 +213,12 @@ impl<W: World> Engine<W> {
 
     /// The lease of the open attempt. `false` when the lock exists already.
     fn link_lease(&mut self, id: &OrderId) -> Result<bool, Fault> {
-        let Some(attempt) = self.ticket(id).and_then(|t| t.attempt.as_deref()) else {
+        if self.ticket(id).is_none_or(|t| t.attempt.is_none()) {
             return Ok(false);
-        };
-        let (mode, number) = (attempt.claim.mode.clone(), attempt.number);
+        }
         let lock = paths::lock(id);
         self.changed(&lock);
-        if let Mode::Manual(holder) = mode {
-            let text = self.lease_text(LeaseMode::Manual { attempt: number, holder });
-            let store = crate::world::store::write_beside;
-            let temp = store(&mut self.world, &lock, text.as_bytes(), 0o644)?;
+        if let Some(temp) = self.manual_lease(id, &lock)? {
             let linked = link(&mut self.world, &temp, &lock);
             self.world.unlink(&temp)?;
             return linked;
@@ -234,6 +232,18 @@ impl<W: World> Engine<W> {
             Ok(()) => Ok(true),
             Err(fault) => resolve_link(&mut self.world, &file, &lock, fault),
         }
+    }
+
+    /// The lease of a person's attempt, written beside the lock. `None`: the daemon's attempt.
+    fn manual_lease(&mut self, id: &OrderId, lock: &Path) -> Result<Option<PathBuf>, Fault> {
+        let attempt = self.ticket(id).and_then(|t| t.attempt.as_deref());
+        let Some((Mode::Manual(holder), number)) =
+            attempt.map(|a| (a.claim.mode.clone(), a.number))
+        else {
+            return Ok(None);
+        };
+        let text = self.lease_text(LeaseMode::Manual { attempt: number, holder });
+        write_beside(&mut self.world, lock, text.as_bytes(), 0o644).map(Some)
     }
 
     fn lease_text(&self, mode: LeaseMode) -> String {
@@ -278,9 +288,15 @@ impl<W: World> Engine<W> {
             self.link_lease(id)?;
             return Ok(());
         }
-        let file = self.instance_file(false)?;
-        let temp = lock.with_file_name(format!(".{id}.lock.{:016x}", self.world.random()));
-        self.world.link(&file, &temp)?;
+        let temp = match self.manual_lease(id, &lock)? {
+            Some(temp) => temp,
+            None => {
+                let file = self.instance_file(false)?;
+                let temp = lock.with_file_name(format!(".{id}.lock.{:016x}", self.world.random()));
+                self.world.link(&file, &temp)?;
+                temp
+            }
+        };
         let exchanged = self.world.exchange(&temp, &lock);
         self.world.unlink(&temp)?;
         self.changed(&lock);

@@ -98,6 +98,20 @@ fn lives_with_power_cuts_break_nothing() {
     }
 }
 
+/// Lives beyond the first [`LIVES`] that long runs found broken, each for another reason.
+const ONCE_BROKEN: [u64; 15] = [
+    245_313, 261_679, 325_006, 406_839, 419_295, 442_431, 446_705, 464_121, 481_842, 516_095,
+    556_319, 584_910, 598_291, 599_267, 723_604,
+];
+
+#[test]
+fn lives_that_broke_once_are_sound() {
+    for seed in ONCE_BROKEN {
+        let broken = live(seed, &Setup::without(&[]), false).broken;
+        assert!(broken.is_empty(), "SIM_SEED={seed}: {broken:#?}");
+    }
+}
+
 /// Lives within which every planted bug is found.
 const PLANTED_LIVES: u64 = 10_000;
 
