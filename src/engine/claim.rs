@@ -12,7 +12,7 @@ use crate::model::defect::Defect;
 use crate::model::edit;
 use crate::model::event::Event;
 use crate::model::id::OrderId;
-use crate::model::index::{Reading, Request};
+use crate::model::index::{Place as Located, Reading, Request};
 use crate::model::lease::{Lease, LeaseBody, LeaseMode};
 use crate::model::order::{Order, OwnKeys, Stamp, State};
 use crate::model::parse::parse_order;
@@ -105,8 +105,13 @@ impl<W: World> Engine<W> {
         let parsed = parse_order(&snapshot.bytes, id.as_str()).map_err(|_| Refusal::LookAgain)?;
         let brief =
             observe::brief(&parsed.order, &self.options.config, !parsed.warnings.is_empty());
-        let planned = self.ticket(id).and_then(|t| t.place(state)).map(|p| &p.reading);
-        if planned != Some(&Reading::Order(Box::new(brief))) {
+        let stat = &snapshot.stat;
+        // Another file may still be being written: only the one that was looked at is known to be whole.
+        let same = |p: &&Located| {
+            (p.inode, p.size, p.mtime_ns) == (stat.inode, stat.size, stat.mtime_ns)
+                && p.reading == Reading::Order(Box::new(brief))
+        };
+        if self.ticket(id).and_then(|t| t.place(state)).filter(same).is_none() {
             return Err(Refusal::LookAgain);
         }
         let text = String::from_utf8_lossy(&snapshot.bytes);
