@@ -1,7 +1,7 @@
 //! `jobyard audit`: is the ledger whole, and what does it say?
 
 mod traces;
-mod verify;
+pub(super) mod verify;
 
 use super::{Globals, Outcome, code, history, look, out, request, say};
 use serde_json::Value;

@@ -53,7 +53,7 @@ pub(super) fn run(globals: &Globals, given: Arguments) -> Outcome {
 }
 
 /// Findings for people: where, what, and the cure.
-fn text(found: &[Finding]) -> String {
+pub(super) fn text(found: &[Finding]) -> String {
     let screen = Screen::of_stdout();
     if found.is_empty() {
         return "no findings\n".to_owned();

@@ -120,6 +120,11 @@ impl Seat {
         }
     }
 
+    /// Why the configuration cannot be taken as it is.
+    pub(super) fn defects(&self) -> &[Defect] {
+        &self.settings.defects
+    }
+
     /// Everything.
     pub(super) fn look(&mut self) -> Result<View, Failure> {
         let settings = self.settings.clone();

@@ -8,6 +8,7 @@ mod audit;
 mod daemon;
 mod demo;
 mod dirs;
+mod doctor;
 mod finish;
 mod heartbeat;
 mod history;
@@ -18,6 +19,7 @@ mod logs;
 mod look;
 mod notice;
 mod out;
+mod reconcile;
 mod rehearse;
 mod request;
 pub mod root;
@@ -139,6 +141,10 @@ enum Verb {
     Logs(logs::Arguments),
     /// Say what is wrong with the root, or with files that are not submitted yet
     Lint(lint::Arguments),
+    /// Say what is wrong with the root and repair what has one safe repair
+    Reconcile(reconcile::Arguments),
+    /// Say whether this root and this machine are fit, what is wrong, why, and what cures it
+    Doctor(doctor::Arguments),
     /// Check the ledger, or print what it says
     Audit(audit::Arguments),
     /// Show the whole way of five orders in a scratch repository
@@ -165,6 +171,8 @@ impl Verb {
             Self::Wait(given) => wait::run(globals, given),
             Self::Logs(given) => logs::run(globals, given),
             Self::Lint(given) => lint::run(globals, given),
+            Self::Reconcile(given) => reconcile::run(globals, given),
+            Self::Doctor(given) => doctor::run(globals, given),
             Self::Audit(given) => audit::run(globals, given),
             Self::Demo(given) => demo::run(globals, given),
         }

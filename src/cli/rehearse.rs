@@ -30,6 +30,9 @@ struct Rehearsal {
     waits: Vec<Wait>,
 }
 
+/// An engine that is only looked at, and what it would do.
+type Rehearsed = (Engine<ReadOnly<RealWorld>>, Vec<(OrderId, Action)>);
+
 /// Prints what `ask` would do.
 pub(super) fn run(globals: &Globals, place: &Path, ask: &Ask) -> Outcome {
     let mut rehearsal = rehearse(place, ask)?;
@@ -121,17 +124,24 @@ fn rehearse(place: &Path, ask: &Ask) -> Result<Rehearsal, Failure> {
     Ok(Rehearsal { engine, actions: planned.actions, waits: planned.waits })
 }
 
-/// What the first turn of a daemon would do, one line for each thing.
-pub(super) fn first_turn(place: &Path, slots: Option<u32>) -> Result<Vec<String>, Failure> {
-    let options = root::options(place, slots, true, &mut say::talk)?;
+/// What a loop would do about each order in its first round.
+fn first_round(place: &Path, slots: Option<u32>, runs: bool) -> Result<Rehearsed, Failure> {
+    let options = root::options(place, slots, runs, &mut say::talk)?;
     let opened = Engine::open(ReadOnly(world(place)?), options);
     let failed = |f| Failure::new(code::AGAIN, format!("look at {}: {f}", place.display()));
     let mut engine = opened.map_err(|(_, fault)| failed(fault))?;
     engine.look_at_all().map_err(failed)?;
     let ids: BTreeSet<OrderId> = engine.index.tickets.keys().cloned().collect();
     let (tick, now) = (engine.world.tick(), engine.world.now());
+    let policy = engine.options.policy.clone();
+    let planned = plan(&mut engine.index, &ids, now, tick, &policy).actions;
+    Ok((engine, planned))
+}
+
+/// What the first turn of a daemon would do, one line for each thing.
+pub(super) fn first_turn(place: &Path, slots: Option<u32>) -> Result<Vec<String>, Failure> {
+    let (mut engine, mut planned) = first_round(place, slots, true)?;
     let mut policy = engine.options.policy.clone();
-    let mut planned = plan(&mut engine.index, &ids, now, tick, &policy).actions;
     let claim = Action::Claim { mode: Mode::Process, request: None, in_place: false };
     planned.retain(|(_, action)| *action != claim);
     // A round claims one order, and none that something else is done about; the rounds of a turn go on
@@ -149,6 +159,18 @@ pub(super) fn first_turn(place: &Path, slots: Option<u32>) -> Result<Vec<String>
     for (id, action) in &planned {
         let words = words::of_daemon(&mut engine, id, action);
         lines.extend(words.into_iter().map(|line| format!("{id}: {line}")));
+    }
+    Ok(lines)
+}
+
+/// What a loop that starts nothing would do at once, one line for each thing.
+pub(super) fn repairs(place: &Path) -> Result<Vec<String>, Failure> {
+    let (mut engine, planned) = first_round(place, None, false)?;
+    let mut lines = Vec::new();
+    for (id, action) in &planned {
+        let words = words::of_request(&mut engine, id, action);
+        let words = words.iter().map(|line| line.replacen("would first ", "would ", 1));
+        lines.extend(words.map(|line| format!("{id}: {line}")));
     }
     Ok(lines)
 }

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a failed step of a test is its failure")]
 
 mod audit;
+mod doctor;
 mod findings;
 mod follow;
 mod trees;

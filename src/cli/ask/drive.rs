@@ -70,7 +70,7 @@ pub(in crate::cli) fn begin_ledger(place: &Path) -> Result<(), Failure> {
     Ok(())
 }
 
-fn refused_by_disk(fault: &Fault) -> Failure {
+pub(in crate::cli) fn refused_by_disk(fault: &Fault) -> Failure {
     Failure::new(code::AGAIN, format!("{fault}; nothing is lost, try again when it is mended"))
 }
 
@@ -172,7 +172,7 @@ fn under_way(engine: &Engine<RealWorld>, id: &OrderId) -> Option<UnderWay> {
 }
 
 /// Waits for the executor or for the next look that is due.
-fn wait(engine: &mut Engine<RealWorld>, turn: &Turn, deadline: Instant) {
+pub(in crate::cli) fn wait(engine: &mut Engine<RealWorld>, turn: &Turn, deadline: Instant) {
     let tick = engine.world.tick();
     let due = turn.look_at.map(|at| Duration::from_millis(at.0.saturating_sub(tick.0)));
     let left = deadline.saturating_duration_since(Instant::now());

@@ -29,27 +29,27 @@ const VERDICT_BYTES_MAX: usize = 8 << 20;
 
 /// What is wrong first.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) struct Bad {
+pub(in crate::cli) struct Bad {
     /// Relative to the root.
-    pub(super) file: String,
+    pub(in crate::cli) file: String,
     /// From 1; 0 for the whole file.
-    pub(super) line: usize,
+    pub(in crate::cli) line: usize,
     /// What is wrong there.
-    pub(super) what: String,
+    pub(in crate::cli) what: String,
 }
 
 /// What was checked.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub(super) struct Report {
-    pub(super) segments: usize,
-    pub(super) lines: u64,
-    pub(super) torn: usize,
-    pub(super) stamps: usize,
-    pub(super) verdicts: usize,
+pub(in crate::cli) struct Report {
+    pub(in crate::cli) segments: usize,
+    pub(in crate::cli) lines: u64,
+    pub(in crate::cli) torn: usize,
+    pub(in crate::cli) stamps: usize,
+    pub(in crate::cli) verdicts: usize,
     /// Logs and consumed requests.
-    pub(super) traces: usize,
-    pub(super) bad: Option<Bad>,
-    pub(super) notes: Vec<String>,
+    pub(in crate::cli) traces: usize,
+    pub(in crate::cli) bad: Option<Bad>,
+    pub(in crate::cli) notes: Vec<String>,
 }
 
 /// A file that names a line of the ledger.
@@ -76,7 +76,7 @@ struct Chain {
 }
 
 /// Checks everything. `served`: somebody holds the root lock.
-pub(super) fn verify(world: &mut RealWorld, served: bool) -> Result<Report, Failure> {
+pub(in crate::cli) fn verify(world: &mut RealWorld, served: bool) -> Result<Report, Failure> {
     let failed = |f: Fault| Failure::new(code::FAILED, format!("read the ledger: {f}"));
     let mut report = Report::default();
     let mut promises = Promises::new();

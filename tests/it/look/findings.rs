@@ -4,6 +4,7 @@ use super::trees::{Case, P, R, by_ann, cases, manual, order, own_process};
 use super::{lint, say, settled, snapshot};
 use crate::yard::Yard;
 use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 
@@ -171,4 +172,51 @@ fn a_long_chain_is_no_cycle_and_costs_nothing() {
     let json = say(&yard, &["list", "--json"]).json();
     let orders = json["orders"].as_array().unwrap();
     assert_eq!(orders.iter().filter(|o| o["word"] == "refused").count(), 10);
+}
+
+/// What people wrote: everything but the ledger, jobyard's own files and its explanations.
+fn of_people(yard: &Yard) -> BTreeMap<String, (u64, Vec<u8>)> {
+    let mut files = snapshot(&yard.path("_ctx"));
+    let own = |name: &str| {
+        let dir = std::path::Path::new(name).is_dir();
+        dir || name.contains("/audit/") || name.contains("/.jobyard/") || name.ends_with(".why")
+    };
+    files.retain(|name, _| !own(name));
+    files
+}
+
+/// Where a person has to decide `--apply` changes nothing; it never removes what is no lock of ours.
+#[test]
+fn reconcile_and_doctor_agree_with_lint_and_repair_only_what_is_safe() {
+    let mut repaired = BTreeSet::new();
+    for case in cases() {
+        let code = case.code;
+        let yard = if case.wants_git() { Yard::git() } else { Yard::bare() };
+        (case.make)(&yard);
+        let (before, all) = (of_people(&yard), snapshot(&yard.path("_ctx")));
+        let expected = lint(&yard);
+        for verb in ["reconcile", "doctor"] {
+            let json = say(&yard, &[verb, "--json"]).json();
+            assert_eq!(json["findings"].as_array(), Some(&expected), "{code}: {verb} differs");
+        }
+        let dry = say(&yard, &["reconcile", "--dry-run", "--json"]).json();
+        assert_eq!(snapshot(&yard.path("_ctx")), all, "{code}: looking changed something");
+        let said = say(&yard, &["reconcile", "--apply", "--json"]);
+        if code == "invalid-config" {
+            assert_eq!(said.code, 2, "{}", said.err);
+            continue;
+        }
+        let applied = said.json();
+        let none = |json: &Value| json["repairs"].as_array().unwrap().is_empty();
+        assert_eq!(none(&dry), none(&applied), "{code}: {dry} {applied}");
+        if none(&applied) {
+            assert_eq!(of_people(&yard), before, "{code}");
+        } else {
+            repaired.insert(code);
+            let left = applied["findings"].as_array().unwrap();
+            assert!(!has(left, &case), "{code}: {applied}");
+        }
+    }
+    let repairs: Vec<_> = repaired.into_iter().collect();
+    assert_eq!(repairs, ["done-without-settlement"]);
 }
