@@ -45,7 +45,10 @@ pub(super) fn run(globals: &Globals, given: Arguments) -> Outcome {
     let bad = grave || checks.iter().any(|c| c.health == Health::Bad);
     let exit = if bad { code::FINDINGS } else { code::DONE };
     if globals.json {
-        let of_check = |c: &Check| json!({ "name": c.name, "health": c.health.name(), "text": c.text, "next": c.next });
+        let of_check = |c: &Check| {
+            let health = c.health.name();
+            json!({ "name": c.name, "health": health, "text": c.text, "next": c.next })
+        };
         let fields = [
             ("checks", checks.iter().map(of_check).collect::<Value>()),
             ("findings", look::findings_json(&found)),

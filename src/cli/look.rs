@@ -125,6 +125,11 @@ impl Seat {
         &self.settings.defects
     }
 
+    /// The configured base of branches.
+    pub(super) fn base(&self) -> Option<&str> {
+        self.settings.config.git_base.as_deref()
+    }
+
     /// Everything.
     pub(super) fn look(&mut self) -> Result<View, Failure> {
         let settings = self.settings.clone();

@@ -10,6 +10,7 @@ mod demo;
 mod dirs;
 mod doctor;
 mod finish;
+mod gc;
 mod heartbeat;
 mod history;
 mod init;
@@ -145,6 +146,8 @@ enum Verb {
     Reconcile(reconcile::Arguments),
     /// Say whether this root and this machine are fit, what is wrong, why, and what cures it
     Doctor(doctor::Arguments),
+    /// Take away kept worktrees that are merged and clean
+    Gc(gc::Arguments),
     /// Check the ledger, or print what it says
     Audit(audit::Arguments),
     /// Show the whole way of five orders in a scratch repository
@@ -173,6 +176,7 @@ impl Verb {
             Self::Lint(given) => lint::run(globals, given),
             Self::Reconcile(given) => reconcile::run(globals, given),
             Self::Doctor(given) => doctor::run(globals, given),
+            Self::Gc(given) => gc::run(globals, given),
             Self::Audit(given) => audit::run(globals, given),
             Self::Demo(given) => demo::run(globals, given),
         }

@@ -8,6 +8,7 @@ pub mod argv;
 pub mod artifacts;
 pub mod check;
 pub mod findings;
+pub mod kept;
 pub mod progress;
 pub mod ready;
 pub mod requests;

@@ -8,6 +8,7 @@ mod claims;
 mod crash;
 mod executor;
 mod gate;
+mod gc;
 mod git;
 mod hand_moves;
 mod idle;

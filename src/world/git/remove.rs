@@ -52,6 +52,29 @@ impl Git {
         Ok(())
     }
 
+    pub(super) fn remove_kept_worktree(
+        &self,
+        path: &str,
+        branch: &str,
+        tip: Option<&CommitId>,
+        busy: &mut dyn FnMut() -> Option<String>,
+    ) -> Result<(), GitFault> {
+        let layout = self.layout(ACT)?;
+        let place = Place::check(&layout, path, ACT)?;
+        let name = full_ref(ACT, branch)?;
+        let held = Exclusive::take(&layout, ACT)?;
+        held.clear_ref_locks(&layout, &name, ACT)?;
+        drop_trash(&place);
+        mend_neighbours(&layout, &place, ACT)?;
+        if let Some(why) = busy() {
+            return Err(refused(ACT, why));
+        }
+        held.noting(&format!("remove {path}\n"), || {
+            self.remove_tree(&held, &layout, &place, branch)?;
+            tip.map_or(Ok(()), |tip| self.delete_branch(&held, &layout, branch, tip))
+        })
+    }
+
     fn remove_tree(
         &self,
         held: &Exclusive,
