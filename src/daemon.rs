@@ -41,6 +41,9 @@ const GOODBYE_MS: u64 = 4000;
 /// How long all of that may take after TERM.
 const END_MS: u64 = 4500;
 
+/// Takes what there is to say, a line at a time, with the order it is about.
+pub type Talk = Box<dyn FnMut(Option<&OrderId>, &str)>;
+
 /// What the command line asks of a daemon.
 pub struct Start {
     /// What the engine is opened with, read again on HUP.
@@ -49,8 +52,8 @@ pub struct Start {
     pub drain: bool,
     /// Written when ready, removed at the end.
     pub ready_file: Option<PathBuf>,
-    /// Where talk goes, a line at a time, with the order it is about.
-    pub talk: Box<dyn FnMut(Option<&OrderId>, &str)>,
+    /// Where talk goes.
+    pub talk: Talk,
 }
 
 /// How a daemon ended.
@@ -267,8 +270,7 @@ fn session(
         notify::alive();
         let again = status.say(|| sight(&engine)).map_or(u64::MAX, millis);
         let due = timeout(&engine, &turn, rescan_at).min(again);
-        let waited = wait(&mut engine, &mut watch, signals, due);
-        let rescan = match waited {
+        let rescan = match wait(&mut engine, &mut watch, signals, due) {
             Ok(rescan) => rescan || engine.world.tick().0 >= rescan_at,
             Err(error) => {
                 let errno = error.raw_os_error().unwrap_or(5);

@@ -3,7 +3,7 @@
 //! Invariants: one daemon per root, by the root lock; with `--dry-run` nothing is locked or changed.
 
 use super::{Failure, Globals, Outcome, code, out, rehearse, root, say};
-use crate::daemon::{Ended, Failed, Start};
+use crate::daemon::{Ended, Failed, Start, Talk};
 use crate::model::id::OrderId;
 use crate::model::paths;
 use crate::world::ability;
@@ -111,7 +111,7 @@ fn rehearsed(globals: &Globals, root: &Path, arguments: &Arguments) -> Outcome {
 }
 
 /// Talk goes to the journal with its fields, or to stderr.
-fn talk(root: &Path) -> Box<dyn FnMut(Option<&OrderId>, &str)> {
+fn talk(root: &Path) -> Talk {
     let journal = Journal::behind_stderr(root);
     Box::new(move |id, text| {
         let id = id.map(OrderId::as_str);

@@ -21,9 +21,9 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// The line of status is said at most so often.
 const STATUS_PAUSE: Duration = Duration::from_secs(1);
 
-static MANAGER: OnceLock<Manager> = OnceLock::new();
+static LINK: OnceLock<Link> = OnceLock::new();
 
-struct Manager {
+struct Link {
     socket: UnixDatagram,
     address: SocketAddr,
     /// Half of the time after which a silent process is killed.
@@ -45,7 +45,7 @@ pub fn listen() {
     let limit = number(limit).filter(|usec| *usec > 0 && meant);
     let half = limit.map(|usec| Duration::from_micros(usec / 2));
     let (began, fed_ms) = (Instant::now(), AtomicU64::new(0));
-    let _ = MANAGER.set(Manager { socket, address, half, began, fed_ms });
+    let _ = LINK.set(Link { socket, address, half, began, fed_ms });
 }
 
 /// A path, or with `@` the name of an abstract socket.
@@ -59,8 +59,8 @@ fn address(name: &OsStr) -> Option<SocketAddr> {
 
 /// Says something: lines of `KEY=value`.
 pub fn tell(text: &str) {
-    if let Some(manager) = MANAGER.get() {
-        let _ = manager.socket.send_to_addr(text.as_bytes(), &manager.address);
+    if let Some(link) = LINK.get() {
+        let _ = link.socket.send_to_addr(text.as_bytes(), &link.address);
     }
 }
 
@@ -73,21 +73,21 @@ pub fn reloading() {
 
 /// Says that the loop goes on, when it is time to.
 pub fn alive() {
-    if let Some(manager) = MANAGER.get()
-        && manager.feed_in().is_some_and(|left| left.is_zero())
+    if let Some(link) = LINK.get()
+        && link.feed_in().is_some_and(|left| left.is_zero())
     {
-        let now = u64::try_from(manager.began.elapsed().as_millis()).unwrap_or(u64::MAX);
-        manager.fed_ms.store(now, Ordering::Relaxed);
+        let now = u64::try_from(link.began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        link.fed_ms.store(now, Ordering::Relaxed);
         tell("WATCHDOG=1");
     }
 }
 
 /// How long a wait may last before [`alive`] has to be said. `None`: for ever.
 pub fn alive_in() -> Option<Duration> {
-    MANAGER.get()?.feed_in()
+    LINK.get()?.feed_in()
 }
 
-impl Manager {
+impl Link {
     fn feed_in(&self) -> Option<Duration> {
         let fed = Duration::from_millis(self.fed_ms.load(Ordering::Relaxed));
         Some((fed + self.half?).saturating_sub(self.began.elapsed()))
@@ -104,7 +104,7 @@ pub struct Status {
 impl Status {
     /// Says the line if it is new. How long until it has to be tried again, because it was too soon.
     pub fn say(&mut self, line: impl FnOnce() -> String) -> Option<Duration> {
-        MANAGER.get()?;
+        LINK.get()?;
         let line = line();
         if line == self.said {
             return None;

@@ -19,6 +19,7 @@ mod readme;
 mod sealing;
 mod secrets;
 mod states;
+mod systemd;
 mod tidy;
 mod verbs;
 mod yard;
