@@ -17,7 +17,7 @@ build: ## Build the binary as it is released
 	$(CARGO) build --locked --release
 
 deb: build ## Make a Debian package in target/debian, with units, completions and manual
-	@packaging/deb "$${CARGO_TARGET_DIR:-target}/release/jobyard"
+	@target=$${CARGO_TARGET_DIR:-target}; packaging/deb "$$target/release/jobyard" "$$target/debian"
 
 check: tools ## Form and lints only
 	$(CARGO) fmt --check

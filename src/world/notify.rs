@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// The line of status is said at most so often.
-const STATUS_PAUSE: Duration = Duration::from_secs(1);
+const STATUS_PAUSE: Duration = Duration::from_millis(200);
 
 static LINK: OnceLock<Link> = OnceLock::new();
 
@@ -94,7 +94,7 @@ impl Link {
     }
 }
 
-/// The line of status: said when it has changed, at most once a second.
+/// The line of status: said when it has changed, at most five times a second.
 #[derive(Debug, Default)]
 pub struct Status {
     said: String,
