@@ -4,7 +4,7 @@ CARGO ?= cargo
 SIM_LIVES ?= 1000000
 
 .DEFAULT_GOAL := help
-.PHONY: help demo build check test proof bench clean tools
+.PHONY: help demo build deb check test proof bench clean tools
 
 help: ## List the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | while IFS='	' read -r name text; \
@@ -15,6 +15,9 @@ demo: tools ## Build it, and watch five work orders run in a scratch repository
 
 build: ## Build the binary as it is released
 	$(CARGO) build --locked --release
+
+deb: build ## Make a Debian package in target/debian, with units, completions and manual
+	@target=$${CARGO_TARGET_DIR:-target}; packaging/deb "$$target/release/jobyard" "$$target/debian"
 
 check: tools ## Form and lints only
 	$(CARGO) fmt --check

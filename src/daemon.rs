@@ -13,7 +13,7 @@ use crate::observe::Arrival;
 use crate::world::real::RealWorld;
 use crate::world::store::errno;
 use crate::world::watch::{Hint, Place, Watch};
-use crate::world::{ExecutorLink, Fault, World, ending};
+use crate::world::{ExecutorLink, Fault, World, ending, notify};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::flag;
@@ -24,6 +24,7 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 /// Look at everything again, whatever the events said.
 const RESCAN_MS: u64 = 30 * 60 * 1000;
@@ -40,6 +41,9 @@ const GOODBYE_MS: u64 = 4000;
 /// How long all of that may take after TERM.
 const END_MS: u64 = 4500;
 
+/// Takes what there is to say, a line at a time, with the order it is about.
+pub type Talk = Box<dyn FnMut(Option<&OrderId>, &str)>;
+
 /// What the command line asks of a daemon.
 pub struct Start {
     /// What the engine is opened with, read again on HUP.
@@ -48,8 +52,8 @@ pub struct Start {
     pub drain: bool,
     /// Written when ready, removed at the end.
     pub ready_file: Option<PathBuf>,
-    /// Where talk goes, a line at a time.
-    pub talk: Box<dyn FnMut(&str)>,
+    /// Where talk goes.
+    pub talk: Talk,
 }
 
 /// How a daemon ended.
@@ -110,6 +114,7 @@ pub fn run(world: RealWorld, mut start: Start) -> Result<Ended, Failed> {
     }
     let mut signals =
         Signals::register().map_err(|e| Failed::Machine(format!("register signals: {e}")))?;
+    notify::listen();
     let ended = live(world, &mut start, &mut signals);
     if let Some(path) = &start.ready_file {
         let _ = std::fs::remove_file(path);
@@ -132,7 +137,7 @@ fn live(mut world: RealWorld, start: &mut Start, signals: &mut Signals) -> Resul
         let fault = broken.fault;
         if ending::told().is_some() {
             if fault.errno != errno::EINTR {
-                (start.talk)(&fault.to_string());
+                (start.talk)(None, &fault.to_string());
             }
             say_goodbye(&mut world, false);
             return Ok(Ended::Done);
@@ -147,13 +152,14 @@ fn live(mut world: RealWorld, start: &mut Start, signals: &mut Signals) -> Resul
         }
         if fault.errno == errno::ENOENT && broken.lived {
             // A directory was taken away: opening makes it again, the disk refuses nothing.
-            (start.talk)(&format!("{fault}; looking again"));
+            (start.talk)(None, &format!("{fault}; looking again"));
             continue;
         }
         // An engine that worked for long met something new; else it is the same refusal still.
         let lasted = world.tick().0.saturating_sub(began) > PAUSE_MS.1;
         faults = if lasted { 1 } else { faults + 1 };
-        (start.talk)(&format!("{fault}; trying again"));
+        (start.talk)(None, &format!("{fault}; trying again"));
+        notify::tell(&format!("STATUS={fault}; trying again"));
         if start.drain && faults > DRAIN_FAULTS_MAX {
             say_goodbye(&mut world, false);
             return Ok(Ended::DiskRefuses);
@@ -169,8 +175,17 @@ fn live(mut world: RealWorld, start: &mut Start, signals: &mut Signals) -> Resul
 /// Waits longer from fault to fault; a signal ends the wait.
 fn pause(signals: &mut Signals, faults: u32) {
     let ms = (PAUSE_MS.0 << (faults - 1).min(6)).min(PAUSE_MS.1);
-    let mut fds = [PollFd::new(&signals.pipe, PollFlags::IN)];
-    let _ = poll(&mut fds, Some(&timespec(ms)));
+    let until = Instant::now() + Duration::from_millis(ms);
+    loop {
+        notify::alive();
+        let left = until.saturating_duration_since(Instant::now());
+        let wait = notify::alive_in().map_or(left, |alive| left.min(alive));
+        let mut fds = [PollFd::new(&signals.pipe, PollFlags::IN)];
+        let woken = poll(&mut fds, Some(&timespec(millis(wait)))) != Ok(0);
+        if woken || left.is_zero() {
+            break;
+        }
+    }
     signals.drain();
 }
 
@@ -217,7 +232,11 @@ fn session(
     world.forget_directories();
     let root = world.root_path().to_owned();
     let mut engine = Engine::open(world, options).map_err(|(w, f)| broken(w, f, false))?;
-    engine.told_to_end = Some(|| ending::told().is_some());
+    engine.told_to_end = Some(|| {
+        // Asked after each round: a long turn goes on, and whoever watches knows.
+        notify::alive();
+        ending::told().is_some()
+    });
     let mut watch = match arm(&root) {
         Ok(watch) => watch,
         Err(fault) => return Err(broken(engine.world, fault, false)),
@@ -225,7 +244,7 @@ fn session(
     if let Err(fault) = engine.rescan() {
         return Err(broken(engine.world, fault, false));
     }
-    let mut lived = false;
+    let (mut lived, mut status) = (false, notify::Status::default());
     let mut rescan_at = engine.world.tick().0 + RESCAN_MS;
     loop {
         let turn = match engine.turn() {
@@ -233,14 +252,11 @@ fn session(
             Err(fault) => return Err(broken(engine.world, fault, lived)),
         };
         lived = true;
-        for note in engine.notes() {
-            (start.talk)(&note);
-        }
+        say_notes(&mut engine, start);
         if !std::mem::replace(ready, true)
-            && let Some(path) = &start.ready_file
-            && let Err(error) = std::fs::write(path, "ready\n")
+            && let Err(failed) = be_ready(start.ready_file.as_deref())
         {
-            return Ok(Err(not_ready(path, &error)));
+            return Ok(Err(failed));
         }
         if ending::told().is_some() || (start.drain && engine.is_drained()) {
             if let Err(fault) = engine.finish() {
@@ -251,8 +267,10 @@ fn session(
             return Ok(Ok(Ended::Done));
         }
         reload(&mut engine, start, signals);
-        let waited = wait(&mut engine, &mut watch, signals, turn, rescan_at);
-        let rescan = match waited {
+        notify::alive();
+        let again = status.say(|| sight(&engine)).map_or(u64::MAX, millis);
+        let due = timeout(&engine, &turn, rescan_at).min(again);
+        let rescan = match wait(&mut engine, &mut watch, signals, due) {
             Ok(rescan) => rescan || engine.world.tick().0 >= rescan_at,
             Err(error) => {
                 let errno = error.raw_os_error().unwrap_or(5);
@@ -277,10 +295,12 @@ fn session(
 /// Takes over a new configuration when HUP has asked for it.
 fn reload(engine: &mut Engine<RealWorld>, start: &mut Start, signals: &Signals) {
     if signals.reloads.swap(false, Ordering::SeqCst) {
+        notify::reloading();
         match (start.options)() {
             Ok(options) => engine.reload(options),
-            Err(text) => (start.talk)(&format!("configuration kept as it was: {text}")),
+            Err(text) => (start.talk)(None, &format!("configuration kept as it was: {text}")),
         }
+        notify::tell("READY=1");
     }
 }
 
@@ -297,10 +317,8 @@ fn wait(
     engine: &mut Engine<RealWorld>,
     watch: &mut Watch,
     signals: &mut Signals,
-    turn: Turn,
-    rescan_at: u64,
+    timeout: u64,
 ) -> io::Result<bool> {
-    let timeout = timeout(engine, &turn, rescan_at);
     {
         let socket = engine.world.executor_socket();
         let watched = watch.fd();
@@ -357,7 +375,8 @@ fn timeout(engine: &Engine<RealWorld>, turn: &Turn, rescan_at: u64) -> u64 {
         .map(|at| u64::try_from(at.0.saturating_sub(engine.world.now().0)).unwrap_or(0));
     let steady = turn.look_at.map(until);
     let rescan = rescan_at.saturating_sub(tick.0);
-    wall.into_iter().chain(steady).fold(rescan, u64::min)
+    let alive = notify::alive_in().map(millis);
+    wall.into_iter().chain(alive).chain(steady).fold(rescan, u64::min)
 }
 
 fn timespec(ms: u64) -> Timespec {
@@ -365,9 +384,43 @@ fn timespec(ms: u64) -> Timespec {
     Timespec { tv_sec: seconds, tv_nsec: i64::try_from(ms % 1000 * 1_000_000).unwrap_or(0) }
 }
 
+/// Rounded up, so that what is due then is due.
+fn millis(span: Duration) -> u64 {
+    u64::try_from(span.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX)
+}
+
+/// Says what the engine has to say, each line with the order that it begins with.
+fn say_notes(engine: &mut Engine<RealWorld>, start: &mut Start) {
+    for note in engine.notes() {
+        let id = note.split_once(": ").and_then(|(id, _)| OrderId::parse(id).ok());
+        let id = id.filter(|id| engine.index.tickets.contains_key(id));
+        (start.talk)(id.as_ref(), &note);
+    }
+}
+
+/// Whoever waits for this daemon learns that it serves the root.
+fn be_ready(file: Option<&Path>) -> Result<(), Failed> {
+    if let Some(path) = file {
+        std::fs::write(path, "ready\n").map_err(|error| not_ready(path, &error))?;
+    }
+    notify::tell("READY=1");
+    Ok(())
+}
+
+/// The root in one line.
+fn sight(engine: &Engine<RealWorld>) -> String {
+    let places = engine.index.tickets.values().filter(|t| t.place(State::Pending).is_some());
+    let executor = if engine.executor_up() { "" } else { ", no executor" };
+    format!("{} running, {} pending{executor}", engine.running(), places.count())
+}
+
 /// Tells the executor that this daemon ends; an idle one ends too, and that is waited for, also when it
 /// was only just started.
 fn say_goodbye(world: &mut RealWorld, idle: bool) {
+    notify::tell("STOPPING=1\nSTATUS=ending; commands go on");
+    if world.executors_are_supplied {
+        return;
+    }
     let spent = ending::told().map_or(0, |told| told.elapsed().as_millis());
     let spent = u64::try_from(spent).unwrap_or(END_MS);
     let until = world.tick().0 + GOODBYE_MS.min(END_MS.saturating_sub(spent));

@@ -3,9 +3,11 @@
 //! Invariants: one daemon per root, by the root lock; with `--dry-run` nothing is locked or changed.
 
 use super::{Failure, Globals, Outcome, code, out, rehearse, root, say};
-use crate::daemon::{Ended, Failed, Start};
+use crate::daemon::{Ended, Failed, Start, Talk};
+use crate::model::id::OrderId;
 use crate::model::paths;
 use crate::world::ability;
+use crate::world::journald::Journal;
 use crate::world::real::RealWorld;
 use crate::world::root_lock::{self, Role, Tried, try_lock};
 use std::path::{Path, PathBuf};
@@ -26,6 +28,9 @@ pub(super) struct Arguments {
     /// Work until nothing is left that can be done, then exit
     #[arg(long)]
     drain: bool,
+    /// Wait for an executor that a service manager runs, and start none
+    #[arg(long)]
+    external_executor: bool,
     /// Print what the first turn would do; change nothing
     #[arg(long)]
     dry_run: bool,
@@ -105,12 +110,24 @@ fn rehearsed(globals: &Globals, root: &Path, arguments: &Arguments) -> Outcome {
     Ok(code::DONE)
 }
 
+/// Talk goes to the journal with its fields, or to stderr.
+fn talk(root: &Path) -> Talk {
+    let journal = Journal::behind_stderr(root);
+    Box::new(move |id, text| {
+        let id = id.map(OrderId::as_str);
+        if !journal.as_ref().is_some_and(|journal| journal.say(id, text)) {
+            say::talk(&format!("jobyard: {text}"));
+        }
+    })
+}
+
 fn serve(globals: &Globals, root: &Path, arguments: Arguments) -> Outcome {
     let program = std::env::current_exe()
         .map_err(|e| Failure::new(code::FAILED, format!("find this program: {e}")))?;
     let workers = root::config(root)?.checkout_workers;
     let mut world = RealWorld::open(root, program, Some(workers).filter(|n| *n > 0))
         .map_err(|e| Failure::new(code::FAILED, format!("open {}: {e}", root.display())))?;
+    world.executors_are_supplied = arguments.external_executor;
     // A disk that fails here fails again in the daemon, which says so and goes on trying.
     if let Ok(Some(what)) = ability::lacking(&mut world, Path::new(paths::OWN)) {
         let text = format!(
@@ -129,7 +146,7 @@ fn serve(globals: &Globals, root: &Path, arguments: Arguments) -> Outcome {
         options: Box::new(options),
         drain: arguments.drain,
         ready_file: arguments.ready_file,
-        talk: Box::new(|text| eprintln!("jobyard: {text}")),
+        talk: talk(root),
     };
     match crate::daemon::run(world, start) {
         Ok(Ended::Done) => ended(globals, root, code::DONE, "done"),

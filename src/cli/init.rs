@@ -3,6 +3,8 @@
 //! Invariants: idempotent; nothing that exists is changed; says what was made, what git tracks that it
 //! should not, and what works without git.
 
+mod systemd;
+
 use super::ask::drive::{engine, world};
 use super::{Failure, Globals, Outcome, code, dirs, root, say};
 use crate::model::config;
@@ -31,6 +33,12 @@ pub(super) struct Arguments {
     /// Print what would be made; change nothing
     #[arg(long)]
     dry_run: bool,
+    /// Print the lines with which systemd serves this root; make nothing
+    #[arg(long, conflicts_with = "adopt")]
+    systemd: bool,
+    /// With --systemd: by the user's own systemd, without root
+    #[arg(long, requires = "systemd")]
+    user: bool,
 }
 
 /// What was found and made.
@@ -46,6 +54,10 @@ struct Report {
 /// Runs it.
 pub(super) fn run(globals: &Globals, given: Arguments) -> Outcome {
     let root = place(globals)?;
+    if given.systemd {
+        systemd::print(globals, &root, given.user)?;
+        return Ok(code::DONE);
+    }
     // An unreadable configuration is told before anything is made.
     root::config(&root)?;
     let mut world = world(&root)?;

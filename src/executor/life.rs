@@ -15,6 +15,7 @@ use super::output::{self, Output, Watches};
 use super::proc::{self, Process};
 use super::start;
 use super::tree::{Standing, Tree};
+use super::wait::Stay;
 use crate::model::protocol::{
     Cause, CommandKey, End, FromExecutor, KnownCommand, StartCommand, ToExecutor, VERSION,
 };
@@ -60,11 +61,13 @@ pub(crate) struct Executor {
     dismissed: bool,
     /// It was told to end itself.
     ending: bool,
+    /// It goes only when told to, or when a daemon of another version has come.
+    stays: bool,
 }
 
 impl Executor {
     /// One that runs nothing yet.
-    pub(crate) fn new(root: OwnedFd, clients: Clients, journal: Journal) -> Self {
+    pub(crate) fn new(root: OwnedFd, clients: Clients, journal: Journal, stay: Stay) -> Self {
         Self {
             root,
             clients,
@@ -80,6 +83,7 @@ impl Executor {
             greeted: false,
             dismissed: false,
             ending: false,
+            stays: stay == Stay::Always,
         }
     }
 
@@ -88,7 +92,13 @@ impl Executor {
         if !self.running.is_empty() || !self.sweeps.is_empty() {
             return true;
         }
-        if self.ending || self.dismissed {
+        if self.ending {
+            return false;
+        }
+        if self.stays {
+            return true;
+        }
+        if self.dismissed {
             return false;
         }
         let lonely = self.greeted || now >= self.began + LONELY;
@@ -99,7 +109,8 @@ impl Executor {
     pub(crate) fn due(&self) -> Option<Instant> {
         let running = self.running.values().filter_map(Running::due);
         let sweeps = self.sweeps.values().filter_map(Tree::due);
-        let lonely = (!self.greeted && self.clients.is_empty()).then(|| self.began + LONELY);
+        let unheard = !self.greeted && !self.stays && self.clients.is_empty();
+        let lonely = unheard.then(|| self.began + LONELY);
         running.chain(sweeps).chain(lonely).min()
     }
 
@@ -137,6 +148,7 @@ impl Executor {
         client.tell(&FromExecutor::Hello { version: VERSION, pid, commands });
         if version != VERSION {
             client.close(&format!("it speaks version {version}, this executor {VERSION}"));
+            self.stays = false;
             return;
         }
         client.greeted = true;

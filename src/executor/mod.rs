@@ -27,11 +27,14 @@ mod wait;
 pub use journal::read_journal;
 pub use link::{Link, LinkError, connect};
 pub use proc::{process_start_time, survivors};
-pub use wait::run;
+pub use wait::{Stay, run};
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+
+/// How a service manager is reached: meant for one process and not for its children.
+pub const MANAGER_VARIABLES: [&str; 3] = ["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"];
 
 /// Why the executor could not begin.
 #[derive(Debug, thiserror::Error)]
@@ -79,10 +82,14 @@ pub fn is_locked(root: &Path) -> io::Result<bool> {
 /// Starts `program exec --root ROOT` as an executor that outlives the caller: it makes a session of its
 /// own, reads nothing and writes only to `notes`, which it keeps open. The child's `stdout` is a pipe that
 /// reaches its end when the executor can be connected to, or has ended. The caller waits for the child if it
-/// lives long enough. The mark of an attempt is not inherited.
+/// lives long enough. The mark of an attempt is not inherited,
+/// nor the link to a service manager.
 pub fn spawn(program: &Path, root: &Path, notes: Stdio) -> io::Result<Child> {
     let mut command = Command::new(program);
     command.arg("exec").arg("--root").arg(root).env_remove("JOBYARD_TOKEN");
+    for name in MANAGER_VARIABLES {
+        command.env_remove(name);
+    }
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(notes).spawn()
 }
 

@@ -27,10 +27,19 @@ const LOCK_TRIES: u32 = 20;
 /// Between two tries.
 const LOCK_PAUSE: Timespec = Timespec { tv_sec: 0, tv_nsec: 5_000_000 };
 
+/// How long an executor stays.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Stay {
+    /// As long as it is needed.
+    Needed,
+    /// Until it is told to end: a service manager started it. One that lives already is waited for.
+    Always,
+}
+
 /// The whole life of the executor of a root, in the calling process, which must have one thread: it
 /// becomes a session of its own and the parent of orphans, and takes over its signals. Returns when
 /// nothing runs and nobody needs it; [`ExecutorError::Held`] when another one lives.
-pub fn run(root: &Path) -> Result<(), ExecutorError> {
+pub fn run(root: &Path, stay: Stay) -> Result<(), ExecutorError> {
     let failed = |act: &'static str| {
         move |source: io::Error| ExecutorError::Start { act, root: root.to_owned(), source }
     };
@@ -39,7 +48,7 @@ pub fn run(root: &Path) -> Result<(), ExecutorError> {
         .map_err(failed("make _ctx/runs/.jobyard"))?;
     let open = || beneath::open_dir(&root_dir, Path::new(EXEC_DIR));
     let dir = open().map_err(failed("open _ctx/runs/.jobyard"))?;
-    let lock = take_lock(&dir).map_err(failed("lock exec.lock"))?;
+    let lock = take_lock(&dir, stay).map_err(failed("lock exec.lock"))?;
     let Some(_lock) = lock else { return Err(ExecutorError::Held { root: root.to_owned() }) };
 
     // A leader of its process group stays where it is; that only means a terminal can reach it.
@@ -49,15 +58,19 @@ pub fn run(root: &Path) -> Result<(), ExecutorError> {
     let signals = Signals::listen().map_err(failed("listen to signals"))?;
     let journal = Journal::open(dir, proc::boot_id());
     let clients = open().and_then(Clients::listen).map_err(failed("listen on exec.sock"))?;
-    let executor = Executor::new(root_dir, clients, journal);
+    let executor = Executor::new(root_dir, clients, journal, stay);
     announce();
     live(executor, signals);
     Ok(())
 }
 
-fn take_lock(dir: &OwnedFd) -> io::Result<Option<File>> {
+fn take_lock(dir: &OwnedFd, stay: Stay) -> io::Result<Option<File>> {
     let flags = OFlags::CREATE | OFlags::RDWR;
     let file = beneath::open_file(dir, Path::new(LOCK), flags, 0o644)?;
+    if stay == Stay::Always {
+        file.lock()?;
+        return Ok(Some(file));
+    }
     for _ in 0..LOCK_TRIES {
         match file.try_lock() {
             Ok(()) => return Ok(Some(file)),

@@ -2,11 +2,13 @@
 
 use super::store::errno;
 use super::{Fault, Kind};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::FileType;
 use rustix::io::Errno;
 use std::fs::File;
 use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
+use std::process::Child;
 
 /// A system call that failed.
 pub(super) fn fault(act: &'static str, path: &Path, errno: Errno) -> Fault {
@@ -53,5 +55,15 @@ pub(super) fn again<T>(mut call: impl FnMut() -> Result<T, Errno>) -> Result<T, 
             Err(Errno::INTR) => {}
             other => return other,
         }
+    }
+}
+
+/// Takes the end of a starting executor's output, so that it wakes nobody again.
+pub(super) fn announced(child: &mut Child) {
+    let Some(out) = &child.stdout else { return };
+    let mut fds = [PollFd::new(out, PollFlags::IN)];
+    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+    if poll(&mut fds, Some(&now)).is_ok_and(|n| n > 0) {
+        child.stdout = None;
     }
 }

@@ -3,7 +3,7 @@
 //! Invariants: every path is resolved beneath the root without following a symlink; nothing blocks on a
 //! FIFO or a device; descriptors are never inherited by children.
 
-use super::calls::{again, fault, file_fault, io_fault, kind, nanos};
+use super::calls::{again, announced, fault, file_fault, io_fault, kind, nanos};
 use super::git::Git;
 use super::store::errno;
 use super::{Entry, ExecutorLink, Fault, GitFault, Identity, Kind, Stat, World, writers};
@@ -11,7 +11,6 @@ use crate::executor;
 use crate::model::protocol::{FromExecutor, ToExecutor};
 use crate::model::time::{Moment, Tick};
 use crate::model::tree::{Change, CommitId, TreeFacts, WorktreeMade};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{self, AtFlags, Dir, FileType, Mode, OFlags, RenameFlags, ResolveFlags};
 use rustix::io::Errno;
 use rustix::time::{ClockId, clock_gettime};
@@ -46,6 +45,8 @@ pub struct RealWorld {
     link: Option<executor::Link>,
     starting: Option<Child>,
     aloof: bool,
+    /// Executors are started by somebody else: here one is only waited for.
+    pub executors_are_supplied: bool,
 }
 
 impl RealWorld {
@@ -65,6 +66,7 @@ impl RealWorld {
             link: None,
             starting: None,
             aloof: false,
+            executors_are_supplied: false,
         })
     }
 
@@ -405,6 +407,9 @@ impl World for RealWorld {
     }
 
     fn start_executor(&mut self) -> Result<(), Fault> {
+        if self.executors_are_supplied {
+            return Ok(());
+        }
         let notes = if self.aloof { Stdio::null() } else { Stdio::inherit() };
         let child = executor::spawn(&self.program, &self.root, notes)
             .map_err(|e| io_fault("start the executor", &e))?;
@@ -484,15 +489,5 @@ impl World for RealWorld {
 
     fn git_sync(&mut self, branch: &str, commit: &CommitId) -> Result<(), GitFault> {
         self.git.sync(branch, commit)
-    }
-}
-
-/// Takes the end of a starting executor's output, so that it wakes nobody again.
-fn announced(child: &mut Child) {
-    let Some(out) = &child.stdout else { return };
-    let mut fds = [PollFd::new(out, PollFlags::IN)];
-    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
-    if poll(&mut fds, Some(&now)).is_ok_and(|n| n > 0) {
-        child.stdout = None;
     }
 }

@@ -20,6 +20,7 @@ mod readme;
 mod sealing;
 mod secrets;
 mod states;
+mod systemd;
 mod tidy;
 mod verbs;
 mod yard;

@@ -8,7 +8,8 @@
 //! It does not decide what a failure means: an exit status is a value here.
 
 use super::blocking::Places;
-use crate::world::{GitFault, INTERRUPTED, ending};
+use crate::executor::MANAGER_VARIABLES;
+use crate::world::{GitFault, INTERRUPTED, ending, notify};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 use std::ffi::{OsStr, OsString};
@@ -89,6 +90,9 @@ impl Call {
         // A replace ref would show another commit than the one that is named.
         command.env("GIT_NO_REPLACE_OBJECTS", "1");
         command.env(NO_FETCH, "1");
+        for name in MANAGER_VARIABLES {
+            command.env_remove(name);
+        }
         let config = SETTINGS.map(|(key, value)| (key.to_owned(), value.to_owned())).to_vec();
         Self { act, command, config, limit: READ_LIMIT, stdin: None, wary: Places::default() }
     }
@@ -280,6 +284,8 @@ fn follow(
         if is_cut_off() {
             return Ok(Follow::CutOff);
         }
+        // Its time is bounded, so waiting for it is no hanging.
+        notify::alive();
         let until = cut_off_at().map_or(deadline, |at| at.min(deadline));
         let left = until.saturating_duration_since(Instant::now());
         if left.is_zero() && until == deadline {
@@ -293,6 +299,7 @@ fn follow(
             look_at = Instant::now() + patience;
         }
         let left = left.min(look_at.saturating_duration_since(Instant::now()));
+        let left = notify::alive_in().map_or(left, |alive| left.min(alive));
         let wait = Timespec::try_from(left).map_err(io::Error::other)?;
         let mut fds = vec![PollFd::new(&ended, PollFlags::IN)];
         if out_open {

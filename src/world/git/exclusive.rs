@@ -151,6 +151,7 @@ pub(super) fn clear_locks(locks: Vec<PathBuf>, act: &'static str) -> Result<(), 
 
 /// Waits a moment; a wait on nothing with a bound.
 fn pause() {
+    crate::world::notify::alive();
     if let Ok(span) = Timespec::try_from(LOOK_EVERY) {
         let _ = poll(&mut [], Some(&span));
     }
