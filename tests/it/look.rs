@@ -5,6 +5,7 @@
 mod audit;
 mod findings;
 mod follow;
+mod relations;
 mod trees;
 mod verbs;
 mod why;
