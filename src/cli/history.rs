@@ -14,6 +14,17 @@ use crate::world::store::errno;
 
 /// The lines of an order, or all of them, oldest first.
 pub(super) fn lines(world: &mut RealWorld, id: Option<&OrderId>) -> Result<Vec<Line>, Failure> {
+    let mut found = Vec::new();
+    each(world, id, &mut |line| found.push(line))?;
+    Ok(found)
+}
+
+/// The same, one after the other: never more than a segment is in memory.
+pub(super) fn each(
+    world: &mut RealWorld,
+    id: Option<&OrderId>,
+    seen: &mut dyn FnMut(Line),
+) -> Result<(), Failure> {
     let failed = |f| Failure::new(code::FAILED, format!("read the ledger: {f}"));
     let numbers = match ledger::segments(world) {
         Ok(numbers) => numbers,
@@ -21,7 +32,6 @@ pub(super) fn lines(world: &mut RealWorld, id: Option<&OrderId>) -> Result<Vec<L
         Err(fault) => return Err(failed(fault)),
     };
     let mark = id.map(|id| format!("\"id\":\"{id}\""));
-    let mut found = Vec::new();
     for number in numbers {
         let text = ledger::read_segment(world, number).map_err(failed)?;
         for line in ledger::whole_lines(&text) {
@@ -30,11 +40,11 @@ pub(super) fn lines(world: &mut RealWorld, id: Option<&OrderId>) -> Result<Vec<L
             }
             let Ok(Link { line, .. }) = Link::parse(line) else { continue };
             if id.is_none_or(|id| line.id.as_deref() == Some(id.as_str())) {
-                found.push(line);
+                seen(line);
             }
         }
     }
-    Ok(found)
+    Ok(())
 }
 
 /// One line in words.

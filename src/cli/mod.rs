@@ -7,12 +7,14 @@ mod ask;
 mod audit;
 mod daemon;
 mod demo;
+mod deps;
 mod dirs;
 mod doctor;
 mod finish;
 mod gc;
 mod heartbeat;
 mod history;
+mod impact;
 mod init;
 mod lint;
 mod list;
@@ -27,6 +29,7 @@ pub mod root;
 mod say;
 mod show;
 mod sight;
+mod stats;
 mod status;
 mod submit;
 mod table;
@@ -136,6 +139,12 @@ enum Verb {
     Show(show::Arguments),
     /// Say why an order does not run, since when, and what would release it
     Why(why::Arguments),
+    /// Say what follows for other orders when one ends
+    Impact(impact::Arguments),
+    /// Show which orders depend on which, and who keeps others back
+    Deps(deps::Arguments),
+    /// Count orders by state, result, epic and group, and say how long they took
+    Stats(stats::Arguments),
     /// Wait until orders are settled
     Wait(wait::Arguments),
     /// Print what the commands of an order wrote
@@ -171,6 +180,9 @@ impl Verb {
             Self::Status(given) => status::run(globals, given),
             Self::Show(given) => show::run(globals, given),
             Self::Why(given) => why::run(globals, given),
+            Self::Impact(given) => impact::run(globals, given),
+            Self::Deps(given) => deps::run(globals, given),
+            Self::Stats(given) => stats::run(globals, given),
             Self::Wait(given) => wait::run(globals, given),
             Self::Logs(given) => logs::run(globals, given),
             Self::Lint(given) => lint::run(globals, given),

@@ -113,7 +113,7 @@ fn of_order(
 ) -> Vec<Obstacle> {
     let mut found = Vec::new();
     let cyclic = view.cyclic.contains(id);
-    let cycle = ready::cycle(&view.index, id).filter(|_| cyclic).unwrap_or_default();
+    let cycle = cyclic.then(|| ready::cycle(&view.index, id)).flatten().unwrap_or_default();
     if !cycle.is_empty() {
         let names: Vec<&str> = cycle.iter().map(OrderId::as_str).collect();
         let text = format!("dependency cycle: {} -> {id}", names.join(" -> "));

@@ -18,7 +18,7 @@ pub(super) struct Arguments {}
 const FINDINGS_MAX: usize = 10;
 
 /// Counts, by name.
-type Counts = BTreeMap<&'static str, usize>;
+pub(super) type Counts = BTreeMap<&'static str, usize>;
 
 /// Runs it.
 pub(super) fn run(globals: &Globals, _: Arguments) -> Outcome {
@@ -36,7 +36,7 @@ pub(super) fn run(globals: &Globals, _: Arguments) -> Outcome {
 /// Orders by state. Counted apart: `unverified` and `skipped` (verification) of the done ones, `cancelled`
 /// and `not_reached` (a dependency cannot be satisfied any more) of the failed ones, `refused` of the pending
 /// and running ones. No orders are `doubled` (different files of one id) and `misnamed` (never a ticket).
-fn counts(view: &View) -> Counts {
+pub(super) fn counts(view: &View) -> Counts {
     let names = State::ALL.map(State::name);
     let apart =
         ["refused", "unverified", "skipped", "cancelled", "not_reached", "doubled", "misnamed"];
@@ -176,7 +176,8 @@ fn daemon(seat: &Seat, screen: Screen) -> String {
     }
 }
 
-fn orders(counts: &Counts) -> String {
+/// The counts in one line.
+pub(super) fn orders(counts: &Counts) -> String {
     let of = |name: &str| counts.get(name).copied().unwrap_or(0);
     let apart = |names: &[&'static str]| {
         let parts: Vec<String> = names

@@ -82,6 +82,15 @@ impl DependsOn {
         let at = Self::WORDS.iter().position(|w| *w == text)?;
         Some([Self::Success, Self::Failure, Self::Always][at])
     }
+
+    /// `success`, `failure` or `always`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Success => "success",
+            Self::Failure => "failure",
+            Self::Always => "always",
+        }
+    }
 }
 
 /// One dependency.

@@ -9,13 +9,18 @@ pub mod artifacts;
 pub mod check;
 pub mod findings;
 pub mod kept;
+pub mod graph;
+pub mod impact;
 pub mod progress;
 pub mod ready;
 pub mod requests;
 pub mod retry;
+#[cfg(test)]
+mod sample;
 pub mod scope;
 pub mod score;
 mod shell;
+pub mod stats;
 pub mod step;
 pub mod vacuous;
 pub mod verdict;

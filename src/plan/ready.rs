@@ -8,7 +8,7 @@ use super::action::Wait;
 use super::score::{deadline, earliest, score};
 use crate::model::id::OrderId;
 use crate::model::index::{Brief, Index, Queued, Rank, Reading, Ticket};
-use crate::model::order::{DependsOn, State, Workspace};
+use crate::model::order::{Dependency, DependsOn, State, Workspace};
 use crate::model::time::Moment;
 
 /// What is known of an upstream order that is done, but that no check vouches for, where that is asked for.
@@ -69,6 +69,43 @@ fn workspace(index: &Index, id: &OrderId, brief: &Brief) -> Option<String> {
     }
 }
 
+/// How a dependency stands.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Standing {
+    /// It is satisfied.
+    Met,
+    /// It can still be satisfied.
+    Open,
+    /// As things are it cannot be satisfied any more.
+    Never,
+}
+
+/// How a dependency stands when its upstream order has ended well (`true`), badly, or not yet.
+pub const fn standing(on: DependsOn, ended: Option<bool>) -> Standing {
+    match (on, ended) {
+        (_, None) => Standing::Open,
+        (DependsOn::Success, Some(true))
+        | (DependsOn::Failure, Some(false))
+        | (DependsOn::Always, Some(_)) => Standing::Met,
+        (_, Some(_)) => Standing::Never,
+    }
+}
+
+/// How a dependency stands now, and what is known of its upstream order.
+pub fn look_up(index: &Index, d: &Dependency, policy: &Policy) -> (Standing, &'static str) {
+    let upstream = index.tickets.get(&d.id);
+    let ended = upstream.and_then(Ticket::succeeded);
+    let vouched = !policy.require_checks || !upstream.is_some_and(unverified);
+    let state = match upstream.and_then(Ticket::state) {
+        Some(_) if ended == Some(true) && !vouched => UNVERIFIED,
+        state => state.map_or("unknown", State::name),
+    };
+    match standing(d.on, ended) {
+        Standing::Met if d.on == DependsOn::Success && !vouched => (Standing::Never, state),
+        standing => (standing, state),
+    }
+}
+
 /// The dependencies that are not satisfied.
 pub fn unmet_dependencies<'a>(
     index: &'a Index,
@@ -76,25 +113,10 @@ pub fn unmet_dependencies<'a>(
     policy: &'a Policy,
 ) -> impl Iterator<Item = Wait> + 'a {
     brief.dependencies.iter().filter_map(|d| {
-        let upstream = index.tickets.get(&d.id);
-        let ended = upstream.and_then(Ticket::succeeded);
-        let vouched = !policy.require_checks || !upstream.is_some_and(unverified);
-        let (met, possible) = match (d.on, ended) {
-            (DependsOn::Success, Some(true)) => (vouched, false),
-            (DependsOn::Failure, Some(false)) | (DependsOn::Always, Some(_)) => (true, true),
-            (_, Some(_)) => (false, false),
-            (_, None) => (false, true),
-        };
-        let state = match upstream.and_then(Ticket::state) {
-            Some(_) if ended == Some(true) && !vouched => UNVERIFIED,
-            state => state.map_or("unknown", State::name),
-        };
-        let on = match d.on {
-            DependsOn::Success => "success",
-            DependsOn::Failure => "failure",
-            DependsOn::Always => "always",
-        };
-        (!met).then(|| Wait::Dependency { id: d.id.clone(), state: state.into(), on, possible })
+        let (standing, state) = look_up(index, d, policy);
+        let possible = standing == Standing::Open;
+        let (id, state, on) = (d.id.clone(), state.into(), d.on.name());
+        (standing != Standing::Met).then_some(Wait::Dependency { id, state, on, possible })
     })
 }
 

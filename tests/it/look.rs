@@ -6,6 +6,7 @@ mod audit;
 mod doctor;
 mod findings;
 mod follow;
+mod relations;
 mod trees;
 mod verbs;
 mod why;
