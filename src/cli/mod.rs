@@ -22,6 +22,7 @@ mod rehearse;
 mod request;
 pub mod root;
 mod say;
+mod schema;
 mod show;
 mod sight;
 mod status;
@@ -141,6 +142,8 @@ enum Verb {
     Lint(lint::Arguments),
     /// Check the ledger, or print what it says
     Audit(audit::Arguments),
+    /// Print the JSON Schema of a file that people or jobyard write
+    Schema(schema::Arguments),
     /// Show the whole way of five orders in a scratch repository
     Demo(demo::Arguments),
 }
@@ -166,6 +169,7 @@ impl Verb {
             Self::Logs(given) => logs::run(globals, given),
             Self::Lint(given) => lint::run(globals, given),
             Self::Audit(given) => audit::run(globals, given),
+            Self::Schema(given) => schema::run(globals, given),
             Self::Demo(given) => demo::run(globals, given),
         }
     }
