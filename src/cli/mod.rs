@@ -5,6 +5,7 @@
 
 mod ask;
 mod audit;
+mod completions;
 mod daemon;
 mod demo;
 mod dirs;
@@ -16,6 +17,7 @@ mod lint;
 mod list;
 mod logs;
 mod look;
+mod man;
 mod notice;
 mod out;
 mod rehearse;
@@ -32,7 +34,7 @@ mod take;
 mod wait;
 mod why;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -144,6 +146,10 @@ enum Verb {
     Audit(audit::Arguments),
     /// Print the JSON Schema of a file that people or jobyard write
     Schema(schema::Arguments),
+    /// Print a script that completes verbs, flags and ids in a shell
+    Completions(completions::Arguments),
+    /// Print a manual page: of the program, or of a verb
+    Man(man::Arguments),
     /// Show the whole way of five orders in a scratch repository
     Demo(demo::Arguments),
 }
@@ -170,6 +176,8 @@ impl Verb {
             Self::Lint(given) => lint::run(globals, given),
             Self::Audit(given) => audit::run(globals, given),
             Self::Schema(given) => schema::run(globals, given),
+            Self::Completions(given) => completions::run(globals, &given, Arguments::command()),
+            Self::Man(given) => man::run(globals, &given, Arguments::command()),
             Self::Demo(given) => demo::run(globals, given),
         }
     }

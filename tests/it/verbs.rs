@@ -8,4 +8,5 @@ mod frozen;
 mod json;
 mod rehearse;
 mod root;
+mod shell;
 mod up;

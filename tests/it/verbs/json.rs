@@ -43,6 +43,8 @@ fn every_verb_gives_one_object() {
         (&["daemon", "--slots", "many"], 2, "error"),
         (&["schema"], 0, "schemas"),
         (&["schema", "nonsense"], 3, "error"),
+        (&["man", "nonsense"], 3, "error"),
+        (&["completions", "nonsense"], 2, "error"),
         (&["demo", "--dry-run"], 0, "demo"),
         (&["demo", "."], 2, "error"),
         (&["nonsense"], 2, "error"),
