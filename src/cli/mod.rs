@@ -6,6 +6,7 @@
 mod ask;
 mod audit;
 mod completions;
+mod config;
 mod daemon;
 mod demo;
 mod dirs;
@@ -146,6 +147,8 @@ enum Verb {
     Audit(audit::Arguments),
     /// Print the JSON Schema of a file that people or jobyard write
     Schema(schema::Arguments),
+    /// Print the configuration that counts, and where each value comes from
+    Config(config::Arguments),
     /// Print a script that completes verbs, flags and ids in a shell
     Completions(completions::Arguments),
     /// Print a manual page: of the program, or of a verb
@@ -176,6 +179,7 @@ impl Verb {
             Self::Lint(given) => lint::run(globals, given),
             Self::Audit(given) => audit::run(globals, given),
             Self::Schema(given) => schema::run(globals, given),
+            Self::Config(given) => config::run(globals, &given),
             Self::Completions(given) => completions::run(globals, &given, Arguments::command()),
             Self::Man(given) => man::run(globals, &given, Arguments::command()),
             Self::Demo(given) => demo::run(globals, given),

@@ -41,6 +41,8 @@ fn every_verb_gives_one_object() {
         (&["audit", "show", "A"], 0, "audit"),
         (&["daemon", "--drain"], 0, "daemon"),
         (&["daemon", "--slots", "many"], 2, "error"),
+        (&["config"], 0, "config"),
+        (&["config", "nonsense"], 3, "error"),
         (&["schema"], 0, "schemas"),
         (&["schema", "nonsense"], 3, "error"),
         (&["man", "nonsense"], 3, "error"),
