@@ -11,6 +11,7 @@ mod daemon;
 mod demo;
 mod dirs;
 mod finish;
+mod fmt;
 mod heartbeat;
 mod history;
 mod init;
@@ -143,6 +144,8 @@ enum Verb {
     Logs(logs::Arguments),
     /// Say what is wrong with the root, or with files that are not submitted yet
     Lint(lint::Arguments),
+    /// Put the keys of work orders in the documented order
+    Fmt(fmt::Arguments),
     /// Check the ledger, or print what it says
     Audit(audit::Arguments),
     /// Print the JSON Schema of a file that people or jobyard write
@@ -177,6 +180,7 @@ impl Verb {
             Self::Wait(given) => wait::run(globals, given),
             Self::Logs(given) => logs::run(globals, given),
             Self::Lint(given) => lint::run(globals, given),
+            Self::Fmt(given) => fmt::run(globals, &given),
             Self::Audit(given) => audit::run(globals, given),
             Self::Schema(given) => schema::run(globals, given),
             Self::Config(given) => config::run(globals, &given),

@@ -5,6 +5,7 @@
 mod config;
 mod down;
 mod files;
+mod fmt;
 mod frozen;
 mod json;
 mod rehearse;
