@@ -4,7 +4,10 @@ CARGO ?= cargo
 SIM_LIVES ?= 1000000
 
 .DEFAULT_GOAL := help
-.PHONY: help demo build deb check test proof bench clean tools
+# Schemas that are made of the code; that of the verdict is written by hand.
+SCHEMAS = work-order backlog dod findings ledger
+
+.PHONY: help demo build deb check test proof bench schema clean tools
 
 help: ## List the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | while IFS='	' read -r name text; \
@@ -34,6 +37,11 @@ proof: tools ## A long run of the simulator (SIM_LIVES lives); says what this ma
 
 bench: ## Say how the figures of docs/performance.md are measured
 	@sed -n '/^## Measuring/,/^## /{/^## /d;p}' docs/performance.md
+
+schema: ## Write the schemas that are made of the code to schema/
+	$(CARGO) build --quiet --locked
+	@for name in $(SCHEMAS); do \
+	$(CARGO) run --quiet --locked -- schema $$name > schema/$$name.schema.json || exit 1; done
 
 clean: ## Remove what cargo built
 	$(CARGO) clean

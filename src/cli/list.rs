@@ -10,8 +10,10 @@ use super::{Globals, Outcome, code, look, say, sight};
 use crate::model::id::OrderId;
 use crate::model::index::Rank;
 use crate::model::order::State;
+use crate::model::paths;
 use crate::scan::View;
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 
 /// Flags of `jobyard list`.
 #[derive(clap::Args)]
@@ -19,6 +21,9 @@ pub(super) struct Arguments {
     /// Only orders in this state: pending, running, done or failed
     #[arg(long, value_name = "STATE", value_parser = state)]
     state: Option<State>,
+    /// Only ids, one a line, by the names of the files; for scripts that complete
+    #[arg(long, hide = true)]
+    ids: bool,
 }
 
 fn state(text: &str) -> Result<State, String> {
@@ -28,6 +33,9 @@ fn state(text: &str) -> Result<State, String> {
 
 /// Runs it.
 pub(super) fn run(globals: &Globals, given: Arguments) -> Outcome {
+    if given.ids {
+        return names(globals, given.state);
+    }
     let mut seat = look::open(globals)?;
     let view = seat.look()?;
     let presence = seat.presence();
@@ -51,6 +59,20 @@ pub(super) fn run(globals: &Globals, given: Arguments) -> Outcome {
         return Ok(code::DONE);
     }
     out::text(&table::lines(&columns, &rows, Screen::of_stdout()))?;
+    Ok(code::DONE)
+}
+
+/// Ids by the names of the files, sorted. No file is opened: a key was pressed and somebody waits.
+fn names(globals: &Globals, state: Option<State>) -> Outcome {
+    let root = globals.find_root()?;
+    let mut ids = BTreeSet::new();
+    for state in State::ALL.into_iter().filter(|s| state.is_none_or(|only| only == *s)) {
+        let Ok(entries) = std::fs::read_dir(root.join(paths::dir(state))) else { continue };
+        let names = entries.flatten().filter_map(|e| e.file_name().into_string().ok());
+        ids.extend(names.filter_map(|n| OrderId::parse(n.strip_suffix(".yaml")?).ok()));
+    }
+    let text: String = ids.iter().map(|id| format!("{id}\n")).collect();
+    out::text(&text)?;
     Ok(code::DONE)
 }
 

@@ -5,12 +5,15 @@
 
 mod ask;
 mod audit;
+mod completions;
+mod config;
 mod daemon;
 mod demo;
 mod deps;
 mod dirs;
 mod doctor;
 mod finish;
+mod fmt;
 mod gc;
 mod heartbeat;
 mod history;
@@ -20,6 +23,7 @@ mod lint;
 mod list;
 mod logs;
 mod look;
+mod man;
 mod notice;
 mod out;
 mod reconcile;
@@ -27,6 +31,7 @@ mod rehearse;
 mod request;
 pub mod root;
 mod say;
+mod schema;
 mod show;
 mod sight;
 mod stats;
@@ -37,7 +42,7 @@ mod take;
 mod wait;
 mod why;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -157,8 +162,18 @@ enum Verb {
     Doctor(doctor::Arguments),
     /// Take away kept worktrees that are merged and clean
     Gc(gc::Arguments),
+    /// Put the keys of work orders in the documented order
+    Fmt(fmt::Arguments),
     /// Check the ledger, or print what it says
     Audit(audit::Arguments),
+    /// Print the JSON Schema of a file that people or jobyard write
+    Schema(schema::Arguments),
+    /// Print the configuration that counts, and where each value comes from
+    Config(config::Arguments),
+    /// Print a script that completes verbs, flags and ids in a shell
+    Completions(completions::Arguments),
+    /// Print a manual page: of the program, or of a verb
+    Man(man::Arguments),
     /// Show the whole way of five orders in a scratch repository
     Demo(demo::Arguments),
 }
@@ -189,7 +204,12 @@ impl Verb {
             Self::Reconcile(given) => reconcile::run(globals, given),
             Self::Doctor(given) => doctor::run(globals, given),
             Self::Gc(given) => gc::run(globals, given),
+            Self::Fmt(given) => fmt::run(globals, &given),
             Self::Audit(given) => audit::run(globals, given),
+            Self::Schema(given) => schema::run(globals, given),
+            Self::Config(given) => config::run(globals, &given),
+            Self::Completions(given) => completions::run(globals, &given, Arguments::command()),
+            Self::Man(given) => man::run(globals, &given, Arguments::command()),
             Self::Demo(given) => demo::run(globals, given),
         }
     }

@@ -6,6 +6,7 @@
 use super::{Failure, code};
 use crate::engine::{Options, Planted};
 use crate::model::config::{CONFIG_BYTES_MAX, Config, parse_config};
+use crate::model::defect::Defect;
 use crate::model::paths;
 use crate::observe::catalogue::Catalogue;
 use crate::observe::plain;
@@ -53,6 +54,12 @@ pub fn existing(dir: &Path) -> Result<PathBuf, Failure> {
 
 /// The configuration of a root.
 pub fn config(root: &Path) -> Result<Config, Failure> {
+    let Some(text) = config_text(root)? else { return Ok(Config::default()) };
+    parse_config(&text).map_err(|defects| refused(root, &defects))
+}
+
+/// The configuration as it is written; `None` where there is none.
+pub fn config_text(root: &Path) -> Result<Option<String>, Failure> {
     let shown = root.join(paths::CONFIG);
     let failed = |text: String| Failure::new(code::FAILED, text);
     let mut world = RealWorld::open(root, PathBuf::new(), None)
@@ -60,14 +67,17 @@ pub fn config(root: &Path) -> Result<Config, Failure> {
     let read = plain::snapshot(&mut world, Path::new(paths::CONFIG), CONFIG_BYTES_MAX)
         .map_err(|fault| failed(format!("read {}: {fault}", shown.display())))?
         .map_err(|text| failed(format!("read {}: it {text}", shown.display())))?;
-    let Some(read) = read else { return Ok(Config::default()) };
+    let Some(read) = read else { return Ok(None) };
     let text = String::from_utf8(read.bytes)
         .map_err(|e| failed(format!("read {}: it is not UTF-8: {e}", shown.display())))?;
-    parse_config(&text).map_err(|defects| {
-        let texts: Vec<String> =
-            defects.iter().map(|d| format!("{}:{d}", shown.display())).collect();
-        Failure::new(code::USAGE, texts.join("\n"))
-    })
+    Ok(Some(text))
+}
+
+/// What is wrong with the configuration, as it is said.
+pub fn refused(root: &Path, defects: &[Defect]) -> Failure {
+    let shown = root.join(paths::CONFIG);
+    let texts: Vec<String> = defects.iter().map(|d| format!("{}:{d}", shown.display())).collect();
+    Failure::new(code::USAGE, texts.join("\n"))
 }
 
 /// Says what of the DoD catalogue cannot be taken; whoever needs an entry reads it anew at the claim.

@@ -12,10 +12,11 @@ use super::request::parse_request_name;
 use super::sealed::Sealed;
 use super::time::Moment;
 use super::tree::CommitId;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Who asked for something: the owner of a file, with a label for people.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Holder {
     /// User id: the only part that is compared.
     pub uid: u32,
@@ -24,7 +25,7 @@ pub struct Holder {
 }
 
 /// Who carries an attempt.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Mode {
     /// The daemon runs the commands of `run`.
@@ -34,7 +35,7 @@ pub enum Mode {
 }
 
 /// Where an attempt works.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Place {
     /// In the root; no git.
@@ -55,7 +56,7 @@ pub enum Place {
 }
 
 /// The `claiming` line: everything decided at the claim.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Claim {
     /// Who carries it.
     pub mode: Mode,
@@ -76,7 +77,7 @@ pub struct Claim {
 }
 
 /// What a command is for.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum CommandKind {
     /// `run[index]`.
@@ -86,7 +87,7 @@ pub enum CommandKind {
 }
 
 /// How a command ended.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum CommandEnd {
     /// The executor saw it.
@@ -96,7 +97,7 @@ pub enum CommandEnd {
 }
 
 /// One command of an attempt.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Command {
     /// From 1.
     pub number: u32,
@@ -129,7 +130,7 @@ pub fn log_name(number: u32, name: &str) -> String {
 }
 
 /// What the gate saw before the checks.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct Gate {
     /// Branch tip.
     #[serde(skip_serializing_if = "Option::is_none", default)]
@@ -143,7 +144,7 @@ pub struct Gate {
 }
 
 /// One thing the gate objects to.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Objection {
     /// Machine word of the precondition or rule.
     pub word: String,
@@ -155,7 +156,7 @@ pub struct Objection {
 }
 
 /// What a request asks besides its verb.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct Options {
     /// The reason given.
     #[serde(skip_serializing_if = "Option::is_none", default)]
@@ -176,7 +177,7 @@ fn is_false(b: &bool) -> bool {
 }
 
 /// What an accepted request wants of the attempt.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Wish {
     /// Run the gate and settle.
@@ -188,7 +189,7 @@ pub enum Wish {
 }
 
 /// A request being carried out.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Asked {
     /// What.
     pub wish: Wish,
@@ -201,7 +202,7 @@ pub struct Asked {
 }
 
 /// The decided end of an attempt, not yet carried out.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Settlement {
     /// Where the ticket goes.
     pub state: String,
@@ -228,7 +229,7 @@ impl Settlement {
 }
 
 /// The verdict as the ledger has it.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct VerdictFact {
     /// `pass`, `unverified`, `fail`, `skipped`.
     pub result: String,
@@ -243,7 +244,7 @@ pub struct VerdictFact {
 }
 
 /// One open attempt.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Attempt {
     /// The order.
     pub id: String,

@@ -5,9 +5,21 @@
 
 use super::defect::{CANNOT_EDIT, Defect, INVALID_BACKLOG};
 use super::edit::{Scalar, Target, Want, edit_maps, read};
+use super::form::{Form, Key, TEXTS, key, needed};
 use super::parse::reader::Reader;
 use super::strict::source::Source;
 use super::strict::{Ix, Tree};
+
+/// Keys of the top level.
+pub const BACKLOG: [Key; 1] =
+    [key("epics", Form::List(&Form::Map(&EPIC)), "Epics, each with an id of its own")];
+
+/// Keys of an epic.
+pub const EPIC: [Key; 3] = [
+    needed("id", Form::Text, "What `epic_id` of a work order names"),
+    key("wo_queue", TEXTS, "Ids of its orders, in order"),
+    key("status", Form::Text, "Follows the queue, but for `paused`, which stays"),
+];
 
 /// Largest backlog in bytes.
 pub const BACKLOG_BYTES_MAX: usize = 1 << 20;
@@ -94,13 +106,13 @@ fn find(tree: &Tree<'_>, epic_id: &str) -> Option<Ix> {
 mod tests {
     use super::*;
 
-    const BACKLOG: &str = "version: 1\n# ours\nepics:\n  - id: E-1 # first\n    wo_queue: [WO-1, WO-2]\n    \
+    const SAMPLE: &str = "version: 1\n# ours\nepics:\n  - id: E-1 # first\n    wo_queue: [WO-1, WO-2]\n    \
                            status: active   # now\n    x_note: 'a'\n  - id: E-2\n  - {id: E-3, status: \
                            paused} # flow\n# end\n";
 
     #[test]
     fn epics_are_read() {
-        let epics = parse_backlog(BACKLOG.as_bytes()).unwrap();
+        let epics = parse_backlog(SAMPLE.as_bytes()).unwrap();
         let ids: Vec<&str> = epics.iter().map(|e| e.id.as_str()).collect();
         assert_eq!(ids, ["E-1", "E-2", "E-3"]);
         assert_eq!(epics[0].wo_queue, ["WO-1", "WO-2"]);
@@ -131,14 +143,14 @@ mod tests {
 
     #[test]
     fn one_status_changes_and_nothing_else() {
-        let set = |id, status| set_epic_status(BACKLOG, id, status).unwrap();
-        assert_eq!(set("E-1", "done"), BACKLOG.replace("status: active", "status: done"));
+        let set = |id, status| set_epic_status(SAMPLE, id, status).unwrap();
+        assert_eq!(set("E-1", "done"), SAMPLE.replace("status: active", "status: done"));
         assert_eq!(
             set("E-2", "done"),
-            BACKLOG.replace("- id: E-2\n", "- id: E-2\n    status: done\n")
+            SAMPLE.replace("- id: E-2\n", "- id: E-2\n    status: done\n")
         );
-        assert_eq!(set("E-3", "done"), BACKLOG.replace("status: paused", "status: done"));
-        assert!(set_epic_status(BACKLOG, "E-9", "done").is_err());
+        assert_eq!(set("E-3", "done"), SAMPLE.replace("status: paused", "status: done"));
+        assert!(set_epic_status(SAMPLE, "E-9", "done").is_err());
         assert!(set_epic_status("epics: [\n", "E-9", "done").is_err());
     }
 }

@@ -4,6 +4,7 @@
 //! other are errors; a [`Config`] that exists is usable. Nothing is looked up on the machine: the
 //! number of CPUs or the branch `main` is the caller's business.
 
+mod effective;
 mod keys;
 mod reading;
 
@@ -11,6 +12,7 @@ use super::defect::Defect;
 use super::time::Millis;
 use std::collections::BTreeMap;
 
+pub use effective::{Setting, effective};
 pub use keys::default_text;
 
 /// Largest configuration in bytes.

@@ -4,9 +4,26 @@
 //! in two files are not judged here.
 
 use super::defect::{Defect, INVALID_DOD};
+use super::form::{Form, Key, TEXTS, key, needed};
 use super::parse::reader::Reader;
 use super::strict::source::Source;
 use super::strict::{Ix, Kind, Tree};
+
+/// Keys of an entry.
+pub const ENTRY: [Key; 4] = [
+    needed("id", Form::Filled, "What `dod_id` of a work order names"),
+    key("title", Form::Text, "One line for people"),
+    key("required_checks", CHECKS, "Checks that must pass, after the order's own"),
+    key("required_artifacts", TEXTS, "Regular files that must be there, relative to the worktree"),
+];
+
+const CHECKS: Form = Form::List(&Form::Either(&[Form::Filled, Form::Map(&CHECK)]));
+
+/// Keys of a check that is a map.
+pub const CHECK: [Key; 2] = [
+    key("name", Form::Text, "Name for people"),
+    needed("commands", TEXTS, "Shell commands, in order; one at least that is not empty"),
+];
 
 /// Largest catalogue file in bytes.
 pub const DOD_BYTES_MAX: usize = 1 << 20;

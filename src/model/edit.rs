@@ -5,6 +5,9 @@
 //! [`CANNOT_EDIT`] and never written wrong. Nothing is read from or written to a disk here.
 
 mod agree;
+mod arrange;
+#[cfg(test)]
+mod arrange_tests;
 #[cfg(test)]
 mod life_tests;
 mod place;
@@ -12,6 +15,8 @@ mod quote;
 mod splice;
 #[cfg(test)]
 mod tests;
+
+pub use arrange::arrange;
 
 use super::defect::{CANNOT_EDIT, Defect};
 use super::order::OwnKeys;

@@ -6,6 +6,7 @@
 
 mod commands;
 mod fields;
+pub mod keys;
 mod near;
 mod own;
 pub(crate) mod reader;
@@ -15,6 +16,7 @@ mod tests;
 pub use near::nearest;
 
 use super::defect::{Defect, ID_MISMATCH, INVALID_TICKET, MISSING_KEY, UNKNOWN_STATUS};
+use super::form::names;
 use super::id::OrderId;
 use super::order::{Order, Priority, State};
 use super::strict::source::Source;
@@ -25,53 +27,7 @@ use reader::Reader;
 pub const ORDER_BYTES_MAX: usize = 1 << 20;
 
 /// Keys of the top level that have a meaning here or in older work orders.
-const KNOWN: [&str; 45] = [
-    "version",
-    "id",
-    "epic_id",
-    "title",
-    "objective",
-    "tags",
-    "owner",
-    "assignee",
-    "priority",
-    "deadline",
-    "not_before",
-    "status",
-    "dependencies",
-    "run",
-    "execution",
-    "verify",
-    "dod_id",
-    "scope",
-    "diff_budget",
-    "retry",
-    "stop_conditions",
-    "timeout",
-    "idle_timeout",
-    "group",
-    "env",
-    "workspace",
-    "base",
-    "artifacts",
-    "hold",
-    "package",
-    "branch",
-    "worktree",
-    "started_at",
-    "finished_at",
-    "result",
-    "commit_sha",
-    "verified_at_sha",
-    "x_jobyard",
-    "deliverables",
-    "evidence_logs",
-    "trace",
-    "claim_links",
-    "closed_at",
-    "description",
-    "risks",
-];
+const KNOWN: [&str; keys::ORDER.len()] = names(&keys::ORDER);
 
 /// Keys that a full work order has and that a short one may leave out.
 const EXPECTED: [&str; 6] = ["version", "epic_id", "priority", "status", "dod_id", "execution"];

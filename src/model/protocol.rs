@@ -4,6 +4,7 @@
 //! each is either answered or repeated in the next `Hello`; the executor starts a [`CommandKey`] at
 //! most once, ever; an `Ended` is repeated until acknowledged.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Version of the protocol; a daemon that meets another one waits until that executor has ended.
@@ -52,7 +53,7 @@ pub struct StartCommand {
 }
 
 /// Why a command ended before its time, or that it did not.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Cause {
     /// By itself.
@@ -75,7 +76,7 @@ pub enum Cause {
 }
 
 /// The end of a command: the wait status is the only end.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct End {
     /// Exit status, unless a signal ended it or it never started.
     pub exit: Option<i32>,

@@ -5,10 +5,11 @@
 
 use super::order::{DiffBudget, Retry, RetryOn, Scope};
 use super::time::Millis;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// One Definition-of-Done command.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct SealedCheck {
     /// Name for people and for the log file.
     pub name: String,
@@ -17,7 +18,7 @@ pub struct SealedCheck {
 }
 
 /// Retry policy in ledger form; times in milliseconds.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct SealedRetry {
     /// Extra attempts.
     pub max: u32,
@@ -37,7 +38,7 @@ pub struct SealedRetry {
 }
 
 /// The sealed order.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Sealed {
     /// SHA-256 of the ticket's bytes at the claim.
     pub digest: String,
@@ -103,7 +104,7 @@ fn is_zero(n: &u32) -> bool {
 }
 
 /// Scope in ledger form.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct SealedScope {
     /// Globs of what may change.
     pub allow: Vec<String>,

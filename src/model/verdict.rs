@@ -3,6 +3,7 @@
 //! Invariant: the schema is published (`docs/verdict.md`); fields are added, never changed. Times are RFC
 //! 3339 in UTC.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Value of the field `schema`.
@@ -12,7 +13,7 @@ pub const SCHEMA: &str = "jobyard.verdict.v1";
 pub const JSON_SCHEMA: &str = include_str!("../../schema/verdict.schema.json");
 
 /// One verdict.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct VerdictFile {
     /// [`SCHEMA`].
     pub schema: String,
@@ -52,7 +53,7 @@ pub struct VerdictFile {
 }
 
 /// One check of a verdict.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct CheckEntry {
     /// Short name.
     pub name: String,
@@ -79,7 +80,7 @@ pub struct CheckEntry {
 }
 
 /// One violation of a verdict.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct ViolationEntry {
     /// The path; empty when the whole change is meant.
     pub path: String,

@@ -17,6 +17,7 @@ mod local_faults;
 mod look;
 mod misplaced;
 mod readme;
+mod schema;
 mod sealing;
 mod secrets;
 mod states;

@@ -2,10 +2,13 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails where it stands")]
 
+mod config;
 mod down;
 mod files;
+mod fmt;
 mod frozen;
 mod json;
 mod rehearse;
 mod root;
+mod shell;
 mod up;

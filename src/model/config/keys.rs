@@ -12,7 +12,7 @@ pub(super) struct KeyText {
     /// Default or example, as TOML.
     value: &'static str,
     /// One line.
-    meaning: &'static str,
+    pub(super) meaning: &'static str,
 }
 
 const fn key(

@@ -315,3 +315,29 @@ fn mutated_documents_never_panic() {
         let _ = edit(&now, &changes);
     }
 }
+
+#[test]
+fn generated_documents_are_arranged_once_and_say_the_same() {
+    let mut random = Random(0x1234_5678_9abc_def1);
+    let mut moved = 0;
+    for _ in 0..4000 {
+        let sample = sample(&mut random);
+        let order = |text: &str| match parse_order(text.as_bytes(), "WO-1") {
+            Ok(parsed) => parsed.order,
+            Err(defects) => panic!("{}\n{text}\nbefore:\n{}", defects[0], sample.text),
+        };
+        let once = arrange(&sample.text).unwrap();
+        assert_eq!(order(&once), order(&sample.text), "{}\nbefore:\n{}", once, sample.text);
+        assert_eq!(arrange(&once).unwrap(), once, "before:\n{}", sample.text);
+        for piece in &sample.kept {
+            assert!(once.contains(piece), "lost {piece:?}\n{once}\nbefore:\n{}", sample.text);
+        }
+        let count = |text: &str| text.matches("# note").count();
+        assert_eq!(count(&once), count(&sample.text));
+        assert_eq!(once.ends_with('\n'), sample.text.ends_with('\n'), "{once:?}");
+        let lone = once.replace("\r\n", "").contains('\n');
+        assert!(!sample.text.contains("\r\n") || !lone, "mixed line ends:\n{once:?}");
+        moved += usize::from(once != sample.text);
+    }
+    assert!(moved > 2000, "{moved}");
+}

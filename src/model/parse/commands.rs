@@ -4,8 +4,10 @@
 //! holds a value of `env`.
 
 use super::fields;
+use super::keys;
 use super::reader::{DEFECTS_MAX, Reader};
 use crate::model::defect::Defect;
+use crate::model::form::names;
 use crate::model::order::Order;
 use crate::model::strict::{Ix, clip};
 use std::collections::BTreeMap;
@@ -33,7 +35,7 @@ pub(super) fn list(reader: &mut Reader<'_>, ix: Ix, name: &str) -> Vec<String> {
 
 /// `commands` and `timeout`; other keys of `verify` are kept and not read.
 pub(super) fn verify(reader: &mut Reader<'_>, order: &mut Order, ix: Ix) {
-    const KNOWN: [&str; 5] = ["commands", "timeout", "results", "verified_at_sha", "notes"];
+    const KNOWN: [&str; keys::VERIFY.len()] = names(&keys::VERIFY);
     for (key, value) in reader.entries(ix, "verify", "a map with `commands`") {
         match reader.key(*key) {
             "commands" => order.checks = list(reader, *value, "verify.commands"),
@@ -46,7 +48,7 @@ pub(super) fn verify(reader: &mut Reader<'_>, order: &mut Order, ix: Ix) {
 
 /// `engine`; other keys of `execution` are kept and not read.
 pub(super) fn execution(reader: &mut Reader<'_>, ix: Ix) -> Option<String> {
-    const KNOWN: [&str; 4] = ["engine", "segment", "required_flow", "x_legacy_flow"];
+    const KNOWN: [&str; keys::EXECUTION.len()] = names(&keys::EXECUTION);
     let mut engine = None;
     for (key, value) in reader.entries(ix, "execution", "a map with `engine`") {
         match reader.key(*key) {

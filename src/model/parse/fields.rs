@@ -2,8 +2,10 @@
 //!
 //! Not here: what is executed (see `commands`) and what the daemon wrote (see `own`).
 
+use super::keys;
 use super::reader::{Reader, digits};
 use crate::model::defect::{EMPTY_SCOPE, IGNORED_KEY};
+use crate::model::form::names;
 use crate::model::id::OrderId;
 use crate::model::order::{
     Dependency, DependsOn, DiffBudget, Order, Retry, RetryOn, Scope, When, Workspace,
@@ -12,10 +14,10 @@ use crate::model::strict::{Ix, Kind};
 use crate::model::time::Millis;
 
 /// Most retries that can be asked for; more is a loop.
-const RETRIES_MAX: u64 = 1000;
+pub(super) const RETRIES_MAX: u64 = 1000;
 
 /// Largest growth of a delay: hundredfold.
-const FACTOR_PERCENT_MAX: u32 = 10_000;
+pub(super) const FACTOR_PERCENT_MAX: u32 = 10_000;
 
 /// What is said of a time that cannot be read.
 const WHEN_EXPECTED: &str =
@@ -113,10 +115,10 @@ fn dependency(reader: &mut Reader<'_>, ix: Ix) -> Option<Dependency> {
                     }
                 }
             }
-            _ => reader.unknown_key(*key, "dependencies.", &["id", "on"]),
+            _ => reader.unknown_key(*key, "dependencies.", &names(&keys::DEPENDENCY)),
         }
     }
-    if found.is_none() && tree.get(ix, "id").is_none() {
+    if found.is_none() && tree.get(ix, "id").is_none_or(|value| tree.is_null(value)) {
         reader.fail_type(ix, "dependencies", EXPECTED);
     }
     found.map(|id| Dependency { id, on })
@@ -143,7 +145,7 @@ pub(super) fn scope(reader: &mut Reader<'_>, ix: Ix) -> Option<Scope> {
         match reader.key(*key) {
             "allow" => scope.allow = reader.text_or_texts(*value, "scope.allow"),
             "deny" => scope.deny = reader.text_or_texts(*value, "scope.deny"),
-            _ => reader.unknown_key(*key, "scope.", &["allow", "deny"]),
+            _ => reader.unknown_key(*key, "scope.", &names(&keys::SCOPE)),
         }
     }
     if scope.allow.is_empty() && reader.tree.map(ix).is_some() {
@@ -163,7 +165,7 @@ pub(super) fn diff_budget(reader: &mut Reader<'_>, ix: Ix) -> DiffBudget {
                 budget.max_files = reader.whole(*value, "diff_budget.max_files", u64::MAX);
             }
             "max_loc" => budget.max_loc = reader.whole(*value, "diff_budget.max_loc", u64::MAX),
-            _ => reader.unknown_key(*key, "diff_budget.", &["max_files", "max_loc"]),
+            _ => reader.unknown_key(*key, "diff_budget.", &names(&keys::DIFF_BUDGET)),
         }
     }
     budget
@@ -180,7 +182,7 @@ pub(super) fn retry(reader: &mut Reader<'_>, retry: &mut Retry, ix: Ix) {
             }
             "backoff" => backoff(reader, retry, *value),
             "on" => retry_on(reader, retry, *value),
-            _ => reader.unknown_key(*key, "retry.", &["max", "backoff", "on"]),
+            _ => reader.unknown_key(*key, "retry.", &names(&keys::RETRY)),
         }
     }
     if retry.start > retry.cap {
@@ -196,7 +198,7 @@ fn retry_on(reader: &mut Reader<'_>, retry: &mut Retry, ix: Ix) {
     let items: &[Ix] = tree.list(ix).unwrap_or(std::slice::from_ref(&ix));
     retry.on.clear();
     for item in items {
-        let Some(text) = reader.text(*item, "retry.on") else { continue };
+        let Some(text) = reader.item(*item, "retry.on") else { continue };
         match RetryOn::parse(&text) {
             Some(word) if !retry.on.contains(&word) => retry.on.push(word),
             Some(_) => {}
@@ -206,7 +208,6 @@ fn retry_on(reader: &mut Reader<'_>, retry: &mut Retry, ix: Ix) {
 }
 
 fn backoff(reader: &mut Reader<'_>, retry: &mut Retry, ix: Ix) {
-    const KEYS: [&str; 4] = ["start", "factor", "cap", "jitter"];
     if matches!(reader.tree.node(ix).kind, Kind::Scalar(..)) {
         retry.start = span(reader, ix, "retry.backoff").unwrap_or(retry.start);
         return;
@@ -238,7 +239,7 @@ fn backoff(reader: &mut Reader<'_>, retry: &mut Retry, ix: Ix) {
                     }
                 }
             }
-            _ => reader.unknown_key(*key, "retry.backoff.", &KEYS),
+            _ => reader.unknown_key(*key, "retry.backoff.", &names(&keys::BACKOFF)),
         }
     }
 }
@@ -270,7 +271,6 @@ fn hundredths(text: &str) -> Option<u32> {
 
 /// `max_fail_verify`; other keys are kept and not read.
 pub(super) fn stop_conditions(reader: &mut Reader<'_>, retry: &mut Retry, ix: Ix) {
-    const KNOWN: [&str; 2] = ["max_fail_verify", "max_iterations"];
     let expected = "a map such as `{max_fail_verify: 2}`";
     for (key, value) in reader.entries(ix, "stop_conditions", expected) {
         match reader.key(*key) {
@@ -278,7 +278,7 @@ pub(super) fn stop_conditions(reader: &mut Reader<'_>, retry: &mut Retry, ix: Ix
                 retry.max_fail_verify = reader.count(*value, "stop_conditions.max_fail_verify");
             }
             "max_iterations" => {}
-            _ => reader.unknown_key(*key, "stop_conditions.", &KNOWN),
+            _ => reader.unknown_key(*key, "stop_conditions.", &names(&keys::STOP_CONDITIONS)),
         }
     }
 }

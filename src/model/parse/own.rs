@@ -2,25 +2,15 @@
 //!
 //! Invariant: what `edit::own_changes` writes is read back as the same [`OwnKeys`].
 
+use super::keys;
 use super::reader::{Reader, digits};
+use crate::model::form::names;
 use crate::model::order::{OwnKeys, Stamp, State};
 use crate::model::strict::Ix;
 use crate::model::time::Moment;
 
 /// Names of the keys, in the order in which they are written.
-pub(crate) const NAMES: [&str; 11] = [
-    "attempt",
-    "retries",
-    "verify_fails",
-    "retry_at",
-    "reason",
-    "hold",
-    "settled_id",
-    "settled_state",
-    "settled_attempt",
-    "settled_seq",
-    "settled_hash",
-];
+pub(crate) const NAMES: [&str; keys::OWN.len()] = names(&keys::OWN);
 
 /// Parts of the settlement stamp; only all of them together are one.
 #[derive(Default)]

@@ -112,7 +112,8 @@ impl<'t> Reader<'t> {
         }
     }
 
-    fn item(&mut self, ix: Ix, name: &str) -> Option<String> {
+    /// A text of a list, where an absent one is a defect.
+    pub(crate) fn item(&mut self, ix: Ix, name: &str) -> Option<String> {
         if self.tree.is_null(ix) {
             self.fail(
                 ix,

@@ -1,0 +1,166 @@
+//! The effective configuration: every setting as it is, and where it comes from.
+//!
+//! Invariants: a setting for each key of the table, and for each engine and group that is named; what is
+//! printed as TOML reads as the same configuration. Values of variables are never in it: the configuration
+//! holds their names only.
+
+use super::keys::KEYS;
+use super::{CONFIG_BYTES_MAX, Config, Unsatisfiable, parse_config};
+use crate::model::defect::{Defect, INVALID_CONFIG};
+use crate::model::strict::source::Source;
+use std::collections::BTreeMap;
+use toml::Value;
+use toml::de::DeTable;
+
+/// One setting.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Setting {
+    /// Its table with the names that the user chose; empty for the top level.
+    pub table: Vec<String>,
+    /// Its name in the table.
+    pub name: &'static str,
+    /// The value; `None`: not set, and there is no default.
+    pub value: Option<Value>,
+    /// Its line in the file; `None`: the default.
+    pub line: Option<u32>,
+    /// What it means.
+    pub meaning: &'static str,
+}
+
+impl Setting {
+    /// The whole name: `log.max`, `engines.claude.command`.
+    pub fn key(&self) -> String {
+        let parts = self.table.iter().map(String::as_str).chain([self.name]);
+        parts.collect::<Vec<_>>().join(".")
+    }
+}
+
+/// All settings of a configuration, in the order of the default text; all that is wrong with it otherwise.
+pub fn effective(text: &str) -> Result<Vec<Setting>, Vec<Defect>> {
+    let config = parse_config(text)?;
+    let source =
+        Source::decode(text.as_bytes(), CONFIG_BYTES_MAX, INVALID_CONFIG).map_err(|d| vec![d])?;
+    // As long as what stands in the file, so that places are the same.
+    let body = text.replace('\u{feff}', "   ");
+    let tree = DeTable::parse(&body).ok();
+    let line = |table: &[String], name: &str| {
+        let mut at = tree.as_ref()?.get_ref();
+        for part in table {
+            at = at.get(part.as_str())?.get_ref().as_table()?;
+        }
+        let (key, _) = at.get_key_value(name)?;
+        Some(source.place(key.span().start).line)
+    };
+    let mut settings = Vec::new();
+    for key in &KEYS {
+        let mut add = |table: Vec<String>, value: Option<Value>| {
+            let line = line(&table, key.name);
+            let (name, meaning) = (key.name, key.meaning);
+            settings.push(Setting { table, name, value, line, meaning });
+        };
+        match key.table {
+            "engines.<name>" => named("engines", &config.engines, &mut add),
+            "groups.<name>" => named("groups", &config.groups, &mut add),
+            "" => add(Vec::new(), value(&config, key.name)),
+            table => add(vec![table.to_owned()], value(&config, &format!("{table}.{}", key.name))),
+        }
+    }
+    Ok(settings)
+}
+
+/// A setting for each name that the user chose.
+fn named<T: Clone + Into<Value>>(
+    table: &str,
+    members: &BTreeMap<String, T>,
+    add: &mut dyn FnMut(Vec<String>, Option<Value>),
+) {
+    for (name, value) in members {
+        add(vec![table.to_owned(), name.clone()], Some(value.clone().into()));
+    }
+}
+
+/// The value of a key without a chosen name.
+fn value(config: &Config, key: &str) -> Option<Value> {
+    let found = match key {
+        "settle" => config.settle.to_string().into(),
+        "slots" => config.slots.unwrap_or(0).into(),
+        "shell" => config.shell.clone().into(),
+        "stale_after" => config.stale_after.to_string().into(),
+        "grace" => config.grace.to_string().into(),
+        "timeout" => config.timeout.to_string().into(),
+        "idle_timeout" => config.idle_timeout?.to_string().into(),
+        "check_timeout" => config.check_timeout.to_string().into(),
+        "log.max" => size(config.log_max).into(),
+        "git.base" => config.git_base.clone()?.into(),
+        "git.checkout_workers" => config.checkout_workers.into(),
+        "env.pass" => config.env_pass.clone().into(),
+        "dependencies.unsatisfiable" => match config.unsatisfiable {
+            Unsatisfiable::Hold => "hold".into(),
+            Unsatisfiable::Skip => "skip".into(),
+            Unsatisfiable::Fail => "fail".into(),
+        },
+        "dependencies.require_checks" => config.require_checks.into(),
+        _ => return None,
+    };
+    Some(found)
+}
+
+/// Bytes in the largest unit that divides them.
+fn size(bytes: u64) -> String {
+    for (unit, shift) in [("GiB", 30), ("MiB", 20), ("KiB", 10)] {
+        if bytes > 0 && bytes.trailing_zeros() >= shift {
+            return format!("{}{unit}", bytes >> shift);
+        }
+    }
+    bytes.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The settings as a file.
+    fn toml(settings: &[Setting]) -> String {
+        let mut text = String::new();
+        let mut table: &[String] = &[];
+        for setting in settings {
+            if setting.table != table {
+                table = &setting.table;
+                let names: Vec<String> =
+                    table.iter().map(|t| Value::from(t.as_str()).to_string()).collect();
+                text.push_str(&format!("[{}]\n", names.join(".")));
+            }
+            if let Some(value) = &setting.value {
+                text.push_str(&format!("{} = {value}\n", setting.name));
+            }
+        }
+        text
+    }
+
+    #[test]
+    fn every_setting_says_what_it_is_and_where_it_stands() {
+        let text = "slots = 4\n\n[groups.\"a b\"]\nslots = 2\n[log]\nmax = 4096 # here\n[engines]\nx.command \
+                    = \"a \\\"b\\\"\\n\"\n";
+        for (text, first) in [(text.to_owned(), 1), (format!("\u{feff}#\n{text}"), 2)] {
+            let settings = effective(&text).unwrap();
+            let line = |key: &str| settings.iter().find(|s| s.key() == key).unwrap().line;
+            assert_eq!(line("slots"), Some(first));
+            assert_eq!(line("groups.a b.slots"), Some(first + 3));
+            assert_eq!(line("log.max"), Some(first + 5));
+            assert_eq!(line("engines.x.command"), Some(first + 7));
+            assert_eq!(line("settle"), None);
+            assert_eq!(parse_config(&toml(&settings)), parse_config(&text));
+        }
+        assert_eq!(effective("slots = x"), parse_config("slots = x").map(|_| Vec::new()));
+    }
+
+    #[test]
+    fn every_key_has_a_value_but_for_those_without_a_default() {
+        let settings = effective("").unwrap();
+        let unset: Vec<String> =
+            settings.iter().filter(|s| s.value.is_none()).map(Setting::key).collect();
+        assert_eq!(unset, ["idle_timeout", "git.base"]);
+        assert_eq!(settings.len(), KEYS.len() - 2);
+        assert_eq!(parse_config(&toml(&settings)), Ok(Config::default()));
+    }
+}
