@@ -4,7 +4,8 @@
 //! Invariants: dry unless `--apply`; nothing uncommitted and no commit is ever lost: a worktree goes only
 //! clean, a branch only when its commits are in the base or in a bundle that git has read back; it works
 //! beside a daemon, since it looks again, while nobody else changes worktrees, whether anybody claims the
-//! order or inherits the worktree. Worktrees that are no order's are not looked at.
+//! order or inherits the worktree. What git ignores goes with a worktree, as with `git worktree remove`.
+//! Worktrees that are no order's are not looked at.
 
 use super::look::{self, Seat};
 use super::{Failure, Globals, Outcome, code, out, request, say};

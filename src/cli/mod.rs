@@ -160,7 +160,7 @@ enum Verb {
     Reconcile(reconcile::Arguments),
     /// Say whether this root and this machine are fit, what is wrong, why, and what cures it
     Doctor(doctor::Arguments),
-    /// Take away kept worktrees that are merged and clean
+    /// Take away kept worktrees that are merged and clean, with what git ignores in them
     Gc(gc::Arguments),
     /// Put the keys of work orders in the documented order
     Fmt(fmt::Arguments),

@@ -85,11 +85,7 @@ impl DependsOn {
 
     /// `success`, `failure` or `always`.
     pub const fn name(self) -> &'static str {
-        match self {
-            Self::Success => "success",
-            Self::Failure => "failure",
-            Self::Always => "always",
-        }
+        Self::WORDS[self as usize]
     }
 }
 

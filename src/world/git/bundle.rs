@@ -13,7 +13,9 @@ use std::path::Path;
 const ACT: &str = "save a branch in a bundle";
 
 impl Git {
-    pub(super) fn save_bundle(&self, branch: &str, file: &Path) -> Result<(), GitFault> {
+    /// Saves all commits of a branch in a file that `git fetch` and `git clone` read, and looks whether
+    /// they do. A whole file of this name is kept as it is.
+    pub fn bundle(&self, branch: &str, file: &Path) -> Result<(), GitFault> {
         let layout = self.layout(ACT)?;
         let name = full_ref(ACT, branch)?;
         let dir = file.parent().ok_or_else(|| refused(ACT, "it has no directory"))?;

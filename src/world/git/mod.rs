@@ -205,27 +205,6 @@ impl Git {
         self.remove_worktree(path, branch, base, made)
     }
 
-    /// Removes a worktree that is clean and on `branch`, unless `busy`, asked while nobody else changes
-    /// worktrees here, gives a reason against it. With `tip` the branch goes too, if it still is there.
-    ///
-    /// # Errors
-    /// The reason; something uncommitted would be lost; a person's lock is on the worktree; git fails.
-    pub fn remove_kept(
-        &self,
-        path: &str,
-        branch: &str,
-        tip: Option<&CommitId>,
-        busy: &mut dyn FnMut() -> Option<String>,
-    ) -> Result<(), GitFault> {
-        self.remove_kept_worktree(path, branch, tip, busy)
-    }
-
-    /// Saves all commits of a branch in a file that `git fetch` and `git clone` read, and looks whether
-    /// they do. A whole file of this name is kept as it is.
-    pub fn bundle(&self, branch: &str, file: &Path) -> Result<(), GitFault> {
-        self.save_bundle(branch, file)
-    }
-
     /// Looks at a worktree. `excludes`: the ignore rules sealed at the claim; only they and the `.gitignore`
     /// files count. Every tracked file is compared by its content, those of submodules too.
     pub fn tree(&self, path: &str, excludes: &[u8]) -> Result<TreeFacts, GitFault> {

@@ -30,37 +30,48 @@ impl Git {
         base: &CommitId,
         made: &WorktreeMade,
     ) -> Result<(), GitFault> {
-        let layout = self.layout(ACT)?;
-        let place = Place::check(&layout, path, ACT)?;
-        let name = full_ref(ACT, branch)?;
-        let held = Exclusive::take(&layout, ACT)?;
-        held.clear_ref_locks(&layout, &name, ACT)?;
-        drop_trash(&place);
-        mend_neighbours(&layout, &place, ACT)?;
-        held.noting(&format!("remove {path}\n"), || {
+        self.removing(path, branch, &mut || None, |held, layout, place| {
             if made.worktree_created {
-                self.remove_tree(&held, &layout, &place, branch)?;
+                self.remove_tree(held, layout, place, branch)?;
             }
             if made.branch_created {
-                self.delete_branch(&held, &layout, branch, base)?;
+                self.delete_branch(held, layout, branch, base)?;
+            }
+            if let Some(aside) = &made.moved_aside {
+                move_back(layout, place, aside);
             }
             Ok(())
-        })?;
-        if let Some(aside) = &made.moved_aside {
-            move_back(&layout, &place, aside);
-        }
-        Ok(())
+        })
     }
 
-    pub(super) fn remove_kept_worktree(
+    /// Removes a worktree that is clean and on `branch`, unless `busy`, asked while nobody else changes
+    /// worktrees here, gives a reason against it. With `tip` the branch goes too, if it still is there.
+    ///
+    /// # Errors
+    /// The reason; something uncommitted would be lost; a person's lock is on the worktree; git fails.
+    pub fn remove_kept(
         &self,
         path: &str,
         branch: &str,
         tip: Option<&CommitId>,
         busy: &mut dyn FnMut() -> Option<String>,
     ) -> Result<(), GitFault> {
-        let layout = self.layout(ACT)?;
-        let place = Place::check(&layout, path, ACT)?;
+        self.removing(path, branch, busy, |held, layout, place| {
+            self.remove_tree(held, layout, place, branch)?;
+            tip.map_or(Ok(()), |tip| self.delete_branch(held, layout, branch, tip))
+        })
+    }
+
+    /// Does `work` while nobody else changes worktrees or branches, after what an interrupted change left is
+    /// mended, unless `busy` then gives a reason against it.
+    fn removing(
+        &self,
+        path: &str,
+        branch: &str,
+        busy: &mut dyn FnMut() -> Option<String>,
+        work: impl FnOnce(&Exclusive, &Layout, &Place) -> Result<(), GitFault>,
+    ) -> Result<(), GitFault> {
+        let (layout, place) = self.placed(path, ACT)?;
         let name = full_ref(ACT, branch)?;
         let held = Exclusive::take(&layout, ACT)?;
         held.clear_ref_locks(&layout, &name, ACT)?;
@@ -69,10 +80,7 @@ impl Git {
         if let Some(why) = busy() {
             return Err(refused(ACT, why));
         }
-        held.noting(&format!("remove {path}\n"), || {
-            self.remove_tree(&held, &layout, &place, branch)?;
-            tip.map_or(Ok(()), |tip| self.delete_branch(&held, &layout, branch, tip))
-        })
+        held.noting(&format!("remove {path}\n"), || work(&held, &layout, &place))
     }
 
     fn remove_tree(
