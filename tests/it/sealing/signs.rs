@@ -7,10 +7,12 @@ use std::process::Command;
 #[test]
 fn progress_is_shown_while_it_runs() {
     let mut yard = Yard::bare();
-    yard.fifo("gate");
+    // A pipe for each: whoever opens one that is just being closed reads nothing from it.
+    yard.fifo("first");
+    yard.fifo("second");
     yard.start();
-    let write = |text: &str| format!("echo {text} > $JOBYARD_PROGRESS; read go < gate");
-    let run = format!("{}; {}", write("50 half way"), write("150"));
+    let write = |text, gate| format!("echo {text} > $JOBYARD_PROGRESS; read go < {gate}");
+    let run = format!("{}; {}", write("50 half way", "first"), write("150", "second"));
     yard.submit("A", &format!("workspace: none\nrun: '{run}'\n"));
     yard.until("the progress", || yard.text("_ctx/runs/A/1/progress").contains("50"));
     for args in [&["list"][..], &["status"], &["show", "A"], &["why", "A"]] {
@@ -19,11 +21,11 @@ fn progress_is_shown_while_it_runs() {
     }
     let (_, said) = yard.verb(&["list", "--json"]);
     assert!(said.contains("\"message\":\"half way\""), "{said}");
-    yard.open_gate("gate");
+    yard.open_gate("first");
     yard.until("the next progress", || yard.text("_ctx/runs/A/1/progress").contains("150"));
     let (_, said) = yard.verb(&["show", "A"]);
     assert!(said.contains("Progress must be between 0 and 100; run 1/1"), "{said}");
-    yard.open_gate("gate");
+    yard.open_gate("second");
     yard.until_in("done", "A");
 }
 
