@@ -8,7 +8,7 @@ use super::action::{Action, Wait, describe};
 use super::ready;
 use super::step::Facts;
 use crate::model::attempt::{Attempt, Mode, Options, Wish};
-use crate::model::index::{Brief, LeaseFact, Request, owner};
+use crate::model::index::{Brief, LeaseFact, Reading, Request, owner};
 use crate::model::lease::LeaseBody;
 use crate::model::order::State;
 use crate::model::request::{RequestBody, Verb};
@@ -97,10 +97,17 @@ fn take(facts: &Facts<'_>, brief: &Brief, request: &Request, body: &RequestBody)
     refuse(request, if held { 5 } else { 4 }, &describe(&waits))
 }
 
-/// A takeover of a ticket in `running/` whose lock jobyard does not know.
-pub fn takeover(facts: &Facts<'_>) -> Option<Action> {
+/// A takeover of a ticket in `running/` whose lock jobyard does not know. One that cannot be read may have
+/// been settled: it is not made pending.
+pub fn takeover(facts: &Facts<'_>, reading: &Reading) -> Option<Action> {
     let (request, body) = first(facts)?;
-    (body.takeover && body.reason.is_some()).then(|| Action::Takeover { request: request.clone() })
+    if !body.takeover || body.reason.is_none() {
+        return None;
+    }
+    if request.verb == Verb::Requeue && matches!(reading, Reading::Refused(_)) {
+        return Some(refuse(request, 4, "the ticket is not a valid work order; mend it first"));
+    }
+    Some(Action::Takeover { request: request.clone() })
 }
 
 /// What a request does to a running order.

@@ -269,7 +269,7 @@ fn running_without_attempt(facts: &Facts<'_>, place: &Place) -> Step {
     }
     let lease = facts.ticket.lease.as_deref();
     if let Some(lease) = lease.filter(|lease| !orphaned(facts, lease)) {
-        if let Some(action) = requests::takeover(facts) {
+        if let Some(action) = requests::takeover(facts, &place.reading) {
             return Step::act(action);
         }
         let actions = requests::refuse_all(facts, 5, "a lock that jobyard does not know holds it");
