@@ -9,9 +9,11 @@ fn main() -> ExitCode {
     let words: Vec<_> = std::env::args_os().collect();
     match words.as_slice() {
         [_, verb, flag, root] if verb == "exec" && flag == "--root" => exec(root, Stay::Needed),
-        [_, verb, stay, flag, root] if verb == "exec" && stay == "--stay" && flag == "--root" => {
-            exec(root, Stay::Always)
-        }
+        [_, verb, stay, flag, root] if verb == "exec" && flag == "--root" => match stay.to_str() {
+            Some("--stay") => exec(root, Stay::Always),
+            Some("--client") => exec(root, Stay::Client),
+            _ => jobyard::cli::main(),
+        },
         _ => jobyard::cli::main(),
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! Invariants: one daemon per root, by the root lock; with `--dry-run` nothing is locked or changed.
 
+use super::ask::drive::program;
 use super::{Failure, Globals, Outcome, code, out, rehearse, root, say};
 use crate::daemon::{Ended, Failed, Start, Talk};
 use crate::model::id::OrderId;
@@ -122,10 +123,8 @@ fn talk(root: &Path) -> Talk {
 }
 
 fn serve(globals: &Globals, root: &Path, arguments: Arguments) -> Outcome {
-    let program = std::env::current_exe()
-        .map_err(|e| Failure::new(code::FAILED, format!("find this program: {e}")))?;
     let workers = root::config(root)?.checkout_workers;
-    let mut world = RealWorld::open(root, program, Some(workers).filter(|n| *n > 0))
+    let mut world = RealWorld::open(root, program()?, Some(workers).filter(|n| *n > 0))
         .map_err(|e| Failure::new(code::FAILED, format!("open {}: {e}", root.display())))?;
     world.executors_are_supplied = arguments.external_executor;
     // A disk that fails here fails again in the daemon, which says so and goes on trying.

@@ -40,7 +40,7 @@ pub(super) fn run(globals: &Globals, given: Arguments) -> Outcome {
     let root = globals.find_root()?;
     let id = match &given.id {
         Some(text) => order_id(text)?,
-        None => here(&root)?,
+        None => here(&root, "finish")?,
     };
     let mut reason = given.reason;
     if given.skip_verification {
@@ -65,9 +65,9 @@ pub(super) fn run(globals: &Globals, given: Arguments) -> Outcome {
 }
 
 /// The order whose worktree the current directory lies in.
-fn here(root: &Path) -> Result<OrderId, Failure> {
+pub(super) fn here(root: &Path, verb: &str) -> Result<OrderId, Failure> {
     let missing = || {
-        let text = "finish which order? Name it, or run this inside its worktree";
+        let text = format!("{verb} which order? Name it, or run this inside its worktree");
         Failure::new(code::USAGE, text)
     };
     let here = std::env::current_dir().and_then(|d| d.canonicalize()).map_err(|_| missing())?;

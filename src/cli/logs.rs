@@ -8,7 +8,6 @@ use super::notice::{self, Notice};
 use super::{Failure, Globals, Outcome, code, history, out, request, say};
 use crate::model::event::Event;
 use crate::model::id::OrderId;
-use crate::model::index::Reading;
 use crate::model::order::State;
 use crate::model::paths;
 use crate::world::{Kind, World};
@@ -225,11 +224,7 @@ fn is_over(seat: &mut Seat, id: &OrderId, missing: &mut u32) -> Result<bool, Fai
         *missing += 1;
         return Ok(*missing >= LOOKS && view.attempt(id).is_none());
     };
-    let settled = ticket
-        .state()
-        .and_then(|s| ticket.place(s))
-        .is_some_and(|p| matches!(p.reading, Reading::Settled { .. }));
-    Ok(settled && ticket.attempt.is_none())
+    Ok(ticket.is_settled())
 }
 
 impl Printer<'_> {

@@ -39,6 +39,7 @@ mod status;
 mod submit;
 mod table;
 mod take;
+mod verify;
 mod wait;
 mod why;
 
@@ -126,6 +127,8 @@ enum Verb {
     Take(take::Arguments),
     /// Run the checks of a taken order and settle it
     Finish(finish::Arguments),
+    /// Run the checks of a taken order and settle nothing; of a settled order: whether its evidence holds
+    Verify(verify::Arguments),
     /// End an order: running ones are stopped, pending ones never start
     Cancel(request::Ending),
     /// Make a failed order pending again
@@ -186,6 +189,7 @@ impl Verb {
             Self::Submit(given) => submit::run(globals, given),
             Self::Take(given) => take::run(globals, given),
             Self::Finish(given) => finish::run(globals, given),
+            Self::Verify(given) => verify::run(globals, &given),
             Self::Cancel(given) => request::cancel(globals, given),
             Self::Requeue(given) => request::requeue(globals, given),
             Self::Hold(given) => request::hold(globals, given),

@@ -13,9 +13,11 @@ use crate::engine::Engine;
 use crate::model::attempt::{Asked, Mode};
 use crate::model::id::OrderId;
 use crate::model::index::Request;
+use crate::model::protocol::{End, StartCommand};
 use crate::observe::Arrival;
 use crate::plan::action::{Action, Wait, describe};
 use crate::plan::step::{Step, step};
+use crate::plan::verdict::{GateInput, Verdict};
 use crate::plan::{plan, ready};
 use crate::world::read_only::ReadOnly;
 use crate::world::real::RealWorld;
@@ -43,13 +45,7 @@ pub(super) fn run(globals: &Globals, place: &Path, ask: &Ask) -> Outcome {
     let mut lines = Vec::new();
     for action in &actions {
         lines.extend(words::of_request(&mut rehearsal.engine, &ask.id, action));
-        if let Action::Accept { request, wish, options, by } = action {
-            let asked = Asked {
-                wish: *wish,
-                request: request.hex.clone(),
-                by: by.clone(),
-                options: options.clone(),
-            };
+        if let Some(asked) = accepted(action) {
             let next = follow(&mut rehearsal.engine, &ask.id, asked)
                 .map_err(|f| Failure::new(code::AGAIN, format!("look through the gate: {f}")))?;
             if let Some(answer) = refusal(&next.actions) {
@@ -95,19 +91,59 @@ fn follow(
         attempt.asked = Some(asked);
     }
     engine.index.ticket_mut(id).requests.clear();
-    let decide = |engine: &Engine<ReadOnly<RealWorld>>| {
-        let (now, tick) = (engine.world.now(), engine.world.tick());
-        step(&engine.index, id, now, tick, &engine.options.policy)
-    };
-    let first = decide(engine);
+    let first = decide(engine, id);
     if !first.actions.contains(&Action::OpenGate) {
         return Ok(first);
     }
-    let gate = engine.gate_now(id)?;
-    if let Some(attempt) = engine.index.ticket_mut(id).attempt.as_deref_mut() {
-        attempt.gate = gate;
+    engine.step_of_gate(id, &Action::OpenGate)?;
+    Ok(decide(engine, id))
+}
+
+fn decide(engine: &Engine<ReadOnly<RealWorld>>, id: &OrderId) -> Step {
+    let (now, tick) = (engine.world.now(), engine.world.tick());
+    step(&engine.index, id, now, tick, &engine.options.policy)
+}
+
+/// What the gate would say to a `finish` now: the checks are really run, by `run`, and nothing else is.
+/// The answer: that `finish` would be refused.
+pub(super) fn trial(
+    place: &Path,
+    ask: &Ask,
+    mut run: impl FnMut(StartCommand) -> Result<End, Failure>,
+) -> Result<Result<(GateInput, Verdict), Answer>, Failure> {
+    let failed = |f| Failure::new(code::AGAIN, format!("look at {}: {f}", ask.id));
+    let mut rehearsal = rehearse(place, ask)?;
+    let mut actions = std::mem::take(&mut rehearsal.actions);
+    let mut waits = std::mem::take(&mut rehearsal.waits);
+    let engine = &mut rehearsal.engine;
+    if let Some(asked) = actions.iter().find_map(accepted) {
+        Step { actions, waits, .. } = follow(engine, &ask.id, asked).map_err(failed)?;
     }
-    Ok(decide(engine))
+    loop {
+        if let Some(answer) = refusal(&actions) {
+            return Ok(Err(answer));
+        }
+        let Some(action) = actions.first() else {
+            let text = format!("it waits: {}", describe(&waits));
+            return Ok(Err(Answer { code: code::REFUSED, text, attempt: None }));
+        };
+        if *action == Action::Judge {
+            let judged = engine.verdict_now(&ask.id).map_err(failed)?;
+            return judged.map(Ok).ok_or_else(|| super::look::unknown(&ask.id));
+        }
+        if let Some(start) = engine.step_of_gate(&ask.id, action).map_err(failed)? {
+            let end = run(start)?;
+            engine.check_ended(&ask.id, end);
+        }
+        Step { actions, waits, .. } = decide(engine, &ask.id);
+    }
+}
+
+/// What an attempt is asked by an accepted request.
+fn accepted(action: &Action) -> Option<Asked> {
+    let Action::Accept { request, wish, options, by } = action else { return None };
+    let (request, by) = (request.hex.clone(), by.clone());
+    Some(Asked { wish: *wish, request, by, options: options.clone() })
 }
 
 fn rehearse(place: &Path, ask: &Ask) -> Result<Rehearsal, Failure> {
@@ -119,8 +155,7 @@ fn rehearse(place: &Path, ask: &Ask) -> Result<Rehearsal, Failure> {
     let asked = request(&engine.world, ask);
     engine.index.ticket_mut(&ask.id).requests.push(asked);
     engine.look_at_ticket(&ask.id, Arrival::Renamed).map_err(failed)?;
-    let (tick, now) = (engine.world.tick(), engine.world.now());
-    let planned = step(&engine.index, &ask.id, now, tick, &engine.options.policy);
+    let planned = decide(&engine, &ask.id);
     Ok(Rehearsal { engine, actions: planned.actions, waits: planned.waits })
 }
 

@@ -8,7 +8,6 @@ use super::notice::{self, Notice};
 use super::{Globals, Outcome, code, history, out, request, say, sight};
 use crate::model::event::Event;
 use crate::model::id::OrderId;
-use crate::model::index::Reading;
 use crate::model::order::State;
 use crate::model::paths;
 use crate::scan::View;
@@ -119,8 +118,7 @@ fn look_again(
 fn settled(view: &View, id: &OrderId) -> Option<End> {
     let ticket = view.index.tickets.get(id)?;
     let state = ticket.state()?;
-    let stamped = matches!(ticket.place(state)?.reading, Reading::Settled { .. });
-    (stamped && ticket.attempt.is_none()).then(|| End {
+    ticket.is_settled().then(|| End {
         state: state.name(),
         word: sight::result(view, id).unwrap_or_else(|| sight::word(view, id).to_owned()),
         reason: sight::reason(view, id),

@@ -31,19 +31,16 @@ const HASHED_BYTES_MAX: usize = 128 << 20;
 impl<W: World> Engine<W> {
     /// Looks at the worktree before the checks.
     pub(super) fn open_gate(&mut self, id: &OrderId) -> Result<(), Fault> {
-        let number = self.ticket(id).and_then(|t| t.attempt.as_deref()).map(|a| a.number);
-        if let Some(gate) = self.gate_now(id)? {
-            self.record(id, number, Event::Gate(Box::new(gate)));
-        }
+        let Some(attempt) = self.ticket(id).and_then(|t| t.attempt.clone()) else { return Ok(()) };
+        let gate = match &attempt.claim.place {
+            Place::Root => Gate::default(),
+            Place::Tree { path, branch, .. } => self.inspect(&attempt, path, branch)?,
+        };
+        self.record(id, Some(attempt.number), Event::Gate(Box::new(gate)));
         Ok(())
     }
 
-    pub(super) fn inspect(
-        &mut self,
-        attempt: &Attempt,
-        path: &str,
-        branch: &str,
-    ) -> Result<Gate, Fault> {
+    fn inspect(&mut self, attempt: &Attempt, path: &str, branch: &str) -> Result<Gate, Fault> {
         let tree = match self.tree(attempt, path)? {
             Ok(tree) => tree,
             Err(unmet) => {

@@ -28,10 +28,15 @@ pub(crate) struct Client {
     gone: bool,
 }
 
-/// The listening socket and who came.
-pub(crate) struct Clients {
+/// Where clients come in.
+struct Door {
     listener: UnixListener,
     dir: OwnedFd,
+}
+
+/// The listening socket, if there is one, and who came.
+pub(crate) struct Clients {
+    door: Option<Door>,
     list: Vec<Client>,
     /// Nobody can be let in now, for want of descriptors.
     shut: bool,
@@ -47,17 +52,25 @@ impl Clients {
         }
         let listener = UnixListener::bind(path)?;
         listener.set_nonblocking(true)?;
-        Ok(Self { listener, dir, list: Vec::new(), shut: false })
+        Ok(Self { door: Some(Door { listener, dir }), list: Vec::new(), shut: false })
+    }
+
+    /// One client that is connected already; nobody else can come.
+    pub(crate) fn only(socket: UnixStream) -> io::Result<Self> {
+        socket.set_nonblocking(true)?;
+        Ok(Self { door: None, list: vec![Client::new(socket)], shut: false })
     }
 
     /// Removes the socket; who is connected stays so until dropped.
     pub(crate) fn close(&self) {
-        let _ = rustix::fs::unlinkat(&self.dir, SOCKET, rustix::fs::AtFlags::empty());
+        if let Some(door) = &self.door {
+            let _ = rustix::fs::unlinkat(&door.dir, SOCKET, rustix::fs::AtFlags::empty());
+        }
     }
 
-    /// For the poll: the door, and what to wait for.
-    pub(crate) fn listener(&self) -> (BorrowedFd<'_>, PollFlags) {
-        (self.listener.as_fd(), if self.shut { PollFlags::empty() } else { PollFlags::IN })
+    /// For the poll: the door, unless it is shut.
+    pub(crate) fn listener(&self) -> Option<BorrowedFd<'_>> {
+        self.door.as_ref().filter(|_| !self.shut).map(|door| door.listener.as_fd())
     }
 
     /// For the poll: each client, and what to wait for.
@@ -87,8 +100,8 @@ impl Clients {
 
     /// Lets in who waits at the door.
     pub(crate) fn accept(&mut self) {
-        loop {
-            match self.listener.accept() {
+        while let Some(door) = &self.door {
+            match door.listener.accept() {
                 Ok((socket, _)) => self.admit(socket),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
@@ -112,14 +125,7 @@ impl Clients {
         } else if self.list.len() >= CLIENTS_MAX {
             note(&format!("refused a client: {CLIENTS_MAX} are connected"));
         } else {
-            self.list.push(Client {
-                socket,
-                inbox: Inbox::default(),
-                outbox: Outbox::default(),
-                greeted: false,
-                closing: false,
-                gone: false,
-            });
+            self.list.push(Client::new(socket));
         }
     }
 
@@ -142,6 +148,11 @@ impl Clients {
 }
 
 impl Client {
+    fn new(socket: UnixStream) -> Self {
+        let (inbox, outbox) = (Inbox::default(), Outbox::default());
+        Self { socket, inbox, outbox, greeted: false, closing: false, gone: false }
+    }
+
     /// Nothing more it says counts.
     pub(crate) fn is_closing(&self) -> bool {
         self.closing

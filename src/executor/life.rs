@@ -47,7 +47,8 @@ pub(crate) struct Executor {
     pub(crate) clients: Clients,
     /// Watches on logs.
     pub(crate) watches: Watches,
-    journal: Journal,
+    /// What others have started counts too. None for an executor of one client's own.
+    journal: Option<Journal>,
     groups: Option<Groups>,
     family: Family,
     running: BTreeMap<CommandKey, Running>,
@@ -61,13 +62,18 @@ pub(crate) struct Executor {
     dismissed: bool,
     /// It was told to end itself.
     ending: bool,
-    /// It goes only when told to, or when a daemon of another version has come.
-    stays: bool,
+    /// How long it stays; no longer than needed once a daemon of another version has come.
+    stay: Stay,
 }
 
 impl Executor {
     /// One that runs nothing yet.
-    pub(crate) fn new(root: OwnedFd, clients: Clients, journal: Journal, stay: Stay) -> Self {
+    pub(crate) fn new(
+        root: OwnedFd,
+        clients: Clients,
+        journal: Option<Journal>,
+        stay: Stay,
+    ) -> Self {
         Self {
             root,
             clients,
@@ -83,7 +89,7 @@ impl Executor {
             greeted: false,
             dismissed: false,
             ending: false,
-            stays: stay == Stay::Always,
+            stay,
         }
     }
 
@@ -95,21 +101,29 @@ impl Executor {
         if self.ending {
             return false;
         }
-        if self.stays {
-            return true;
+        match self.stay {
+            Stay::Always => true,
+            Stay::Client => !self.clients.is_empty(),
+            Stay::Needed if self.dismissed => false,
+            Stay::Needed => {
+                let lonely = self.greeted || now >= self.began + LONELY;
+                !(self.clients.is_empty() && lonely)
+            }
         }
-        if self.dismissed {
-            return false;
+    }
+
+    /// An executor of one client's own ends what it runs when that client has gone.
+    pub(crate) fn end_if_left(&mut self) {
+        if self.stay == Stay::Client && self.clients.is_empty() && !self.ending {
+            self.end();
         }
-        let lonely = self.greeted || now >= self.began + LONELY;
-        !(self.clients.is_empty() && lonely)
     }
 
     /// When something is due, though nothing happens.
     pub(crate) fn due(&self) -> Option<Instant> {
         let running = self.running.values().filter_map(Running::due);
         let sweeps = self.sweeps.values().filter_map(Tree::due);
-        let unheard = !self.greeted && !self.stays && self.clients.is_empty();
+        let unheard = !self.greeted && self.stay == Stay::Needed && self.clients.is_empty();
         let lonely = unheard.then(|| self.began + LONELY);
         running.chain(sweeps).chain(lonely).min()
     }
@@ -148,7 +162,7 @@ impl Executor {
         client.tell(&FromExecutor::Hello { version: VERSION, pid, commands });
         if version != VERSION {
             client.close(&format!("it speaks version {version}, this executor {VERSION}"));
-            self.stays = false;
+            self.stay = Stay::Needed;
             return;
         }
         client.greeted = true;
@@ -170,7 +184,7 @@ impl Executor {
         let key = start.key.clone();
         if self.running.contains_key(&key)
             || self.ended.contains_key(&key)
-            || self.journal.knows(&key)
+            || self.journal.as_ref().is_some_and(|journal| journal.knows(&key))
         {
             return self.refuse(at, key, "it was started before".to_owned());
         }
@@ -340,9 +354,11 @@ impl Executor {
 
     fn finish(&mut self, key: CommandKey, pid: u32, start_time: u64, mut end: End) {
         end.detail = end.detail.map(|detail| detail.chars().take(DETAIL_CHARS_MAX).collect());
-        let others =
-            self.ended.values().filter_map(|known| Some((&known.key, known.end.as_ref()?)));
-        self.journal.append(&key, &end, others);
+        if let Some(journal) = &mut self.journal {
+            let others = self.ended.values();
+            let others = others.filter_map(|known| Some((&known.key, known.end.as_ref()?)));
+            journal.append(&key, &end, others);
+        }
         self.clients.tell_all(&FromExecutor::Ended { key: key.clone(), end: end.clone() });
         if self.ended.len() >= ENDED_MAX {
             self.ended.pop_first();

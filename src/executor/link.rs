@@ -51,16 +51,16 @@ impl Link {
     /// Connects and says `Hello`; the executor's own `Hello` is the first message received.
     /// Errors are those of [`connect`](super::connect).
     pub fn connect(root: &Path) -> io::Result<Self> {
-        let mut link = Self {
-            socket: connect(root)?,
-            inbox: Inbox::default(),
-            outbox: Outbox::default(),
-            closed: false,
-            fault: None,
-        };
+        Ok(Self::over(connect(root)?))
+    }
+
+    /// Over a nonblocking socket that is connected already. Says `Hello`.
+    pub(super) fn over(socket: UnixStream) -> Self {
+        let (inbox, outbox) = (Inbox::default(), Outbox::default());
+        let mut link = Self { socket, inbox, outbox, closed: false, fault: None };
         // A peer that goes at once is seen by the first `receive`.
         let _ = link.send(&ToExecutor::Hello { version: VERSION });
-        Ok(link)
+        link
     }
 
     /// For a poll: readable when messages or the end of the connection arrived; ask for writable only

@@ -30,6 +30,8 @@ pub use proc::{process_start_time, survivors};
 pub use wait::{Stay, run};
 
 use std::io::{self, Write};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
@@ -85,12 +87,27 @@ pub fn is_locked(root: &Path) -> io::Result<bool> {
 /// lives long enough. The mark of an attempt is not inherited,
 /// nor the link to a service manager.
 pub fn spawn(program: &Path, root: &Path, notes: Stdio) -> io::Result<Child> {
+    let mut command = command(program, &[], root);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(notes).spawn()
+}
+
+/// Starts an executor for the caller alone, which ends, with everything it runs, when the link is dropped.
+/// The caller waits for the child.
+pub fn spawn_for_client(program: &Path, root: &Path) -> io::Result<(Child, Link)> {
+    let (ours, theirs) = UnixStream::pair()?;
+    ours.set_nonblocking(true)?;
+    let mut command = command(program, &["--client"], root);
+    let child = command.stdin(OwnedFd::from(theirs)).stdout(Stdio::null()).spawn()?;
+    Ok((child, Link::over(ours)))
+}
+
+fn command(program: &Path, flags: &[&str], root: &Path) -> Command {
     let mut command = Command::new(program);
-    command.arg("exec").arg("--root").arg(root).env_remove("JOBYARD_TOKEN");
+    command.arg("exec").args(flags).arg("--root").arg(root).env_remove("JOBYARD_TOKEN");
     for name in MANAGER_VARIABLES {
         command.env_remove(name);
     }
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(notes).spawn()
+    command
 }
 
 /// One line on stderr. Nobody may be reading, and that is no reason to end.

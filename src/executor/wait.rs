@@ -14,7 +14,7 @@ use rustix::process::{getpid, set_child_subreaper, setsid};
 use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGPIPE, SIGTERM};
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::sync::Arc;
@@ -34,6 +34,9 @@ pub enum Stay {
     Needed,
     /// Until it is told to end: a service manager started it. One that lives already is waited for.
     Always,
+    /// As long as the one client on the socket that is the standard input; what it runs ends with that
+    /// client. It knows nothing of what others have started, and keeps no journal.
+    Client,
 }
 
 /// The whole life of the executor of a root, in the calling process, which must have one thread: it
@@ -44,6 +47,12 @@ pub fn run(root: &Path, stay: Stay) -> Result<(), ExecutorError> {
         move |source: io::Error| ExecutorError::Start { act, root: root.to_owned(), source }
     };
     let root_dir = beneath::open_root(root).map_err(failed("open the root"))?;
+    if stay == Stay::Client {
+        let clients = the_client().map_err(failed("take the client's socket"))?;
+        let signals = become_parent().map_err(failed("become the parent of commands"))?;
+        live(Executor::new(root_dir, clients, None, stay), signals);
+        return Ok(());
+    }
     beneath::ensure_dir(&root_dir, Path::new(EXEC_DIR))
         .map_err(failed("make _ctx/runs/.jobyard"))?;
     let open = || beneath::open_dir(&root_dir, Path::new(EXEC_DIR));
@@ -51,17 +60,26 @@ pub fn run(root: &Path, stay: Stay) -> Result<(), ExecutorError> {
     let lock = take_lock(&dir, stay).map_err(failed("lock exec.lock"))?;
     let Some(_lock) = lock else { return Err(ExecutorError::Held { root: root.to_owned() }) };
 
-    // A leader of its process group stays where it is; that only means a terminal can reach it.
-    let _ = setsid();
-    set_child_subreaper(Some(getpid()))
-        .map_err(|errno| failed("become the parent of orphans")(errno.into()))?;
-    let signals = Signals::listen().map_err(failed("listen to signals"))?;
+    let signals = become_parent().map_err(failed("become the parent of commands"))?;
     let journal = Journal::open(dir, proc::boot_id());
     let clients = open().and_then(Clients::listen).map_err(failed("listen on exec.sock"))?;
-    let executor = Executor::new(root_dir, clients, journal, stay);
+    let executor = Executor::new(root_dir, clients, Some(journal), stay);
     announce();
     live(executor, signals);
     Ok(())
+}
+
+/// The client on the standard input.
+fn the_client() -> io::Result<Clients> {
+    Clients::only(UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?))
+}
+
+/// A session of its own, orphans of its commands, and its signals.
+fn become_parent() -> io::Result<Signals> {
+    // A leader of its process group stays where it is; that only means a terminal can reach it.
+    let _ = setsid();
+    set_child_subreaper(Some(getpid()))?;
+    Signals::listen()
 }
 
 fn take_lock(dir: &OwnedFd, stay: Stay) -> io::Result<Option<File>> {
@@ -162,6 +180,7 @@ fn live(mut executor: Executor, signals: Signals) {
         }
         executor.step(changed || woken.strangers);
         executor.clients.flush();
+        executor.end_if_left();
         if !executor.is_needed(Instant::now()) {
             return executor.bury();
         }
@@ -169,12 +188,13 @@ fn live(mut executor: Executor, signals: Signals) {
 }
 
 fn block(executor: &Executor, signals: &Signals, wait: Option<Duration>) -> Woken {
-    let (door, wanted) = executor.clients.listener();
     let mut fds = vec![
         PollFd::new(&signals.children, PollFlags::IN),
         PollFd::new(&signals.term, PollFlags::IN),
-        PollFd::from_borrowed_fd(door, wanted),
     ];
+    let door = fds.len();
+    let listener = executor.clients.listener();
+    fds.extend(listener.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
     let first_client = fds.len();
     let sockets = executor.clients.sockets();
     fds.extend(sockets.map(|(socket, wanted)| PollFd::from_borrowed_fd(socket, wanted)));
@@ -191,7 +211,7 @@ fn block(executor: &Executor, signals: &Signals, wait: Option<Duration>) -> Woke
     Woken {
         children: interrupted || fired(0),
         term: interrupted || fired(1),
-        door: fired(2),
+        door: (door..first_client).any(fired),
         output: fired(first_queue),
         strangers: (first_stranger..first_queue).any(fired),
         clients: (first_client..first_stranger)

@@ -169,6 +169,13 @@ impl Ticket {
         there.next().is_none().then_some(first)
     }
 
+    /// It lies in one place, carries jobyard's own stamp, and no attempt of it is open.
+    pub fn is_settled(&self) -> bool {
+        let place = self.state().and_then(|s| self.place(s));
+        let stamped = place.is_some_and(|p| matches!(p.reading, Reading::Settled { .. }));
+        stamped && self.attempt.is_none()
+    }
+
     /// The valid order, when it is in exactly one directory.
     pub fn brief(&self) -> Option<&Brief> {
         match &self.place(self.state()?)?.reading {

@@ -60,7 +60,7 @@ pub struct CheckResult {
     pub timed_out: bool,
     /// Why it says nothing about the work; empty when it does, or when nobody saw its end.
     pub unrun: String,
-    /// Log, relative to the root.
+    /// Log, relative to the root; empty when none was kept.
     pub log: String,
     /// SHA-256 of the log, hexadecimal; empty when there is no log.
     pub sha256: String,
@@ -395,12 +395,17 @@ fn moved(input: &GateInput) -> Option<String> {
 
 fn how_failed(check: &CheckResult) -> String {
     let status = check.exit.map_or_else(|| "no status".to_owned(), |s| format!("status {s}"));
-    format!("{}: {} ended with {status}; see {}", check.name, quoted(&check.text), check.log)
+    format!("{}: {} ended with {status}{}", check.name, quoted(&check.text), see(check))
 }
 
 fn how_not_run(check: &CheckResult) -> String {
     let why = if check.unrun.is_empty() { "ended unseen" } else { &check.unrun };
-    format!("{}: {} {why}; see {}", check.name, quoted(&check.text), check.log)
+    format!("{}: {} {why}{}", check.name, quoted(&check.text), see(check))
+}
+
+/// Where its output is, when it was kept.
+fn see(check: &CheckResult) -> String {
+    if check.log.is_empty() { String::new() } else { format!("; see {}", check.log) }
 }
 
 /// The first line of a command, shortened.

@@ -12,3 +12,4 @@ mod rehearse;
 mod root;
 mod shell;
 mod up;
+mod verify;

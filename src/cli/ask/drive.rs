@@ -19,7 +19,7 @@ use crate::world::World;
 use crate::world::ledger;
 use crate::world::real::RealWorld;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// How often the engine is opened anew after faults of the disk.
@@ -35,12 +35,16 @@ pub(super) struct UnderWay {
     pub(super) allowed: Duration,
 }
 
+/// This program, for the executors it starts.
+pub(in crate::cli) fn program() -> Result<PathBuf, Failure> {
+    std::env::current_exe()
+        .map_err(|e| Failure::new(code::FAILED, format!("find this program: {e}")))
+}
+
 /// The real machine at a root.
 pub(in crate::cli) fn world(place: &Path) -> Result<RealWorld, Failure> {
-    let program = std::env::current_exe()
-        .map_err(|e| Failure::new(code::FAILED, format!("find this program: {e}")))?;
     let workers = root::config(place)?.checkout_workers;
-    let mut world = RealWorld::open(place, program, Some(workers).filter(|n| *n > 0))
+    let mut world = RealWorld::open(place, program()?, Some(workers).filter(|n| *n > 0))
         .map_err(|e| Failure::new(code::FAILED, format!("open {}: {e}", place.display())))?;
     world.stay_aloof();
     Ok(world)

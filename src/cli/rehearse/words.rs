@@ -191,7 +191,7 @@ pub(super) fn of_course<W: World>(
         Some(Action::Start { kind: CommandKind::Check(_) }) => checks(),
         Some(Action::Judge) => {
             let failed = |f| Failure::new(code::AGAIN, format!("look at {id}: {f}"));
-            let Some(verdict) = engine.verdict_now(id).map_err(failed)? else {
+            let Some((_, verdict)) = engine.verdict_now(id).map_err(failed)? else {
                 return Ok(Vec::new());
             };
             let result = verdict.result.name();

@@ -1,0 +1,105 @@
+//! `verify`: the gate tried out, with nothing changed; and the evidence of what is settled.
+
+use super::root::{Root, Said};
+use std::fs;
+use std::io::{BufRead, BufReader};
+
+impl Root {
+    /// Runs `verify`, after which everything is as it was.
+    #[track_caller]
+    fn verified(&self, arguments: &[&str], code: i32) -> Said {
+        let before = self.snapshot();
+        let said = self.run(&[&["verify"], arguments].concat()).ends(code);
+        assert_eq!(self.snapshot(), before, "{arguments:?}");
+        said
+    }
+}
+
+const CHECKED: &str =
+    "env: {WORD: secret}\nverify: {commands: ['echo hello; test -f made && test $WORD = secret']}";
+
+#[test]
+fn the_checks_are_run_and_nothing_is_settled() {
+    let root = Root::new();
+    root.order("A", CHECKED);
+    let said = root.verified(&["A"], 4);
+    assert!(said.err.contains("finish would be refused"), "{said:?}");
+    root.run(&["take", "A"]).ends(0);
+    let said = root.verified(&["A"], 6);
+    for part in ["A would be FAIL", "fail          check: echo hello", "  | hello", "because"] {
+        assert!(said.out.contains(part), "{part}: {said:?}");
+    }
+    assert!(!said.out.contains(".log"), "there is no log to see: {said:?}");
+    fs::write(root.path(".worktrees/A/made"), "").unwrap();
+    let said = root.verified(&["A"], 4);
+    assert!(
+        said.err.contains("made"),
+        "a dirty worktree is refused as finish refuses it: {said:?}"
+    );
+    let worktree = root.path(".worktrees/A");
+    let worktree = worktree.to_str().unwrap();
+    root.git(&["-C", worktree, "add", "made"]);
+    root.git(&["-C", worktree, "commit", "-qm", "made"]);
+    let json = root.verified(&["A", "--json"], 0).json();
+    assert_eq!(json["schema"], "jobyard.verify.v1");
+    assert_eq!((&json["result"], &json["settled"]), (&"pass".into(), &false.into()));
+    assert_eq!(json["checks"][0]["output_tail"], "hello");
+    // Beside a daemon it is the same, and what it ran is in no way part of the attempt.
+    let _daemon = root.daemon();
+    root.run(&["verify", "A"]).ends(0);
+    root.run(&["finish", "A"]).ends(0);
+    let log = fs::read_to_string(root.path("_ctx/runs/A/1/01-check.log")).unwrap();
+    assert_eq!(log, "hello\n");
+}
+
+#[test]
+fn the_checks_end_with_the_verb() {
+    let root = Root::new();
+    let beside = tempfile::tempdir().unwrap();
+    let pipe = beside.path().join("pipe");
+    rustix::fs::mknodat(
+        rustix::fs::CWD,
+        &pipe,
+        rustix::fs::FileType::Fifo,
+        rustix::fs::Mode::RWXU,
+        0,
+    )
+    .unwrap();
+    let hang = format!(
+        "verify: {{commands: ['exec >{}; setsid sleep 1000 & echo on; wait']}}",
+        pipe.display()
+    );
+    root.order("A", &hang);
+    root.run(&["take", "A"]).ends(0);
+    let verb = root.begin(&["verify", "A"]);
+    let mut lines = BufReader::new(fs::File::open(&pipe).unwrap()).lines();
+    assert_eq!(lines.next().unwrap().unwrap(), "on");
+    verb.signal(rustix::process::Signal::KILL);
+    // The pipe ends when the last process that holds it has gone.
+    assert!(lines.next().is_none());
+}
+
+#[test]
+fn evidence_that_was_changed_is_named() {
+    let root = Root::new();
+    root.order("A", "verify: {commands: ['echo seen; test -f README']}");
+    root.run(&["take", "A"]).ends(0);
+    root.run(&["finish", "A"]).ends(0);
+    let said = root.verified(&["A"], 0);
+    for part in [
+        "the evidence holds",
+        "holds  ledger",
+        "holds  log _ctx/runs/A/1/01-check.log",
+        "holds  commit",
+    ] {
+        assert!(said.out.contains(part), "{part}: {said:?}");
+    }
+    fs::write(root.path("_ctx/runs/A/1/01-check.log"), "seen it\n").unwrap();
+    let said = root.verified(&["A"], 7);
+    assert!(said.out.contains("WRONG  log _ctx/runs/A/1/01-check.log: its bytes"), "{said:?}");
+    root.git(&["worktree", "remove", ".worktrees/A"]);
+    root.git(&["update-ref", "refs/heads/feat/wo-A", "HEAD"]);
+    let json = root.verified(&["A", "--json"], 7).json();
+    assert_eq!((&json["settled"], &json["code"]), (&true.into(), &7.into()));
+    root.run(&["verify", "NONE"]).ends(3);
+}
