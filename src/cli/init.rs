@@ -14,7 +14,7 @@ use crate::model::paths;
 use crate::model::verdict;
 use crate::world::git::Git;
 use crate::world::real::RealWorld;
-use crate::world::root_lock::{Role, Tried, try_lock};
+use crate::world::root_lock::{Role, RootLock, Tried, try_lock};
 use crate::world::store::{errno, publish};
 use crate::world::{Fault, World};
 use serde_json::Value;
@@ -164,31 +164,43 @@ fn covers(rules: &[u8]) -> bool {
 
 /// Settled tickets that were there before get their stamp. A daemon does that by itself.
 fn adopt(root: &Path, all: bool) -> Result<usize, Failure> {
+    match lock(root, "init")? {
+        Ok(_lock) => adopt_locked(root, all),
+        Err(daemon) if all => Err(daemon),
+        Err(_) => Ok(0),
+    }
+}
+
+/// The root lock, for a verb that works on the whole root; the inner error: a daemon serves it.
+pub(super) fn lock(root: &Path, verb: &str) -> Result<Result<RootLock, Failure>, Failure> {
     let begun = Instant::now();
-    let who = format!("pid {} (init)", std::process::id());
-    let _lock = loop {
+    let who = format!("pid {} ({verb})", std::process::id());
+    loop {
         let tried = try_lock(root, Role::Verb, &who);
         match tried
             .map_err(|e| Failure::new(code::FAILED, format!("lock {}: {e}", root.display())))?
         {
-            Tried::Held(lock) => break lock,
-            Tried::Taken { role: Role::Daemon, text } if all => {
-                let text = format!("adopt: {} is served ({text}); stop it first", root.display());
-                return Err(Failure::new(code::HELD, text));
+            Tried::Held(lock) => return Ok(Ok(lock)),
+            Tried::Taken { role: Role::Daemon, text } => {
+                let text = format!("{verb}: {} is served ({text}); stop it first", root.display());
+                return Ok(Err(Failure::new(code::HELD, text)));
             }
-            Tried::Taken { role: Role::Daemon, .. } => return Ok(0),
             Tried::Taken { text, .. } if begun.elapsed() > PATIENCE => {
-                let text = format!("init: {} is held ({text}); try again", root.display());
+                let text = format!("{verb}: {} is held ({text}); try again", root.display());
                 return Err(Failure::new(code::AGAIN, text));
             }
             Tried::Taken { .. } => std::thread::park_timeout(Duration::from_millis(20)),
         }
-    };
+    }
+}
+
+/// The same, by whoever holds the root lock: how many got their stamp.
+pub(super) fn adopt_locked(root: &Path, all: bool) -> Result<usize, Failure> {
     let mut opened = engine(root, None)?;
     let before = settled(&opened.index);
     opened.options.policy.fresh |= all;
     let turned = opened.turn();
-    turned.map_err(|f| Failure::new(code::AGAIN, format!("init: {f}; run it again")))?;
+    turned.map_err(|f| Failure::new(code::AGAIN, format!("adopt: {f}; run it again")))?;
     for note in opened.notes() {
         say::talk(&format!("jobyard: {note}"));
     }

@@ -18,6 +18,7 @@ mod gc;
 mod heartbeat;
 mod history;
 mod impact;
+mod import;
 mod init;
 mod lint;
 mod list;
@@ -121,6 +122,8 @@ enum Verb {
     Init(init::Arguments),
     /// Run the scheduler
     Daemon(daemon::Arguments),
+    /// Report the orders of another tree, of jobyard or of an older tool, and adopt them when asked to
+    Import(import::Arguments),
     /// Publish work orders
     Submit(submit::Arguments),
     /// Take a work order: lease, branch and worktree for a person or an agent
@@ -186,6 +189,7 @@ impl Verb {
         match self {
             Self::Init(given) => init::run(globals, given),
             Self::Daemon(given) => daemon::run(globals, given),
+            Self::Import(given) => import::run(globals, &given),
             Self::Submit(given) => submit::run(globals, given),
             Self::Take(given) => take::run(globals, given),
             Self::Finish(given) => finish::run(globals, given),

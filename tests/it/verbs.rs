@@ -7,6 +7,7 @@ mod down;
 mod files;
 mod fmt;
 mod frozen;
+mod import;
 mod json;
 mod rehearse;
 mod root;
