@@ -1,37 +1,35 @@
 //! `jobyard logs`: what the commands of an order wrote.
 //!
-//! Invariants: the bytes of a log are printed as they are; nothing is written; following ends when the order
-//! is settled and everything is printed, when the reader has gone, or when time is up.
+//! Invariants: the bytes of a log are printed as they are; nothing is written.
+
+mod follow;
+mod printer;
 
 use super::look::{self, Seat};
-use super::notice::{self, Notice};
-use super::{Failure, Globals, Outcome, code, history, out, request, say};
+use super::{Failure, Globals, Outcome, code, history, notice, request, say};
 use crate::model::event::Event;
 use crate::model::id::OrderId;
-use crate::model::order::State;
 use crate::model::paths;
-use crate::world::{Kind, World};
+use crate::world::World;
+use printer::Printer;
 use serde_json::{Value, json};
-use std::collections::{BTreeMap, BTreeSet};
-use std::fs::File;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-
-/// Bytes read at once.
-const PART_BYTES: usize = 64 << 10;
 
 /// Flags of `jobyard logs`.
 #[derive(clap::Args)]
 pub(super) struct Arguments {
-    /// Id of the work order
-    id: String,
-    /// Of this attempt (default: the newest)
+    /// Ids of the work orders; with --follow none means all, also those that start later
+    #[arg(required_unless_present = "follow", value_name = "ID")]
+    ids: Vec<String>,
+    /// Of this attempt (default: the newest, and with --follow all that begin)
     #[arg(long, value_name = "N")]
     attempt: Option<u32>,
     /// Of this command only, without a head
     #[arg(long, value_name = "N")]
     command: Option<u32>,
-    /// Go on until the order is settled
+    /// Go on until the orders are settled, or, when none is named, until interrupted
     #[arg(short, long)]
     follow: bool,
     /// Only the last lines of each log
@@ -45,48 +43,50 @@ pub(super) struct Arguments {
 /// One log.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 struct Log {
+    id: OrderId,
     attempt: u32,
     number: u32,
     name: String,
 }
 
 impl Log {
-    fn path(&self, id: &OrderId) -> PathBuf {
-        paths::run(id, self.attempt).join(&self.name)
+    fn path(&self) -> PathBuf {
+        paths::run(&self.id, self.attempt).join(&self.name)
     }
-}
-
-/// What has been printed.
-struct Printer<'a> {
-    id: &'a OrderId,
-    given: &'a Arguments,
-    /// How far each log was printed.
-    done: BTreeMap<Log, u64>,
-    last: Option<Log>,
 }
 
 /// Runs it.
 pub(super) fn run(globals: &Globals, given: Arguments) -> Outcome {
-    let id = request::order_id(&given.id)?;
+    let ids: Result<BTreeSet<OrderId>, _> =
+        given.ids.iter().map(|text| request::order_id(text)).collect();
+    let ids = ids?;
     let mut seat = look::open(globals)?;
-    let logs = logs(&mut seat, &id, &given)?;
-    let known = exists(&mut seat, &id)?;
-    if logs.is_empty() && !known {
-        return Err(look::unknown(&id));
+    let mut all = Vec::new();
+    for id in &ids {
+        let logs = logs(&mut seat, id, &given)?;
+        if logs.is_empty() && !exists(&mut seat, id)? {
+            return Err(look::unknown(id));
+        }
+        all.push((id, logs));
     }
     if globals.json {
-        return as_json(&mut seat, &id, &logs);
+        let [(id, logs)] = all.as_slice() else {
+            return Err(Failure::new(code::USAGE, "logs --json is about one order: name it"));
+        };
+        return as_json(&mut seat, id, logs);
     }
-    let mut printer = Printer { id: &id, given: &given, done: BTreeMap::new(), last: None };
+    let mut printer = Printer::new(&given);
     if given.follow {
-        return follow(&mut seat, &mut printer);
+        return follow::follow(&mut seat, &ids, &mut printer);
     }
-    if logs.is_empty() {
-        return Err(Failure::new(code::NOT_FOUND, missing(&mut seat, &id, &given)?));
-    }
-    for log in &logs {
-        if !printer.print(&mut seat, log)? {
-            break;
+    for (id, logs) in &all {
+        if logs.is_empty() {
+            return Err(Failure::new(code::NOT_FOUND, missing(&mut seat, id, &given)?));
+        }
+        for log in logs {
+            if !printer.print(&mut seat, log)? {
+                return Ok(code::DONE);
+            }
         }
     }
     Ok(code::DONE)
@@ -122,12 +122,21 @@ fn logs(seat: &mut Seat, id: &OrderId, given: &Arguments) -> Result<Vec<Log>, Fa
         Some(attempt) => Some(attempt),
         None => names(seat, &paths::runs(id))?.iter().filter_map(|n| n.parse().ok()).max(),
     };
-    let Some(attempt) = attempt else { return Ok(Vec::new()) };
+    attempt.map_or(Ok(Vec::new()), |attempt| of_attempt(seat, id, attempt, given))
+}
+
+/// Those of one attempt.
+fn of_attempt(
+    seat: &mut Seat,
+    id: &OrderId,
+    attempt: u32,
+    given: &Arguments,
+) -> Result<Vec<Log>, Failure> {
     let mut logs: Vec<Log> = names(seat, &paths::run(id, attempt))?
         .into_iter()
         .filter_map(|name| {
             let number = name.strip_suffix(".log")?.split_once('-')?.0.parse().ok()?;
-            Some(Log { attempt, number, name })
+            Some(Log { id: id.clone(), attempt, number, name })
         })
         .filter(|log| given.command.is_none_or(|n| n == log.number))
         .collect();
@@ -163,7 +172,7 @@ fn as_json(seat: &mut Seat, id: &OrderId, logs: &[Log]) -> Outcome {
     };
     let mut all = Vec::new();
     for log in logs {
-        let path = log.path(id);
+        let path = log.path();
         let bytes = seat.world.stat(&path).ok().flatten().map(|s| s.size);
         all.push(json!({
             "attempt": log.attempt,
@@ -175,143 +184,4 @@ fn as_json(seat: &mut Seat, id: &OrderId, logs: &[Log]) -> Outcome {
     }
     say::object("logs", [("id", id.as_str().into()), ("logs", Value::Array(all))])?;
     Ok(code::DONE)
-}
-
-/// Prints what comes until the order is settled.
-fn follow(seat: &mut Seat, printer: &mut Printer<'_>) -> Outcome {
-    let notice = Notice::new(printer.given.timeout.unwrap_or(notice::WAIT_MAX))?;
-    let id = printer.id;
-    let root = seat.root.clone();
-    let states = State::ALL.map(|s| root.join(paths::dir(s)));
-    let mut missing = 0;
-    loop {
-        notice.watch_all(&states)?;
-        notice.watch(&root.join(paths::RUNS))?;
-        notice.watch(&root.join(paths::runs(id)))?;
-        // Whether it is over is looked at before the logs are read: then nothing comes after.
-        let over = is_over(seat, id, &mut missing)?;
-        let logs = logs(seat, id, printer.given)?;
-        if let Some(log) = logs.last() {
-            notice.watch(&root.join(paths::run(id, log.attempt)))?;
-        }
-        let mut printed = false;
-        for log in &logs {
-            let before = printer.done.get(log).copied();
-            if !printer.print(seat, log)? {
-                return Ok(code::DONE);
-            }
-            printed |= before != printer.done.get(log).copied();
-        }
-        if over {
-            return Ok(code::DONE);
-        }
-        // A directory that came just now is watched before the next wait.
-        if !printed && !notice.wait()? {
-            say::talk(&format!("jobyard: time is up; {id} is not settled yet"));
-            return Ok(code::AGAIN);
-        }
-    }
-}
-
-/// The order is settled or gone; nothing more will be written.
-fn is_over(seat: &mut Seat, id: &OrderId, missing: &mut u32) -> Result<bool, Failure> {
-    const LOOKS: u32 = 2;
-    if !seat.has_left(id)? {
-        return Ok(false);
-    }
-    let view = seat.look_at(&BTreeSet::from([id.clone()]))?;
-    let Some(ticket) = view.index.tickets.get(id).filter(|_| view.ids().contains(id)) else {
-        *missing += 1;
-        return Ok(*missing >= LOOKS && view.attempt(id).is_none());
-    };
-    Ok(ticket.is_settled())
-}
-
-impl Printer<'_> {
-    /// Prints what is new in a log. `false`: the reader has gone.
-    fn print(&mut self, seat: &mut Seat, log: &Log) -> Result<bool, Failure> {
-        let path = log.path(self.id);
-        let failed = |e: &dyn std::fmt::Display| {
-            Failure::new(code::FAILED, format!("read {}: {e}", path.display()))
-        };
-        let kind = seat.world.stat(&path).map_err(|f| failed(&f))?.map(|s| s.kind);
-        if kind.is_some_and(|kind| kind != Kind::File) {
-            if self.done.insert(log.clone(), 0).is_none() {
-                let path = out::plain(&path.to_string_lossy());
-                say::talk(&format!("jobyard: {path} is no regular file: it is not read"));
-            }
-            return Ok(true);
-        }
-        let file = match seat.world.open(&path) {
-            Ok(Some(file)) => file,
-            Ok(None) => return Ok(true),
-            Err(fault) if fault.is_obstacle() => {
-                if !self.done.contains_key(log) {
-                    say::talk(&format!("jobyard: {fault}: left out"));
-                    self.done.insert(log.clone(), 0);
-                }
-                return Ok(true);
-            }
-            Err(fault) => return Err(failed(&fault)),
-        };
-        let new = !self.done.contains_key(log);
-        let mut at = match (self.done.get(log), self.given.tail) {
-            (Some(at), _) => *at,
-            (None, Some(lines)) => last_lines(&file, lines).map_err(|e| failed(&e))?,
-            (None, None) => 0,
-        };
-        self.done.insert(log.clone(), at);
-        let mut headed = false;
-        loop {
-            let part = seat.world.read(&file, at, PART_BYTES).map_err(|f| failed(&f))?;
-            let wants_head = new || (!part.is_empty() && self.last.as_ref() != Some(log));
-            if wants_head && !std::mem::replace(&mut headed, true) && !self.head(log)? {
-                return Ok(false);
-            }
-            if part.is_empty() {
-                return Ok(true);
-            }
-            at += part.len() as u64;
-            self.done.insert(log.clone(), at);
-            if !out::bytes(&part)? {
-                return Ok(false);
-            }
-        }
-    }
-
-    /// Says whose output follows.
-    fn head(&mut self, log: &Log) -> Result<bool, Failure> {
-        let first = self.last.replace(log.clone()).is_none();
-        if self.given.command.is_some() {
-            return Ok(true);
-        }
-        let gap = if first { "" } else { "\n" };
-        let name = out::plain(&log.name);
-        out::text(&format!("{gap}==> attempt {}, {name} <==\n", log.attempt))
-    }
-}
-
-/// Where the last lines of a file begin.
-fn last_lines(file: &File, lines: usize) -> std::io::Result<u64> {
-    use std::os::unix::fs::FileExt;
-    let end = file.metadata()?.len();
-    let mut at = end;
-    let mut left = lines;
-    let mut part = vec![0; PART_BYTES];
-    while at > 0 {
-        let from = at.saturating_sub(PART_BYTES as u64);
-        let wanted = usize::try_from(at - from).unwrap_or(PART_BYTES);
-        file.read_exact_at(&mut part[..wanted], from)?;
-        for (offset, byte) in part[..wanted].iter().enumerate().rev() {
-            let here = from + offset as u64;
-            if *byte == b'\n' && here + 1 < end {
-                if left <= 1 {
-                    return Ok(if lines == 0 { end } else { here + 1 });
-                }
-                left -= 1;
-            }
-        }
-        at = from;
-    }
-    Ok(if lines == 0 { end } else { 0 })
 }

@@ -25,6 +25,7 @@ mod list;
 mod logs;
 mod look;
 mod man;
+mod mark;
 mod notice;
 mod out;
 mod reconcile;

@@ -122,3 +122,40 @@ fn logs_say_which_attempts_there_are_and_read_only_files() {
         assert!(said.err.contains(name) && said.err.contains("no regular file"), "{}", said.err);
     }
 }
+
+#[test]
+fn all_orders_are_followed_also_those_that_start_later() {
+    let mut yard = Yard::bare();
+    yard.fifo("gate");
+    yard.submit("WO-1", "run: [echo one; cat gate, echo last]\nworkspace: none\n");
+    yard.start();
+    yard.until_in("running", "WO-1");
+    let mut all = begin(&yard, &["logs", "-f"]);
+    let mut of_all = BufReader::new(all.stdout.take().unwrap()).lines().map(Result::unwrap);
+    let mut next = |want: &str| loop {
+        let line = of_all.next().expect("the follower goes on");
+        if line == want {
+            return;
+        }
+    };
+    next("one");
+    for id in ["WO-2", "WO-3"] {
+        yard.submit(id, &format!("run: echo from {id}; test $JOBYARD_ATTEMPT = 2\nworkspace: none\nretry: {{max: 1, backoff: {{start: 1ms}}}}\n"));
+        for attempt in [1, 2] {
+            next(&format!("==> {id}, attempt {attempt}, 01-run.log <=="));
+            next(&format!("from {id}"));
+        }
+    }
+    let mut named = begin(&yard, &["logs", "-f", "WO-1", "WO-3"]);
+    yard.open_gate("gate");
+    next("last");
+    all.kill().unwrap();
+    all.wait().unwrap();
+    let out = named.stdout.take().unwrap();
+    assert_eq!(ended(named), 0);
+    let lines: Vec<String> = BufReader::new(out).lines().map(Result::unwrap).collect();
+    for want in ["one", "from WO-3", "last"] {
+        assert!(lines.iter().any(|line| line == want), "{want}: {lines:?}");
+    }
+    assert!(!lines.iter().any(|line| line.contains("WO-2")), "{lines:?}");
+}
