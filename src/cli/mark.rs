@@ -42,7 +42,7 @@ impl Mark {
     }
 
     /// The next lines that were written since, if there are any.
-    pub(super) fn next(&mut self) -> io::Result<Option<Grown>> {
+    pub(super) fn more(&mut self) -> io::Result<Option<Grown>> {
         loop {
             // Asked for first: what is read after that is all of a segment that was closed.
             let later = numbers(&self.dir)?.into_iter().find(|n| *n > self.segment);

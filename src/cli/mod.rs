@@ -38,6 +38,7 @@ mod show;
 mod sight;
 mod stats;
 mod status;
+mod status_line;
 mod submit;
 mod table;
 mod take;
@@ -201,7 +202,7 @@ impl Verb {
             Self::Unhold(given) => request::unhold(globals, given),
             Self::Heartbeat(given) => heartbeat::run(globals, given),
             Self::List(given) => list::run(globals, given),
-            Self::Status(given) => status::run(globals, given),
+            Self::Status(given) => status::run(globals, &given),
             Self::Show(given) => show::run(globals, given),
             Self::Why(given) => why::run(globals, given),
             Self::Impact(given) => impact::run(globals, given),

@@ -58,11 +58,16 @@ impl Notice {
 
     /// Waits for a change. `false`: time is up.
     pub(super) fn wait(&self) -> Result<bool, Failure> {
+        self.wait_for(LOOK_AGAIN)
+    }
+
+    /// The same, but no longer than `most`.
+    pub(super) fn wait_for(&self, most: Duration) -> Result<bool, Failure> {
         let left = self.deadline.saturating_duration_since(Instant::now());
         if left.is_zero() {
             return Ok(false);
         }
-        let span = left.min(LOOK_AGAIN) + Duration::from_millis(1);
+        let span = left.min(most).min(LOOK_AGAIN) + Duration::from_millis(1);
         let span = Timespec {
             tv_sec: i64::try_from(span.as_secs()).unwrap_or(i64::MAX),
             tv_nsec: span.subsec_nanos().into(),

@@ -23,10 +23,15 @@ pub(super) fn object<const N: usize>(
     name: &str,
     fields: [(&str, Value); N],
 ) -> Result<(), Failure> {
+    line(&object_text(name, fields))
+}
+
+/// The same as text.
+pub(super) fn object_text<const N: usize>(name: &str, fields: [(&str, Value); N]) -> String {
     let mut map = Map::new();
     map.insert("schema".to_owned(), Value::from(format!("jobyard.{name}.v1")));
     map.extend(fields.into_iter().map(|(key, value)| (key.to_owned(), value)));
-    line(&Value::Object(map).to_string())
+    Value::Object(map).to_string()
 }
 
 /// Talks on stderr; nobody may be reading.

@@ -1,18 +1,28 @@
 //! `jobyard status`: how the root is, on one screen.
 
+mod watch;
+
 use super::look::{self, Seat};
 use super::out::{self, Colour, Screen};
-use super::{Globals, Outcome, code, say, sight};
+use super::{Failure, Globals, Outcome, code, notice, say, sight};
 use crate::model::id::OrderId;
 use crate::model::order::State;
 use crate::plan::findings::{Finding, Severity};
 use crate::scan::View;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 /// Flags of `jobyard status`.
 #[derive(clap::Args)]
-pub(super) struct Arguments {}
+pub(super) struct Arguments {
+    /// Go on: show it anew whenever something has changed
+    #[arg(short, long)]
+    watch: bool,
+    /// Longest time to watch, in seconds or as 90s, 10m, 1h30m (default 7 days)
+    #[arg(long, value_name = "S", value_parser = notice::span, requires = "watch")]
+    timeout: Option<Duration>,
+}
 
 /// Findings that are printed; `lint` has all.
 const FINDINGS_MAX: usize = 10;
@@ -21,16 +31,24 @@ const FINDINGS_MAX: usize = 10;
 pub(super) type Counts = BTreeMap<&'static str, usize>;
 
 /// Runs it.
-pub(super) fn run(globals: &Globals, _: Arguments) -> Outcome {
-    let mut seat = look::open(globals)?;
+pub(super) fn run(globals: &Globals, given: &Arguments) -> Outcome {
+    match given.watch {
+        true => watch::run(globals, given.timeout.unwrap_or(notice::WAIT_MAX)),
+        false => {
+            say::line(&shown(globals, &mut look::open(globals)?, Screen::of_stdout())?)?;
+            Ok(code::DONE)
+        }
+    }
+}
+
+/// The root as it is now.
+fn shown(globals: &Globals, seat: &mut Seat, screen: Screen) -> Result<String, Failure> {
     let (view, found) = seat.findings()?;
     let counts = counts(&view);
-    if globals.json {
-        say::object("status", object(&seat, &view, &found, &counts))?;
-        return Ok(code::DONE);
+    match globals.json {
+        true => Ok(say::object_text("status", object(seat, &view, &found, &counts))),
+        false => Ok(text(seat, &view, &found, &counts, screen)),
     }
-    out::text(&text(&seat, &view, &found, &counts))?;
-    Ok(code::DONE)
 }
 
 /// Orders by state. Counted apart: `unverified` and `skipped` (verification) of the done ones, `cancelled`
@@ -126,8 +144,7 @@ fn object(
     ]
 }
 
-fn text(seat: &Seat, view: &View, found: &[Finding], counts: &Counts) -> String {
-    let screen = Screen::of_stdout();
+fn text(seat: &Seat, view: &View, found: &[Finding], counts: &Counts, screen: Screen) -> String {
     let mut text = format!("root     {}\n", out::plain(&seat.root.to_string_lossy()));
     text.push_str(&format!("daemon   {}\n", daemon(seat, screen)));
     let (taken, groups) = view.index.slots_taken();
@@ -144,7 +161,7 @@ fn text(seat: &Seat, view: &View, found: &[Finding], counts: &Counts) -> String 
     }
     let by = look::by_severity(found);
     if found.is_empty() {
-        text.push_str("findings none\n");
+        text.push_str("findings none");
         return text;
     }
     text.push_str(&format!("findings {} P0, {} P1, {} P2\n", by[0], by[1], by[2]));
@@ -158,6 +175,7 @@ fn text(seat: &Seat, view: &View, found: &[Finding], counts: &Counts) -> String 
         let more = found.len() - FINDINGS_MAX;
         text.push_str(&format!("  and {more} more: `jobyard lint` shows all\n"));
     }
+    text.truncate(text.trim_end().len());
     text
 }
 

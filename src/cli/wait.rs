@@ -5,6 +5,7 @@
 
 use super::look::{self, Seat};
 use super::notice::{self, Notice};
+use super::status_line::StatusLine;
 use super::{Globals, Outcome, code, history, out, request, say, sight};
 use crate::model::event::Event;
 use crate::model::id::OrderId;
@@ -20,8 +21,14 @@ use std::time::Duration;
 #[derive(clap::Args)]
 pub(super) struct Arguments {
     /// Ids of the work orders
-    #[arg(required = true, value_name = "ID")]
+    #[arg(required_unless_present_any = ["all", "group"], value_name = "ID")]
     ids: Vec<String>,
+    /// Those too that are pending or running now
+    #[arg(long)]
+    all: bool,
+    /// Those of this group too that are pending or running now
+    #[arg(long, value_name = "NAME")]
+    group: Option<String>,
     /// Longest wait in seconds, or as 90s, 10m, 1h30m (default 7 days)
     #[arg(long, value_name = "S", value_parser = notice::span)]
     timeout: Option<Duration>,
@@ -39,23 +46,32 @@ struct End {
 pub(super) fn run(globals: &Globals, given: Arguments) -> Outcome {
     let ids: Result<BTreeSet<OrderId>, _> =
         given.ids.iter().map(|text| request::order_id(text)).collect();
-    let ids = ids?;
+    let mut ids = ids?;
     let mut seat = look::open(globals)?;
+    if given.all || given.group.is_some() {
+        ids.extend(open_ones(&seat.look()?, given.group.as_deref().filter(|_| !given.all)));
+    }
     let notice = Notice::new(given.timeout.unwrap_or(notice::WAIT_MAX))?;
     let dirs: Vec<PathBuf> = State::ALL.map(|s| seat.root.join(paths::dir(s))).into();
     let mut ends: BTreeMap<OrderId, End> = BTreeMap::new();
     let mut open = ids.clone();
+    let mut line = StatusLine::of_stderr(globals.json);
     let mut first = true;
     while !open.is_empty() {
         notice.watch_all(&dirs)?;
+        line.clear();
         look_again(&mut seat, &mut open, &mut ends, first, globals.json)?;
         if std::mem::take(&mut first) && !open.is_empty() && seat.daemon().is_none() {
             say::talk("jobyard: no daemon runs now; `jobyard daemon` starts one");
         }
-        if !open.is_empty() && !notice.wait()? {
+        if line.is_shown() && !open.is_empty() {
+            line.show(&under_way(&seat.look_at(&open)?, &open, ids.len()));
+        }
+        if !open.is_empty() && !notice.wait_for(line.pause())? {
             break;
         }
     }
+    line.clear();
     let exit = match (open.is_empty(), ends.values().all(|e| e.state == "done")) {
         (false, _) => code::AGAIN,
         (true, true) => code::DONE,
@@ -69,6 +85,34 @@ pub(super) fn run(globals: &Globals, given: Arguments) -> Outcome {
         say::talk(&format!("jobyard: time is up; not settled yet: {}", names.join(", ")));
     }
     Ok(exit)
+}
+
+/// The orders that are pending or running, of a group or of all.
+fn open_ones(view: &View, group: Option<&str>) -> BTreeSet<OrderId> {
+    let wanted = |id: &OrderId| {
+        let known = State::ALL.iter().find_map(|s| view.extra.orders.get(&(id.clone(), *s)));
+        let of = known.and_then(|known| known.order.group.as_deref());
+        let ticket = view.index.tickets.get(id);
+        let state = ticket.and_then(|t| t.state());
+        matches!(state, Some(State::Pending | State::Running))
+            && group.is_none_or(|group| of == Some(group))
+    };
+    view.ids().into_iter().filter(wanted).collect()
+}
+
+/// What goes on, in one line.
+fn under_way(view: &View, open: &BTreeSet<OrderId>, of: usize) -> String {
+    let running = |id: &&OrderId| {
+        view.index.tickets.get(*id).is_some_and(|t| t.state() == Some(State::Running))
+    };
+    let words = open.iter().filter(running).map(|id| format!("{id} {}", sight::activity(view, id)));
+    let words: Vec<String> = words.collect();
+    let pending = open.len() - words.len();
+    let mut line = format!("{} of {of} settled, {pending} pending", of - open.len());
+    for word in words {
+        line.push_str(&format!(" | {word}"));
+    }
+    line
 }
 
 fn of_end(id: &OrderId, end: Option<&End>) -> Value {

@@ -19,6 +19,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 /// What a verb said.
+#[derive(Debug)]
 struct Said {
     code: i32,
     out: String,

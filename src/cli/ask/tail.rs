@@ -51,7 +51,7 @@ impl Tail {
     /// The answer, if it stands there by now.
     pub(super) fn answer(&mut self) -> io::Result<Option<Answer>> {
         while self.answer.is_none()
-            && let Some(Grown { lines, file }) = self.mark.next()?
+            && let Some(Grown { lines, file }) = self.mark.more()?
         {
             lines.iter().for_each(|line| self.take_line(line));
             if self.answer.is_some() {

@@ -38,7 +38,7 @@ pub(super) fn follow(
         watch(seat, &notice, &courses)?;
         // What was learnt just now is watched before the next wait.
         let mut news = false;
-        while let Some(grown) = mark.next().map_err(failed)? {
+        while let Some(grown) = mark.more().map_err(failed)? {
             news |= grown
                 .lines
                 .iter()

@@ -159,3 +159,59 @@ fn all_orders_are_followed_also_those_that_start_later() {
     }
     assert!(!lines.iter().any(|line| line.contains("WO-2")), "{lines:?}");
 }
+
+#[test]
+fn status_goes_on_telling_what_changes() {
+    let mut yard = Yard::bare();
+    let mut watch = begin(&yard, &["status", "--watch", "--json"]);
+    let lines = BufReader::new(watch.stdout.take().unwrap()).lines().map(Result::unwrap);
+    let mut seen = lines.map(|line| serde_json::from_str::<serde_json::Value>(&line).unwrap());
+    let mut until = |state: &str, up: bool| loop {
+        let told = seen.next().expect("it goes on");
+        assert_eq!(told["schema"], "jobyard.status.v1");
+        if told["counts"][state] == 1 && told["daemon"]["up"] == up {
+            return;
+        }
+    };
+    yard.fifo("gate");
+    yard.submit("WO-1", "run: cat gate\nworkspace: none\n");
+    until("pending", false);
+    yard.start();
+    until("running", true);
+    yard.open_gate("gate");
+    until("done", true);
+    watch.kill().unwrap();
+    watch.wait().unwrap();
+    let shown = say(&yard, &["status", "--watch", "--timeout", "1ms"]);
+    assert_eq!((shown.code, shown.out), (0, say(&yard, &["status"]).out));
+}
+
+#[test]
+fn wait_knows_groups_and_shows_a_person_what_goes_on() {
+    let mut yard = Yard::bare();
+    yard.fifo("gate");
+    yard.submit("WO-1", "run: cat gate\nworkspace: none\ngroup: g\n");
+    yard.submit("WO-2", "run: 'true'\nworkspace: none\nhold: x\n");
+    assert_eq!(say(&yard, &["wait"]).code, 2);
+    assert_eq!(say(&yard, &["wait", "--group", "none"]).code, 0);
+    yard.start();
+    yard.until_in("running", "WO-1");
+    let said = say(&yard, &["wait", "--all", "--timeout", "1ms"]);
+    assert!(said.code == 75 && said.err.contains("not settled yet: WO-1, WO-2"), "{said:?}");
+    // A terminal of 60 columns, made by `script`.
+    let line = format!(
+        "stty cols 60; {} --root {} wait --group g --timeout 1ms",
+        env!("CARGO_BIN_EXE_jobyard"),
+        yard.root.display()
+    );
+    let script = std::process::Command::new("script")
+        .args(["-qec", &line, "/dev/null"])
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    let shown = String::from_utf8_lossy(&script.stdout).into_owned();
+    assert_eq!(script.status.code(), Some(75), "{shown}");
+    assert!(shown.contains("0 of 1 settled, 0 pending | WO-1 run 1/1: cat gate"), "{shown:?}");
+    yard.open_gate("gate");
+    assert_eq!(say(&yard, &["wait", "--group", "g"]).code, 0);
+}
