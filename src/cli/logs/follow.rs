@@ -39,10 +39,9 @@ pub(super) fn follow(
         // What was learnt just now is watched before the next wait.
         let mut news = false;
         while let Some(grown) = mark.more().map_err(failed)? {
-            news |= grown
-                .lines
-                .iter()
-                .fold(false, |new, line| started(line, named, &mut courses) || new);
+            for line in grown.lines {
+                news |= started(&line, named, &mut courses);
+            }
         }
         let ids: Vec<OrderId> = courses.keys().cloned().collect();
         for id in ids {

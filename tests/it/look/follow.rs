@@ -140,7 +140,8 @@ fn all_orders_are_followed_also_those_that_start_later() {
     };
     next("one");
     for id in ["WO-2", "WO-3"] {
-        yard.submit(id, &format!("run: echo from {id}; test $JOBYARD_ATTEMPT = 2\nworkspace: none\nretry: {{max: 1, backoff: {{start: 1ms}}}}\n"));
+        let run = format!("run: echo from {id}; test $JOBYARD_ATTEMPT = 2\nworkspace: none\n");
+        yard.submit(id, &format!("{run}retry: {{max: 1, backoff: {{start: 1ms}}}}\n"));
         for attempt in [1, 2] {
             next(&format!("==> {id}, attempt {attempt}, 01-run.log <=="));
             next(&format!("from {id}"));
