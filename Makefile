@@ -35,8 +35,9 @@ proof: tools ## A long run of the simulator (SIM_LIVES lives); says what this ma
 	@echo 'the simulator stands in for both (docs/states.md, tests/sim).'
 	@exit 3
 
-bench: ## Say how the figures of docs/performance.md are measured
-	@sed -n '/^## Measuring/,/^## /{/^## /d;p}' docs/performance.md
+bench: tools ## Time the hot paths, and a worktree's start beside git's own (docs/performance.md)
+	$(CARGO) bench --locked --bench hot_paths
+	$(CARGO) bench --locked --bench worktree
 
 schema: ## Write the schemas that are made of the code to schema/
 	$(CARGO) build --quiet --locked

@@ -1,7 +1,7 @@
 //! From drop to first instruction with a worktree, beside `git worktree add -b` alone, in turn.
 //!
-//! `cargo bench --bench worktree -- [FILES] [ROUNDS]`. It prints medians and their ratio, and asserts nothing:
-//! a figure is no test. Needs git and a quiet machine.
+//! `cargo bench --bench worktree -- [FILES] [ROUNDS]`. It prints medians and their ratio, and asserts
+//! nothing: a figure is no test. Needs git and a quiet machine.
 
 #![allow(clippy::unwrap_used, reason = "a step that fails ends the measurement")]
 
