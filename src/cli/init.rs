@@ -139,11 +139,10 @@ fn look_at_git(root: &Path, dry: bool, report: &mut Report) -> Result<(), Failur
     let failed =
         |why: String| Failure::new(code::FAILED, format!("init {}: {why}", root.display()));
     let excluded = match dry {
-        true => git.excludes().map(|rules| !covers(&rules)).map_err(|e| failed(e.to_string()))?,
-        false => {
-            git.ensure_excludes().map_err(|e| failed(format!("write .git/info/exclude: {e}")))?
-        }
+        true => git.lacks_excludes(),
+        false => git.ensure_excludes(),
     };
+    let excluded = excluded.map_err(|e| failed(format!("write .git/info/exclude: {e}")))?;
     if excluded {
         report.made.push("lines in .git/info/exclude that keep state out of commits".to_owned());
     }
@@ -152,14 +151,6 @@ fn look_at_git(root: &Path, dry: bool, report: &mut Report) -> Result<(), Failur
         report.no_git = Some(fault.cause);
     }
     Ok(())
-}
-
-/// Whether rules name every directory of state.
-fn covers(rules: &[u8]) -> bool {
-    let rules = String::from_utf8_lossy(rules);
-    ["_ctx/jobs", "_ctx/runs", "_ctx/audit", "_ctx/packages", ".worktrees"]
-        .iter()
-        .all(|dir| rules.lines().any(|line| line.trim_end().trim_end_matches('/').ends_with(dir)))
 }
 
 /// Settled tickets that were there before get their stamp. A daemon does that by itself.

@@ -10,6 +10,7 @@ mod executor;
 mod gate;
 mod gc;
 mod git;
+mod golden;
 mod hand_moves;
 mod idle;
 mod lifecycle;
