@@ -63,10 +63,8 @@ pub(super) fn run(globals: &Globals, given: Arguments) -> Outcome {
     let mut world = world(&root)?;
     let mut report = Report::default();
     make_files(&mut world, given.dry_run, &mut report).map_err(|f| {
-        Failure::new(
-            code::FAILED,
-            format!("init {}: {f}; mend it and run init again", root.display()),
-        )
+        let left = format!("{} is no whole root yet; run init again", root.display());
+        Failure::of_fault(&f, &left)
     })?;
     look_at_git(&root, given.dry_run, &mut report)?;
     if !given.dry_run {
@@ -85,8 +83,12 @@ fn place(globals: &Globals) -> Result<PathBuf, Failure> {
     if let Ok(found) = root::find(None) {
         return Ok(found);
     }
-    let here = std::env::current_dir()
-        .map_err(|e| Failure::new(code::NOT_FOUND, format!("find the current directory: {e}")))?;
+    let here = std::env::current_dir().map_err(|e| {
+        Failure::new(
+            code::NOT_FOUND,
+            format!("find the current directory: {e}; go to one that is there"),
+        )
+    })?;
     let here = root::existing(&here)?;
     let top = here.ancestors().find(|dir| dir.join(".git").exists());
     Ok(top.unwrap_or(&here).to_owned())
@@ -159,9 +161,7 @@ fn adopt(root: &Path, all: bool) -> Result<usize, Failure> {
     let who = format!("pid {} (init)", std::process::id());
     let _lock = loop {
         let tried = try_lock(root, Role::Verb, &who);
-        match tried
-            .map_err(|e| Failure::new(code::FAILED, format!("lock {}: {e}", root.display())))?
-        {
+        match tried.map_err(|e| Failure::of_disk("lock", root, &e))? {
             Tried::Held(lock) => break lock,
             Tried::Taken { role: Role::Daemon, text } if all => {
                 let text = format!("adopt: {} is served ({text}); stop it first", root.display());
@@ -179,7 +179,7 @@ fn adopt(root: &Path, all: bool) -> Result<usize, Failure> {
     let before = settled(&opened.index);
     opened.options.policy.fresh |= all;
     let turned = opened.turn();
-    turned.map_err(|f| Failure::new(code::AGAIN, format!("init: {f}; run it again")))?;
+    turned.map_err(|f| Failure::of_fault(&f, "run `jobyard init` again"))?;
     for note in opened.notes() {
         say::talk(&format!("jobyard: {note}"));
     }

@@ -187,6 +187,7 @@ fn follow(seat: &mut Seat, printer: &mut Printer<'_>) -> Outcome {
     let mut missing = 0;
     loop {
         notice.watch_all(&states)?;
+        seat.still_there()?;
         notice.watch(&root.join(paths::RUNS))?;
         notice.watch(&root.join(paths::runs(id)))?;
         // Whether it is over is looked at before the logs are read: then nothing comes after.

@@ -68,7 +68,7 @@ pub(super) fn run(globals: &Globals, given: Arguments) -> Outcome {
     let view = seat.look_at(&BTreeSet::from([id.clone()]))?;
     let lines = history::lines(&mut seat.world, Some(&id))?;
     if !view.ids().contains(&id) && view.attempt(&id).is_none() {
-        return Err(match lines.last() {
+        return Err(match lines.iter().rfind(|line| history::tells(line)) {
             None => look::unknown(&id),
             Some(last) => {
                 let last = history::words(last);

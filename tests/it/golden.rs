@@ -7,7 +7,7 @@
 
 mod calls;
 mod normal;
-mod scene;
+pub(crate) mod scene;
 
 use calls::CALLS;
 use normal::Normal;

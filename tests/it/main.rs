@@ -16,6 +16,7 @@ mod idle;
 mod lifecycle;
 mod local_faults;
 mod look;
+mod matrix;
 mod misplaced;
 mod readme;
 mod schema;

@@ -3,18 +3,29 @@
 
 use super::calls::word;
 use crate::yard::Yard;
+use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
 
 /// What a call said.
-pub(super) struct Said {
-    pub(super) code: i32,
-    pub(super) out: String,
-    pub(super) err: String,
+pub(crate) struct Said {
+    pub(crate) code: i32,
+    pub(crate) out: String,
+    pub(crate) err: String,
+}
+
+impl Said {
+    /// What a process said.
+    pub(crate) fn of(out: &Output) -> Self {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        // As a shell says it.
+        let code = out.status.code().or_else(|| Some(128 + out.status.signal()?)).unwrap();
+        Self { code, out: text(&out.stdout), err: text(&out.stderr) }
+    }
 }
 
 /// The tree.
-pub(super) struct Scene {
+pub(crate) struct Scene {
     yard: Yard,
 }
 
@@ -79,7 +90,7 @@ const LATER: [(&str, &str, &str); 5] = [
 
 impl Scene {
     /// Makes it.
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let mut yard = Yard::git();
         yard.args = vec![];
         yard.configure(CONFIG);
@@ -110,7 +121,7 @@ impl Scene {
     }
 
     /// Runs a call in the root, with a width for whoever asks.
-    pub(super) fn run(&self, call: &str, json: bool) -> Said {
+    pub(crate) fn run(&self, call: &str, json: bool) -> Said {
         let mut command = Command::new("timeout");
         command.args(["-s", "KILL", "60"]);
         let (given, words): (Vec<&str>, Vec<&str>) =
@@ -120,13 +131,11 @@ impl Scene {
         command.envs(given.iter().filter_map(|word| word.split_once('=')));
         command.arg(&self.yard.program).args(words.into_iter().map(word));
         command.args(json.then_some("--json")).current_dir(&self.yard.root);
-        let out = command.stdin(Stdio::null()).output().unwrap();
-        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-        Said { code: out.status.code().unwrap(), out: text(out.stdout), err: text(out.stderr) }
+        Said::of(&command.stdin(Stdio::null()).output().unwrap())
     }
 
     /// What a terminal gets of a call.
-    pub(super) fn on_terminal(&self, call: &str) -> String {
+    pub(crate) fn on_terminal(&self, call: &str) -> String {
         let line: Vec<&str> = call.split_whitespace().filter(|word| word.contains('=')).collect();
         let words: Vec<&str> = call.split_whitespace().filter(|w| !w.contains('=')).collect();
         let program = self.yard.program.display();
@@ -139,7 +148,7 @@ impl Scene {
     }
 
     /// Where it lies.
-    pub(super) fn root(&self) -> &PathBuf {
+    pub(crate) fn root(&self) -> &PathBuf {
         &self.yard.root
     }
 }
