@@ -6,7 +6,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails where it stands")]
 
 mod calls;
-mod normal;
+pub(crate) mod normal;
 pub(crate) mod scene;
 
 use calls::CALLS;
@@ -19,13 +19,21 @@ use std::path::PathBuf;
 use std::process::Command;
 
 /// How a missing or changed file is written.
-const BLESS: &str = "JOBYARD_BLESS=1 cargo test --test it -- golden";
+const BLESS: &str = "JOBYARD_BLESS=1 cargo test --test it -- golden readme";
 
 /// Lines and bytes of an output that are kept; scripts, pages and schemas have tests of their own.
 const KEPT: (usize, usize) = (120, 6000);
 
 fn dir() -> PathBuf {
     PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/golden"))
+}
+
+/// Compares a text with a kept one outside the files of the verbs.
+#[track_caller]
+pub(crate) fn same(name: &str, now: &str) {
+    let mut wrong = Vec::new();
+    compare(name, now, &mut wrong);
+    none(&wrong);
 }
 
 /// The verb of a call: its first word that is no variable.
@@ -117,7 +125,7 @@ fn none(wrong: &[String]) {
 /// Every call on one tree, by verb.
 fn all(json: bool) -> BTreeMap<&'static str, Vec<(&'static str, Said)>> {
     let scene = Scene::new();
-    let normal = Normal::of(&scene);
+    let normal = Normal::of(scene.root());
     let mut by_verb: BTreeMap<_, Vec<_>> = BTreeMap::new();
     // A width means nothing to a machine.
     for call in CALLS.iter().filter(|call| !json || !call.contains("COLUMNS")) {
@@ -151,7 +159,7 @@ fn machines_read_what_was_approved() {
 #[test]
 fn colour_adds_no_word_and_is_only_for_whoever_wants_it() {
     let scene = Scene::new();
-    let normal = Normal::of(&scene);
+    let normal = Normal::of(scene.root());
     let escapes = regex_lite::Regex::new("\u{1b}\\[[0-9;]*m").unwrap();
     for call in ["list", "status", "doctor", "lint"] {
         let plain = scene.run(&format!("COLUMNS=80 {call}"), false).out;

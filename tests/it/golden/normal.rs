@@ -1,9 +1,10 @@
 //! What differs from run to run, replaced by placeholders: nothing but what has the form of a time, a span,
 //! a digest, a commit, a process, a machine, a user or a version where one is printed.
 
-use super::scene::{Said, Scene};
+use super::scene::Said;
 use jobyard::world::identity;
 use regex_lite::Regex;
+use std::path::Path;
 
 /// Form and placeholder; the first that fits counts.
 const FORMS: &[(&str, &str)] = &[
@@ -12,6 +13,7 @@ const FORMS: &[(&str, &str)] = &[
     (r"\b[0-9a-f]{40}\b", "<commit>"),
     (r"\b([0-9a-f]{16}|[0-9a-f]{32})\b", "<hex>"),
     (r"\b[0-9a-f]{12}\b", "<short>"),
+    (r"(?m)^[0-9a-f]{7} ", "<short> "),
     (r"\bpid \d+\b", "pid <pid>"),
     (r#""pid":\d+"#, r#""pid":"<pid>""#),
     (r"\(uid \d+\)", "(uid <uid>)"),
@@ -28,17 +30,17 @@ const FORMS: &[(&str, &str)] = &[
 ];
 
 /// The replacements for one tree.
-pub(super) struct Normal {
+pub(crate) struct Normal {
     forms: Vec<(Regex, &'static str)>,
     texts: Vec<(String, &'static str)>,
 }
 
 impl Normal {
-    /// For this tree on this machine.
-    pub(super) fn of(scene: &Scene) -> Self {
+    /// For this root on this machine.
+    pub(crate) fn of(root: &Path) -> Self {
         let who = identity::of_this_process().unwrap();
         let forms = FORMS.iter().map(|(form, to)| (Regex::new(form).unwrap(), *to)).collect();
-        let root = scene.root().display().to_string();
+        let root = root.display().to_string();
         let texts = vec![
             (root, "<root>"),
             (format!("Hostname: {}", who.host), "Hostname: <host>"),
@@ -54,7 +56,7 @@ impl Normal {
     }
 
     /// A text without what differs.
-    pub(super) fn text(&self, text: String) -> String {
+    pub(crate) fn text(&self, text: String) -> String {
         let text = self.texts.iter().fold(text, |text, (from, to)| text.replace(from, to));
         self.forms.iter().fold(text, |text, (form, to)| form.replace_all(&text, *to).into_owned())
     }
