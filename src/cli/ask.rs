@@ -90,7 +90,7 @@ pub(super) fn ask(root: &Path, ask: &Ask) -> Result<Done, Failure> {
     let hex = format!("{:016x}", identity::random_bits());
     let file = format!("{}.{}.{hex}", ask.id, ask.verb.name());
     let tail = Tail::note(root, &ask.id, &hex)
-        .map_err(|e| failed("read the ledger", &root.join(paths::AUDIT), &e))?;
+        .map_err(|e| Failure::of_disk("read the ledger", &root.join(paths::AUDIT), &e))?;
     let mut asking = Asking {
         root,
         ask,
@@ -129,13 +129,6 @@ fn is_ignored(signal: i32) -> bool {
     mask >> (signal - 1) & 1 == 1
 }
 
-fn failed(act: &str, path: &Path, error: &io::Error) -> Failure {
-    use io::ErrorKind::{QuotaExceeded, ReadOnlyFilesystem, StorageFull};
-    let refused = matches!(error.kind(), QuotaExceeded | ReadOnlyFilesystem | StorageFull);
-    let cure = if refused { "; nothing was changed: try again when the disk takes it" } else { "" };
-    Failure::new(code::FAILED, format!("{act}: {}: {error}{cure}", path.display()))
-}
-
 impl Asking<'_> {
     /// The answer; `None` when time is up.
     fn run(&mut self) -> Result<Option<Answer>, Failure> {
@@ -144,7 +137,7 @@ impl Asking<'_> {
             let who =
                 format!("pid {} ({} {})", std::process::id(), self.ask.verb.name(), self.ask.id);
             let tried = try_lock(self.root, Role::Verb, &who)
-                .map_err(|e| failed("lock the root", &self.root.join(paths::OWN), &e))?;
+                .map_err(|e| Failure::of_disk("lock the root", &self.root.join(paths::OWN), &e))?;
             let step = match tried {
                 Tried::Held(_lock) => {
                     self.holder.clear();
@@ -201,14 +194,14 @@ impl Asking<'_> {
             .and_then(|_| publish(&mut world, &path, body.as_bytes(), 0o644))
             .and_then(|()| world.sync_dir(Path::new(paths::CONTROL)))
             .map_err(|f| {
-                let text = format!("file the request in {}: {f}", self.root.display());
-                Failure::new(code::AGAIN, text)
+                let text = format!("the request could not be filed in {}", self.root.display());
+                Failure::of_fault(&f, &text)
             })
     }
 
     fn answer(&mut self) -> Result<Option<Answer>, Failure> {
         let audit = self.root.join(paths::AUDIT);
-        self.tail.answer().map_err(|e| failed("read the ledger", &audit, &e))
+        self.tail.answer().map_err(|e| Failure::of_disk("read the ledger", &audit, &e))
     }
 
     fn is_over(&self) -> bool {
@@ -249,7 +242,7 @@ impl Asking<'_> {
         span: Duration,
     ) -> Result<(), Failure> {
         let audit = self.root.join(paths::AUDIT);
-        self.tail.wait(other, span).map_err(|e| failed("wait for the ledger", &audit, &e))
+        self.tail.wait(other, span).map_err(|e| Failure::of_disk("wait for the ledger", &audit, &e))
     }
 
     /// The root lock is free meanwhile; a daemon that comes carries on by itself.
@@ -305,7 +298,8 @@ impl Asking<'_> {
             return Err(Failure::new(exit, text));
         }
         if self.withdraw()? {
-            let text = format!("take {id}: withdrawn, you do not hold it: {why}; try again");
+            let again = if cause.is_none() { "; try again" } else { "" };
+            let text = format!("take {id}: withdrawn, you do not hold it: {why}{again}");
             return Err(Failure::new(exit, text));
         }
         self.too_late_to_withdraw(&why)
@@ -330,7 +324,7 @@ impl Asking<'_> {
                     self.ask.id,
                     self.root.join(from).display()
                 );
-                Err(Failure::new(code::AGAIN, text))
+                Err(Failure::new(code::FAILED, text))
             }
         }
     }

@@ -76,8 +76,9 @@ fn text(report: &Report) -> String {
             format!("{}:{line}: {}\n", out::plain(file), out::plain(what))
         }
         None => format!(
-            "the ledger is whole: {lines} lines in {segments} segments, {torn} torn; it has the lines that \
-             {stamps} settled tickets, {verdicts} verdicts and {traces} logs and requests tell of\n"
+            "the ledger is whole: {lines} lines, {torn} torn, in {segments} {}; it has the lines that \
+             {stamps} settled tickets, {verdicts} verdicts and {traces} logs and requests tell of\n",
+            if *segments == 1 { "segment" } else { "segments" }
         ),
     };
     for note in &report.notes {

@@ -4,7 +4,7 @@
 //! Invariants: the script asks `jobyard list --ids`, which reads names and nothing else; without a root it
 //! completes no id and prints nothing. Nothing is installed here.
 
-use super::{Failure, Globals, Outcome, code, out};
+use super::{Failure, Globals, Outcome, code, out, say};
 use clap::{Command, ValueEnum};
 use clap_complete::Shell;
 
@@ -44,7 +44,7 @@ const ZSH: &str = include_str!("completions/ids.zsh");
 const FISH: &str = include_str!("completions/ids.fish");
 
 /// Runs it. No root is needed.
-pub(super) fn run(_: &Globals, given: &Arguments, mut command: Command) -> Outcome {
+pub(super) fn run(globals: &Globals, given: &Arguments, mut command: Command) -> Outcome {
     let verbs = verbs(&command);
     let shell = match given.shell {
         Known::Bash => Shell::Bash,
@@ -60,6 +60,11 @@ pub(super) fn run(_: &Globals, given: &Arguments, mut command: Command) -> Outco
         Known::Zsh => zsh(&made, &verbs),
         Known::Fish => fish(&made, &verbs),
     };
+    if globals.json {
+        let fields = [("shell", shell.to_string().into()), ("script", text.into())];
+        say::object("completions", fields)?;
+        return Ok(code::DONE);
+    }
     out::text(&text)?;
     Ok(code::DONE)
 }

@@ -49,8 +49,8 @@ pub(super) fn run(globals: &Globals, arguments: Arguments) -> Outcome {
     }
     let begun = Instant::now();
     let _lock = loop {
-        let tried = try_lock(&root, Role::Daemon, "")
-            .map_err(|e| Failure::new(code::AGAIN, format!("lock {}: {e}", root.display())))?;
+        let tried =
+            try_lock(&root, Role::Daemon, "").map_err(|e| Failure::of_disk("lock", &root, &e))?;
         match tried {
             Tried::Held(lock) => break lock,
             Tried::Taken { role: Role::Daemon, text } => {
@@ -88,8 +88,7 @@ fn ended(globals: &Globals, root: &Path, code: u8, how: &str) -> Outcome {
 
 /// What the first turn would do.
 fn rehearsed(globals: &Globals, root: &Path, arguments: &Arguments) -> Outcome {
-    let found = root_lock::look(root)
-        .map_err(|e| Failure::new(code::FAILED, format!("look at {}: {e}", root.display())))?;
+    let found = root_lock::look(root).map_err(|e| Failure::of_disk("look at", root, &e))?;
     if let Some(daemon) = found.filter(|f| f.role == Role::Daemon) {
         return served(globals, root, arguments, &daemon.text);
     }
@@ -125,7 +124,7 @@ fn talk(root: &Path) -> Talk {
 fn serve(globals: &Globals, root: &Path, arguments: Arguments) -> Outcome {
     let workers = root::config(root)?.checkout_workers;
     let mut world = RealWorld::open(root, program()?, Some(workers).filter(|n| *n > 0))
-        .map_err(|e| Failure::new(code::FAILED, format!("open {}: {e}", root.display())))?;
+        .map_err(|e| Failure::of_disk("open", root, &e))?;
     world.executors_are_supplied = arguments.external_executor;
     // A disk that fails here fails again in the daemon, which says so and goes on trying.
     if let Ok(Some(what)) = ability::lacking(&mut world, Path::new(paths::OWN)) {
@@ -149,7 +148,7 @@ fn serve(globals: &Globals, root: &Path, arguments: Arguments) -> Outcome {
     };
     match crate::daemon::run(world, start) {
         Ok(Ended::Done) => ended(globals, root, code::DONE, "done"),
-        Ok(Ended::DiskRefuses) => ended(globals, root, code::AGAIN, "disk-refuses"),
+        Ok(Ended::DiskRefuses) => ended(globals, root, code::FAILED, "disk-refuses"),
         Err(Failed::Options(text)) => Err(Failure::new(code::USAGE, text)),
         Err(Failed::Machine(text)) => Err(Failure::new(code::FAILED, text)),
     }

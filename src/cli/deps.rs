@@ -81,8 +81,14 @@ impl Shown<'_> {
         if globals.json {
             return say::object("deps", [("orders", self.orders())]);
         }
-        let columns = ["ID", "STATE", "DEPENDS ON", "END", "WHICH IS", "MET"]
-            .map(|name| Column { name, least: None });
+        let columns = [
+            Column { name: "ID", least: None },
+            Column { name: "STATE", least: Some(9) },
+            Column { name: "DEPENDS ON", least: None },
+            Column { name: "END", least: Some(7) },
+            Column { name: "WHICH IS", least: None },
+            Column { name: "MET", least: Some(5) },
+        ];
         let mut rows = Vec::new();
         for (id, needs) in self.graph.dependants() {
             for need in needs {

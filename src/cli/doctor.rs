@@ -73,7 +73,7 @@ fn text(checks: &[Check], found: &[Finding], repairs: &Repairs) -> String {
             Health::Bad => Some(Colour::Red),
         };
         let word = screen.paint(colour, &format!("{:<8}", check.health.name()));
-        text.push_str(&format!("{word}{:<14}{}\n", check.name, out::plain(&check.text)));
+        text.push_str(&format!("{word}{:<14}{}\n", check.name, indented(&check.text)));
         if let Some(next) = &check.next {
             text.push_str(&format!("{:22}next: {}\n", "", out::plain(next)));
         }
@@ -106,6 +106,11 @@ fn text(checks: &[Check], found: &[Finding], repairs: &Repairs) -> String {
         text.push_str("\nthe daemon repairs by itself what has a safe repair\n");
     }
     text
+}
+
+/// A text of several lines, below where it begins.
+fn indented(text: &str) -> String {
+    out::plain_lines(text).replace('\n', &format!("\n{:22}", ""))
 }
 
 /// Cause and cure of a code, from the page.

@@ -47,6 +47,11 @@ pub(super) fn each(
     Ok(())
 }
 
+/// Whether a line tells of the order itself; a refused request may be about one that never was.
+pub(super) fn tells(line: &Line) -> bool {
+    !matches!(line.event, Event::Answer { .. })
+}
+
 /// One line in words.
 pub(super) fn words(line: &Line) -> String {
     let attempt = line.attempt.map_or_else(String::new, |n| format!("attempt {n}: "));

@@ -76,8 +76,7 @@ pub(super) fn run(globals: &Globals, given: &Arguments) -> Outcome {
 }
 
 fn failed(fault: &Fault) -> Failure {
-    let text = format!("import: {fault}; what was copied stays, run it again when that is mended");
-    Failure::new(code::AGAIN, text)
+    Failure::of_fault(fault, "what was copied stays; run it again when that is mended")
 }
 
 /// An order of the other tree.

@@ -63,10 +63,8 @@ pub(super) fn run(globals: &Globals, given: Arguments) -> Outcome {
     let mut world = world(&root)?;
     let mut report = Report::default();
     make_files(&mut world, given.dry_run, &mut report).map_err(|f| {
-        Failure::new(
-            code::FAILED,
-            format!("init {}: {f}; mend it and run init again", root.display()),
-        )
+        let left = format!("{} is no whole root yet; run init again", root.display());
+        Failure::of_fault(&f, &left)
     })?;
     look_at_git(&root, given.dry_run, &mut report)?;
     if !given.dry_run {
@@ -85,8 +83,12 @@ fn place(globals: &Globals) -> Result<PathBuf, Failure> {
     if let Ok(found) = root::find(None) {
         return Ok(found);
     }
-    let here = std::env::current_dir()
-        .map_err(|e| Failure::new(code::NOT_FOUND, format!("find the current directory: {e}")))?;
+    let here = std::env::current_dir().map_err(|e| {
+        Failure::new(
+            code::NOT_FOUND,
+            format!("find the current directory: {e}; go to one that is there"),
+        )
+    })?;
     let here = root::existing(&here)?;
     let top = here.ancestors().find(|dir| dir.join(".git").exists());
     Ok(top.unwrap_or(&here).to_owned())
@@ -139,11 +141,10 @@ fn look_at_git(root: &Path, dry: bool, report: &mut Report) -> Result<(), Failur
     let failed =
         |why: String| Failure::new(code::FAILED, format!("init {}: {why}", root.display()));
     let excluded = match dry {
-        true => git.excludes().map(|rules| !covers(&rules)).map_err(|e| failed(e.to_string()))?,
-        false => {
-            git.ensure_excludes().map_err(|e| failed(format!("write .git/info/exclude: {e}")))?
-        }
+        true => git.lacks_excludes(),
+        false => git.ensure_excludes(),
     };
+    let excluded = excluded.map_err(|e| failed(format!("write .git/info/exclude: {e}")))?;
     if excluded {
         report.made.push("lines in .git/info/exclude that keep state out of commits".to_owned());
     }
@@ -152,14 +153,6 @@ fn look_at_git(root: &Path, dry: bool, report: &mut Report) -> Result<(), Failur
         report.no_git = Some(fault.cause);
     }
     Ok(())
-}
-
-/// Whether rules name every directory of state.
-fn covers(rules: &[u8]) -> bool {
-    let rules = String::from_utf8_lossy(rules);
-    ["_ctx/jobs", "_ctx/runs", "_ctx/audit", "_ctx/packages", ".worktrees"]
-        .iter()
-        .all(|dir| rules.lines().any(|line| line.trim_end().trim_end_matches('/').ends_with(dir)))
 }
 
 /// Settled tickets that were there before get their stamp. A daemon does that by itself.
@@ -177,9 +170,7 @@ pub(super) fn lock(root: &Path, verb: &str) -> Result<Result<RootLock, Failure>,
     let who = format!("pid {} ({verb})", std::process::id());
     loop {
         let tried = try_lock(root, Role::Verb, &who);
-        match tried
-            .map_err(|e| Failure::new(code::FAILED, format!("lock {}: {e}", root.display())))?
-        {
+        match tried.map_err(|e| Failure::of_disk("lock", root, &e))? {
             Tried::Held(lock) => return Ok(Ok(lock)),
             Tried::Taken { role: Role::Daemon, text } => {
                 let text = format!("{verb}: {} is served ({text}); stop it first", root.display());
@@ -200,7 +191,7 @@ pub(super) fn adopt_locked(root: &Path, all: bool) -> Result<usize, Failure> {
     let before = settled(&opened.index);
     opened.options.policy.fresh |= all;
     let turned = opened.turn();
-    turned.map_err(|f| Failure::new(code::AGAIN, format!("adopt: {f}; run it again")))?;
+    turned.map_err(|f| Failure::of_fault(&f, "run it again"))?;
     for note in opened.notes() {
         say::talk(&format!("jobyard: {note}"));
     }

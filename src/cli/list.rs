@@ -49,7 +49,7 @@ pub(super) fn run(globals: &Globals, given: Arguments) -> Outcome {
     let columns = [
         Column { name: "ID", least: None },
         Column { name: "STATE", least: None },
-        Column { name: "PRI", least: None },
+        Column { name: "PRI", least: Some(8) },
         Column { name: "TITLE", least: Some(12) },
         Column { name: "RESULT / WAITS FOR", least: Some(24) },
     ];

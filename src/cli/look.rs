@@ -41,10 +41,9 @@ pub(super) fn open(globals: &Globals) -> Result<Seat, Failure> {
 /// Opens a root.
 pub(super) fn seat(root: PathBuf) -> Result<Seat, Failure> {
     let world = RealWorld::open(&root, PathBuf::new(), None)
-        .map_err(|e| Failure::new(code::FAILED, format!("open {}: {e}", root.display())))?;
-    let holder = root_lock::look(&root).map_err(|e| {
-        Failure::new(code::FAILED, format!("look at the lock of {}: {e}", root.display()))
-    })?;
+        .map_err(|e| Failure::of_disk("open", &root, &e))?;
+    let holder =
+        root_lock::look(&root).map_err(|e| Failure::of_disk("look at the lock of", &root, &e))?;
     let (config, defects) = config(&root);
     let policy = policy(&config, holder.as_ref())?;
     let settings = Settings { config, defects, policy, trees: None, tracked: Vec::new() };
@@ -118,6 +117,15 @@ impl Seat {
             Some(_) => Presence::Up,
             None => Presence::Down,
         }
+    }
+
+    /// A root that goes while somebody waits on it settles nothing.
+    pub(super) fn still_there(&self) -> Result<(), Failure> {
+        if self.root.join("_ctx").is_dir() {
+            return Ok(());
+        }
+        let text = format!("the root {} is gone: nothing more comes", self.root.display());
+        Err(Failure::new(code::NOT_FOUND, text))
     }
 
     /// Why the configuration cannot be taken as it is.

@@ -36,7 +36,12 @@ pub(super) fn run(globals: &Globals, given: &Arguments, mut command: Command) ->
         let found = visible(page_of).find(|sub| sub.get_name() == verb);
         page_of = found.ok_or_else(|| unknown(page_of, verb))?;
     }
-    out::text(&page(page_of)?)?;
+    let text = page(page_of)?;
+    if globals.json {
+        say::object("man-page", [("page", file(page_of).into()), ("text", text.into())])?;
+        return Ok(code::DONE);
+    }
+    out::text(&text)?;
     Ok(code::DONE)
 }
 
@@ -59,10 +64,14 @@ fn page(command: &Command) -> Result<String, Failure> {
     String::from_utf8(bytes).map_err(|e| failed(e.to_string()))
 }
 
+/// What its file is called.
+fn file(command: &Command) -> String {
+    format!("{}.1", command.get_display_name().unwrap_or_else(|| command.get_name()))
+}
+
 /// Every page with the name of its file.
 fn pages(command: &Command, found: &mut Vec<(String, String)>) -> Result<(), Failure> {
-    let name = command.get_display_name().unwrap_or_else(|| command.get_name());
-    found.push((format!("{name}.1"), page(command)?));
+    found.push((file(command), page(command)?));
     visible(command).try_for_each(|sub| pages(sub, found))
 }
 

@@ -46,8 +46,10 @@ mod verify;
 mod wait;
 mod why;
 
+use crate::world::Fault;
 use clap::{CommandFactory, Parser, Subcommand};
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// Exit codes, stable.
@@ -85,6 +87,28 @@ impl Failure {
     /// A failure with this code.
     pub fn new(code: u8, text: impl Into<String>) -> Self {
         Self { code, text: text.into() }
+    }
+
+    /// What the disk or its permissions refused.
+    pub fn of_disk(act: &str, path: &Path, error: &io::Error) -> Self {
+        let cure = cure(error.kind());
+        Self::new(code::FAILED, format!("{act} {}: {error}{cure}", path.display()))
+    }
+
+    /// The same of a call on the root; `left` says how things stand.
+    pub fn of_fault(fault: &Fault, left: &str) -> Self {
+        let cure = cure(io::Error::from_raw_os_error(fault.errno).kind());
+        Self::new(code::FAILED, format!("{fault}; {left}{cure}"))
+    }
+}
+
+/// What to do about a refusal, where that is known.
+fn cure(kind: io::ErrorKind) -> &'static str {
+    use io::ErrorKind::{PermissionDenied, QuotaExceeded, ReadOnlyFilesystem, StorageFull};
+    match kind {
+        PermissionDenied => "; run this as the user whose files they are",
+        QuotaExceeded | ReadOnlyFilesystem | StorageFull => "; try again when the disk takes it",
+        _ => "",
     }
 }
 

@@ -7,7 +7,7 @@ use super::{Failure, code};
 use std::io::{self, IsTerminal, Write};
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
-/// Columns when nobody says how many there are.
+/// Columns of a terminal that does not say how many it has.
 const COLUMNS: usize = 80;
 
 /// Colours that mean something.
@@ -39,9 +39,14 @@ impl Screen {
         let said = std::env::var("COLUMNS").ok().and_then(|c| c.trim().parse().ok());
         let asked = || {
             let size = rustix::termios::tcgetwinsize(rustix::stdio::stdout()).ok()?;
-            Some(usize::from(size.ws_col)).filter(|_| terminal)
+            Some(usize::from(size.ws_col)).filter(|c| *c > 0)
         };
-        let columns = said.or_else(asked).filter(|c| *c > 0).unwrap_or(COLUMNS);
+        let columns = match said.filter(|c| *c > 0) {
+            Some(columns) => columns,
+            None if terminal => asked().unwrap_or(COLUMNS),
+            // A pipe or a file has room for everything.
+            None => usize::MAX,
+        };
         let unwanted = std::env::var_os("NO_COLOR").is_some_and(|v| !v.is_empty())
             || std::env::var_os("TERM").is_some_and(|t| t == "dumb");
         Self { columns, colour: terminal && !unwanted }

@@ -122,9 +122,8 @@ pub(super) fn repairs(seat: &Seat, apply: bool, wait: Duration) -> Result<Repair
 fn hold(root: &Path, deadline: Instant) -> Result<Option<RootLock>, Failure> {
     let who = format!("pid {} (reconcile)", std::process::id());
     loop {
-        let tried = try_lock(root, Role::Verb, &who).map_err(|e| {
-            Failure::new(code::FAILED, format!("lock the root {}: {e}", root.display()))
-        })?;
+        let tried = try_lock(root, Role::Verb, &who)
+            .map_err(|e| Failure::of_disk("lock the root", root, &e))?;
         match tried {
             Tried::Held(lock) => return Ok(Some(lock)),
             Tried::Taken { role: Role::Daemon, .. } => return Ok(None),

@@ -47,7 +47,7 @@ pub(super) fn run(globals: &Globals, place: &Path, ask: &Ask) -> Outcome {
         lines.extend(words::of_request(&mut rehearsal.engine, &ask.id, action));
         if let Some(asked) = accepted(action) {
             let next = follow(&mut rehearsal.engine, &ask.id, asked)
-                .map_err(|f| Failure::new(code::AGAIN, format!("look through the gate: {f}")))?;
+                .map_err(|f| Failure::new(code::FAILED, format!("look through the gate: {f}")))?;
             if let Some(answer) = refusal(&next.actions) {
                 return request::report(globals, ask, &answer);
             }
@@ -111,7 +111,7 @@ pub(super) fn trial(
     ask: &Ask,
     mut run: impl FnMut(StartCommand) -> Result<End, Failure>,
 ) -> Result<Result<(GateInput, Verdict), Answer>, Failure> {
-    let failed = |f| Failure::new(code::AGAIN, format!("look at {}: {f}", ask.id));
+    let failed = |f| Failure::of_fault(&f, "nothing was changed");
     let mut rehearsal = rehearse(place, ask)?;
     let mut actions = std::mem::take(&mut rehearsal.actions);
     let mut waits = std::mem::take(&mut rehearsal.waits);
@@ -150,7 +150,7 @@ fn rehearse(place: &Path, ask: &Ask) -> Result<Rehearsal, Failure> {
     let mut options = root::options(place, None, false, &mut say::talk)?;
     options.policy.only = Some(ask.id.clone());
     let opened = Engine::open(ReadOnly(world(place)?), options);
-    let failed = |f| Failure::new(code::AGAIN, format!("look at {}: {f}", place.display()));
+    let failed = |f| Failure::new(code::FAILED, format!("look at {}: {f}", place.display()));
     let mut engine = opened.map_err(|(_, fault)| failed(fault))?;
     let asked = request(&engine.world, ask);
     engine.index.ticket_mut(&ask.id).requests.push(asked);
@@ -163,7 +163,7 @@ fn rehearse(place: &Path, ask: &Ask) -> Result<Rehearsal, Failure> {
 fn first_round(place: &Path, slots: Option<u32>, runs: bool) -> Result<Rehearsed, Failure> {
     let options = root::options(place, slots, runs, &mut say::talk)?;
     let opened = Engine::open(ReadOnly(world(place)?), options);
-    let failed = |f| Failure::new(code::AGAIN, format!("look at {}: {f}", place.display()));
+    let failed = |f| Failure::new(code::FAILED, format!("look at {}: {f}", place.display()));
     let mut engine = opened.map_err(|(_, fault)| failed(fault))?;
     engine.look_at_all().map_err(failed)?;
     let ids: BTreeSet<OrderId> = engine.index.tickets.keys().cloned().collect();

@@ -27,8 +27,12 @@ pub fn find(given: Option<&Path>) -> Result<PathBuf, Failure> {
     if let Some(named) = given.map(Path::to_owned).or_else(named) {
         return existing(&named);
     }
-    let here = std::env::current_dir()
-        .map_err(|e| Failure::new(code::NOT_FOUND, format!("find the current directory: {e}")))?;
+    let here = std::env::current_dir().map_err(|e| {
+        Failure::new(
+            code::NOT_FOUND,
+            format!("find the current directory: {e}; go to one that is there"),
+        )
+    })?;
     let start = Git::main_checkout(&here).unwrap_or_else(|| here.clone());
     let found = start.ancestors().find(|dir| dir.join("_ctx").is_dir());
     match found {

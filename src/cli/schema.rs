@@ -17,6 +17,12 @@ pub(super) struct Arguments {
 pub(super) fn run(globals: &Globals, given: Arguments) -> Outcome {
     let Some(name) = given.name else { return list(globals) };
     let Some(text) = schema::text(&name) else { return Err(unknown(&name)) };
+    if globals.json {
+        let document = serde_json::from_str::<Value>(&text)
+            .map_err(|e| Failure::new(code::FAILED, format!("read schema {name}: {e}")))?;
+        say::object("schema", [("name", name.into()), ("document", document)])?;
+        return Ok(code::DONE);
+    }
     out::text(&text)?;
     Ok(code::DONE)
 }

@@ -3,6 +3,7 @@
 use super::sight::Presence;
 use super::{Failure, Globals, Outcome, code, history, list, look, out, request, say, sight};
 use crate::model::attempt::{Mode, Place, log_name};
+use crate::model::defect::{Defect, MISSING_KEY};
 use crate::model::event::{Event, Line};
 use crate::model::id::OrderId;
 use crate::model::order::{State, Workspace};
@@ -67,7 +68,7 @@ pub(super) fn run(globals: &Globals, given: Arguments) -> Outcome {
     let view = seat.look_at(&BTreeSet::from([id.clone()]))?;
     let lines = history::lines(&mut seat.world, Some(&id))?;
     if !view.ids().contains(&id) && view.attempt(&id).is_none() {
-        return Err(match lines.last() {
+        return Err(match lines.iter().rfind(|line| history::tells(line)) {
             None => look::unknown(&id),
             Some(last) => {
                 let last = history::words(last);
@@ -213,7 +214,7 @@ fn object(
         "finished_at": known.map(|k| &k.order.view.finished_at),
         "commit_sha": known.map(|k| &k.order.view.commit_sha),
         "verified_at_sha": known.map(|k| &k.order.view.verified_at_sha),
-        "warnings": known.map(|k| k.warnings.iter().map(ToString::to_string).collect::<Vec<_>>()),
+        "warnings": known.map(|k| warnings(k).map(ToString::to_string).collect::<Vec<_>>()),
         "attempts": attempts,
         "log": paths::execution_log(id).display().to_string(),
     });
@@ -294,6 +295,11 @@ fn text(
     text
 }
 
+/// What may be a mistake. A short order is healthy.
+fn warnings(known: &crate::plan::findings::Known) -> impl Iterator<Item = &Defect> {
+    known.warnings.iter().filter(|w| w.code != MISSING_KEY)
+}
+
 fn facts(known: &crate::plan::findings::Known, put: &mut dyn FnMut(&str, &str)) {
     let order = &known.order;
     put("title", &order.title);
@@ -306,7 +312,7 @@ fn facts(known: &crate::plan::findings::Known, put: &mut dyn FnMut(&str, &str)) 
     put("reason", order.own.reason.as_deref().unwrap_or_default());
     put("commit", order.view.commit_sha.as_deref().unwrap_or_default());
     put("verified", order.view.verified_at_sha.as_deref().unwrap_or_default());
-    for warning in &known.warnings {
+    for warning in warnings(known) {
         put("warning", &warning.message);
     }
 }

@@ -191,9 +191,11 @@ fn publish_all(world: &mut RealWorld, drafts: &[Draft]) -> Result<(), Failure> {
                 true => "nothing was submitted".to_owned(),
                 false => format!("submitted before that: {}", done.join(", ")),
             };
-            let text = format!("submit {}: {fault}; {before}", draft.file);
-            let exit = if fault.errno == errno::EEXIST { code::REFUSED } else { code::AGAIN };
-            return Err(Failure::new(exit, text));
+            if fault.errno == errno::EEXIST {
+                let text = format!("submit {}: {fault}; {before}", draft.file);
+                return Err(Failure::new(code::REFUSED, text));
+            }
+            return Err(Failure::of_fault(&fault, &before));
         }
         done.push(draft.id.to_string());
     }
@@ -201,7 +203,7 @@ fn publish_all(world: &mut RealWorld, drafts: &[Draft]) -> Result<(), Failure> {
 }
 
 fn disk(fault: &Fault) -> Failure {
-    Failure::new(code::AGAIN, format!("submit: {fault}; nothing was submitted"))
+    Failure::of_fault(fault, "nothing was submitted")
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Tables that fit the terminal.
 //!
-//! Invariants: a row is one line; only the columns marked to give way are cut, the last of them first;
-//! every cell is safe to print.
+//! Invariants: a row is one line; only the columns marked to give way are cut, the last of them first, and
+//! where that is not enough the first of them go as a whole; every cell is safe to print.
 
 use super::out::{self, Colour, Screen};
 
@@ -9,7 +9,7 @@ use super::out::{self, Colour, Screen};
 pub(super) struct Column {
     /// Head.
     pub(super) name: &'static str,
-    /// Least columns it keeps; `None`: it is never cut.
+    /// Least columns it keeps while it is shown; `None`: it is never cut.
     pub(super) least: Option<usize>,
 }
 
@@ -32,41 +32,59 @@ impl Cell {
     }
 }
 
+/// Blanks between two columns.
+const GAP: usize = 2;
+
 /// The lines of a table, with its head.
 pub(super) fn lines(columns: &[Column], rows: &[Vec<Cell>], screen: Screen) -> String {
-    const GAP: usize = 2;
     let mut widths: Vec<usize> = columns.iter().map(|c| out::width(c.name)).collect();
     for row in rows {
         for (at, cell) in row.iter().enumerate() {
             widths[at] = widths[at].max(out::width(&cell.text));
         }
     }
-    let gaps = GAP * columns.len().saturating_sub(1);
-    let mut over = (widths.iter().sum::<usize>() + gaps).saturating_sub(screen.columns);
-    for (at, column) in columns.iter().enumerate().rev() {
-        if let Some(least) = column.least {
-            let given = over.min(widths[at].saturating_sub(least));
-            widths[at] -= given;
-            over -= given;
-        }
-    }
+    let shown = fit(columns, &mut widths, screen.columns);
     let head: Vec<Cell> =
         columns.iter().map(|c| Cell::coloured(c.name, Some(Colour::Faint))).collect();
     let mut text = String::new();
     for row in std::iter::once(&head).chain(rows) {
         let mut line = String::new();
-        for (at, cell) in row.iter().enumerate() {
-            let shown = out::cut(&cell.text, widths[at]);
-            let fill = widths[at].saturating_sub(out::width(&shown));
-            line.push_str(&screen.paint(cell.colour, &shown));
-            if at + 1 < row.len() {
-                line.push_str(&" ".repeat(fill + GAP));
-            }
+        for (at, cell) in row.iter().enumerate().filter(|(at, _)| shown.contains(at)) {
+            let words = out::cut(&cell.text, widths[at]);
+            let fill = widths[at].saturating_sub(out::width(&words));
+            line.push_str(&screen.paint(cell.colour, &words));
+            line.push_str(&" ".repeat(fill + GAP));
         }
         text.push_str(line.trim_end());
         text.push('\n');
     }
     text
+}
+
+/// Makes the widths fit, as far as they give way; the columns that are shown.
+fn fit(columns: &[Column], widths: &mut [usize], room: usize) -> Vec<usize> {
+    let mut shown: Vec<usize> = (0..columns.len()).collect();
+    let gives = |at: &usize| columns[*at].least.is_some();
+    let over = |shown: &[usize], width: &dyn Fn(usize) -> usize| {
+        let gaps = GAP * shown.len().saturating_sub(1);
+        (shown.iter().map(|at| width(*at)).sum::<usize>() + gaps).saturating_sub(room)
+    };
+    let least = |at: usize| columns[at].least.map_or(widths[at], |least| least.min(widths[at]));
+    while over(&shown, &least) > 0 && shown.iter().filter(|at| gives(at)).count() > 1 {
+        let first = shown.iter().position(gives).unwrap_or_default();
+        shown.remove(first);
+    }
+    let mut left = over(&shown, &|at| widths[at]);
+    for at in shown.iter().rev().filter(|at| gives(at)) {
+        let given = left.min(widths[*at].saturating_sub(columns[*at].least.unwrap_or_default()));
+        widths[*at] -= given;
+        left -= given;
+    }
+    // Only the last one is left to give way, and has no more than its least: better short than broken.
+    if let Some(last) = shown.iter().rev().find(|at| gives(at)) {
+        widths[*last] = widths[*last].saturating_sub(left).max(1);
+    }
+    shown
 }
 
 #[cfg(test)]
@@ -85,10 +103,12 @@ mod tests {
 
     #[test]
     fn a_table_fits_where_it_can() {
-        for columns in [25, 30, 80] {
+        for columns in [10, 15, 25, 30, 80, usize::MAX] {
             let text = table(columns, "漢字漢字漢字 and more of it");
             assert!(text.lines().all(|l| out::width(l) <= columns), "{columns}\n{text}");
         }
+        assert_eq!(table(20, "t"), "ID    WAITS FOR\nWO-1  needs WO-2\n");
+        assert_eq!(table(12, "t"), "ID    WAITS…\nWO-1  needs…\n");
         assert_eq!(table(80, "t"), "ID    TITLE  WAITS FOR\nWO-1  t      needs WO-2\n");
     }
 

@@ -266,7 +266,7 @@ fn ids(root: &Path, state: State) -> Result<Vec<OrderId>, Failure> {
     let entries = match fs::read_dir(&dir) {
         Ok(entries) => entries,
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(e) => return Err(Failure::new(code::FAILED, format!("list {}: {e}", dir.display()))),
+        Err(e) => return Err(Failure::of_disk("list", &dir, &e)),
     };
     let id = |e: fs::DirEntry| OrderId::parse(e.file_name().to_str()?.strip_suffix(".yaml")?).ok();
     let mut ids: Vec<OrderId> = entries.flatten().filter_map(id).collect();

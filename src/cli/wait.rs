@@ -59,6 +59,7 @@ pub(super) fn run(globals: &Globals, given: Arguments) -> Outcome {
     let mut first = true;
     while !open.is_empty() {
         notice.watch_all(&dirs)?;
+        seat.still_there()?;
         line.clear();
         look_again(&mut seat, &mut open, &mut ends, first, globals.json)?;
         if std::mem::take(&mut first) && !open.is_empty() && seat.daemon().is_none() {

@@ -35,7 +35,8 @@ pub(super) fn run(globals: &Globals, given: Arguments) -> Outcome {
     let mut seat = look::open(globals)?;
     let view = seat.look_at(&BTreeSet::from([id.clone()]))?;
     let lines = history::lines(&mut seat.world, Some(&id))?;
-    if !view.ids().contains(&id) && lines.is_empty() && view.attempt(&id).is_none() {
+    let told = lines.iter().any(history::tells);
+    if !told && !view.ids().contains(&id) && view.attempt(&id).is_none() {
         return Err(look::unknown(&id));
     }
     let served = root_lock::last_served(&seat.root).map(Moment).max(view.served);

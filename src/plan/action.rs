@@ -237,7 +237,7 @@ pub fn wait_text(wait: &Wait) -> String {
         Wait::NotBefore(at) => format!("not before {}", at.rfc3339()),
         Wait::RetryAt(at) => format!("retried at {}", at.rfc3339()),
         Wait::Dependency { id, state, on, possible } => {
-            let end = if *possible { "" } else { ", which can no longer happen" };
+            let end = if *possible { "" } else { ": that can no longer happen" };
             format!("needs {on} of {id}, which is {state}{end}")
         }
         Wait::Workspace(text) => text.clone(),

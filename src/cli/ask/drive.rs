@@ -75,7 +75,7 @@ pub(in crate::cli) fn begin_ledger(place: &Path) -> Result<(), Failure> {
 }
 
 pub(in crate::cli) fn refused_by_disk(fault: &Fault) -> Failure {
-    Failure::new(code::AGAIN, format!("{fault}; nothing is lost, try again when it is mended"))
+    Failure::of_fault(fault, "nothing is lost")
 }
 
 impl Asking<'_> {
@@ -89,7 +89,7 @@ impl Asking<'_> {
                 Ok(Ok(step)) => return Ok(step),
                 Ok(Err(failure)) | Err(failure) => {
                     faults += 1;
-                    if failure.code != code::AGAIN || faults >= FAULTS_MAX {
+                    if failure.code != code::FAILED || faults >= FAULTS_MAX {
                         return Err(failure);
                     }
                 }

@@ -36,6 +36,7 @@ pub(super) fn follow(
     let mut courses = begin(seat, named, printer)?;
     loop {
         watch(seat, &notice, &courses)?;
+        seat.still_there()?;
         // What was learnt just now is watched before the next wait.
         let mut news = false;
         while let Some(grown) = mark.more().map_err(failed)? {

@@ -190,7 +190,7 @@ pub(super) fn of_course<W: World>(
     Ok(match next.actions.first() {
         Some(Action::Start { kind: CommandKind::Check(_) }) => checks(),
         Some(Action::Judge) => {
-            let failed = |f| Failure::new(code::AGAIN, format!("look at {id}: {f}"));
+            let failed = |f| Failure::new(code::FAILED, format!("look at {id}: {f}"));
             let Some((_, verdict)) = engine.verdict_now(id).map_err(failed)? else {
                 return Ok(Vec::new());
             };

@@ -62,16 +62,22 @@ pub(super) fn read_rules(file: &Path) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Appends the missing lines for the state directories; `true` when there were any.
-pub(super) fn ensure(root: &Path) -> io::Result<bool> {
+/// The repository's own file of rules.
+struct Rules {
+    file: PathBuf,
+    there: String,
+    /// Lines for the state directories that are not in it.
+    missing: Vec<String>,
+}
+
+fn rules(root: &Path) -> io::Result<Rules> {
     let Some(layout) = Layout::discover(root)? else {
         return Err(io::Error::new(
             io::ErrorKind::NotFound,
             format!("{} is not in a git repository", root.display()),
         ));
     };
-    let info = layout.common.join("info");
-    let file = info.join("exclude");
+    let file = layout.common.join("info/exclude");
     let bytes = read_rules(&file)?;
     let there = String::from_utf8_lossy(&bytes).into_owned();
     let missing: Vec<String> = lines(&layout)?
@@ -80,6 +86,17 @@ pub(super) fn ensure(root: &Path) -> io::Result<bool> {
             !there.lines().any(|l| l.trim_end().trim_end_matches('/') == want.trim_end_matches('/'))
         })
         .collect();
+    Ok(Rules { file, there, missing })
+}
+
+/// Whether lines for the state directories are missing.
+pub(super) fn lacks(root: &Path) -> io::Result<bool> {
+    rules(root).map(|rules| !rules.missing.is_empty())
+}
+
+/// Appends the missing lines for the state directories; `true` when there were any.
+pub(super) fn ensure(root: &Path) -> io::Result<bool> {
+    let Rules { file, there, missing } = rules(root)?;
     if missing.is_empty() {
         return Ok(false);
     }
@@ -91,7 +108,7 @@ pub(super) fn ensure(root: &Path) -> io::Result<bool> {
         text.push_str(&want);
         text.push('\n');
     }
-    fs::create_dir_all(&info)?;
+    file.parent().map_or(Ok(()), fs::create_dir_all)?;
     let mut out = OpenOptions::new().append(true).create(true).open(&file)?;
     out.write_all(text.as_bytes())?;
     out.sync_all()?;

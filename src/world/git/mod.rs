@@ -260,6 +260,11 @@ impl Git {
         excludes::ensure(&self.root)
     }
 
+    /// Whether that would write.
+    pub fn lacks_excludes(&self) -> io::Result<bool> {
+        excludes::lacks(&self.root)
+    }
+
     /// Files of the state directories that git tracks (at most [`LIST_MAX`]): a merge would resurrect them.
     pub fn tracked_state(&self) -> Result<Vec<String>, GitFault> {
         let act = "list tracked state";

@@ -57,23 +57,23 @@ if it ends well:
   released in turn, as those before them end well:
     C  after B  (a person or an agent takes it)
   still waiting:
-    E  needs success of X, which is failed, which can no longer happen; needs success of Z, which is unknown
+    E  needs success of X, which is failed: that can no longer happen; needs success of Z, which is unknown
     H  held (漢字 \\u{1b}[31m
   never started (they stay pending):
-    F  needs failure of A, which is done, which can no longer happen
+    F  needs failure of A, which is done: that can no longer happen
 if it fails for good:
   released at once:
     F
   still waiting:
     C  needs success of B, which is pending
   never started (they stay pending):
-    B  needs success of A, which is failed, which can no longer happen
-    E  needs success of A, which is failed, which can no longer happen
-    H  needs success of A, which is failed, which can no longer happen
+    B  needs success of A, which is failed: that can no longer happen
+    E  needs success of A, which is failed: that can no longer happen
+    H  needs success of A, which is failed: that can no longer happen
 ";
     text(&yard, &["impact", "A"], want);
     let json = say(&yard, &["impact", "A", "--json"]).json();
-    let lost = "needs success of A, which is failed, which can no longer happen";
+    let lost = "needs success of A, which is failed: that can no longer happen";
     let kept = |id: &str, text: &str, upstream: &str| {
         let wait = json!({ "kind": "dependency", "text": text, "upstream": upstream });
         json!({ "id": id, "also": [wait] })
@@ -114,7 +114,7 @@ fn impact_of_ends_that_are_there() {
 D is done
 it does not end again:
   still waiting:
-    G  needs failure of D, which is done, which can no longer happen
+    G  needs failure of D, which is done: that can no longer happen
 ";
     text(&yard, &["impact", "D"], want);
     yard.configure("[dependencies]\nunsatisfiable = \"skip\"\n");
@@ -133,7 +133,7 @@ fn a_done_order_that_no_check_vouches_for_releases_nobody() {
 U is done
 it does not end again:
   still waiting:
-    A  needs success of U, which is done but unverified, which can no longer happen
+    A  needs success of U, which is done but unverified: that can no longer happen
 ";
     text(&yard, &["impact", "U"], want);
     let want = "\
@@ -286,9 +286,9 @@ if it ends well:
     M  needs success of L, which is pending
 if it fails for good:
   still waiting:
-    L  refused: dependency cycle; needs success of K, which is failed, which can no longer happen
+    L  refused: dependency cycle; needs success of K, which is failed: that can no longer happen
   never started (they stay pending):
-    M  needs success of K, which is failed, which can no longer happen
+    M  needs success of K, which is failed: that can no longer happen
 ";
     text(&yard, &["impact", "K"], want);
     let json = say(&yard, &["impact", "D", "--json"]).json();

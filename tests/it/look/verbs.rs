@@ -143,7 +143,7 @@ fn why_names_what_is_missing_and_what_releases_it() {
     assert_eq!(kinds(&waiting), ["dependency", "dependency", "dependency"]);
     let text = waiting["waits"].to_string();
     for part in [
-        "B-bad, which is failed, which can no longer happen",
+        "B-bad, which is failed: that can no longer happen",
         "requeue B-bad",
         "Z-none, which is unknown",
     ] {
