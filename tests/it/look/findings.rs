@@ -109,6 +109,18 @@ fn ten_thousand_healthy_orders_give_none() {
     assert_eq!(lint(&yard), Vec::<Value>::new());
     let counts = say(&yard, &["status", "--json"]).json()["counts"].clone();
     assert_eq!((&counts["done"], &counts["failed"]), (&6666.into(), &3334.into()));
+    for verb in ["status", "reconcile"] {
+        let said = say(&yard, &[verb, "--json"]);
+        assert_eq!((said.code, &said.json()["findings"]), (0, &Value::Array(Vec::new())), "{verb}");
+    }
+    let tickets = || {
+        ["done", "failed"].map(|state| super::snapshot(&yard.path(format!("_ctx/jobs/{state}"))))
+    };
+    let before = tickets();
+    assert_eq!(say(&yard, &["reconcile", "--apply"]).code, 0);
+    assert!(tickets() == before, "there is nothing to repair");
+    let doctor = say(&yard, &["doctor", "--json"]).json();
+    assert_eq!(doctor["findings"], Value::Array(Vec::new()), "{doctor}");
 }
 
 #[test]
