@@ -18,6 +18,7 @@ mod local_faults;
 mod look;
 mod matrix;
 mod misplaced;
+mod package;
 mod pages;
 mod readme;
 mod schema;
