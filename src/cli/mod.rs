@@ -3,6 +3,7 @@
 //! Invariants: stdout is data, stderr is talk; every failure says what was attempted, on which path,
 //! why it failed and what to do next; exit codes are those of [`code`]; no verb waits without bound.
 
+mod add;
 mod ask;
 mod audit;
 mod completions;
@@ -122,6 +123,8 @@ enum Verb {
     Daemon(daemon::Arguments),
     /// Publish work orders
     Submit(submit::Arguments),
+    /// Publish a command line as a work order
+    Add(add::Arguments),
     /// Take a work order: lease, branch and worktree for a person or an agent
     Take(take::Arguments),
     /// Run the checks of a taken order and settle it
@@ -184,6 +187,7 @@ impl Verb {
             Self::Init(given) => init::run(globals, given),
             Self::Daemon(given) => daemon::run(globals, given),
             Self::Submit(given) => submit::run(globals, given),
+            Self::Add(given) => add::run(globals, given),
             Self::Take(given) => take::run(globals, given),
             Self::Finish(given) => finish::run(globals, given),
             Self::Cancel(given) => request::cancel(globals, given),

@@ -7,6 +7,8 @@ const CALLS: &[(&[&str], i32, &str)] = &[
     (&["init", "--dry-run"], 0, "init"),
     (&["submit", "c.yaml"], 0, "submit"),
     (&["submit", "bad.yaml"], 4, "error"),
+    (&["add", "--id", "D", "--hold", "x", "--", "true"], 0, "add"),
+    (&["add", "--id", "D", "--", "true"], 4, "error"),
     (&["take", "--list"], 0, "take-list"),
     (&["take", "B"], 4, "take"),
     (&["take", "A"], 0, "take"),
@@ -71,7 +73,7 @@ fn every_verb_gives_one_object() {
     std::fs::write(root.path("c.yaml"), "id: C\ntitle: t\n").unwrap();
     std::fs::write(root.path("bad.yaml"), "id: C\ntitle: [\n").unwrap();
     for &(arguments, code, schema) in CALLS {
-        let said = root.run(&[arguments, &["--json"]].concat()).ends(code);
+        let said = root.run(&[&["--json"], arguments].concat()).ends(code);
         let json = said.json();
         assert_eq!(json["schema"], format!("jobyard.{schema}.v1"), "{arguments:?}");
         if schema == "error" {
