@@ -82,6 +82,7 @@ fn policy(config: &Config, holder: Option<&Found>) -> Result<Policy, Failure> {
         zone: TimeZone::system(),
         slots: slots.map_or(cpus, |n| n as usize),
         groups: config.groups.iter().map(|(g, n)| (g.clone(), *n as usize)).collect(),
+        paused: config.paused.clone(),
         unsatisfiable: config.unsatisfiable,
         require_checks: config.require_checks,
         stale_after_ms: config.stale_after.0,

@@ -16,6 +16,7 @@ mod doctor;
 mod finish;
 mod fmt;
 mod gc;
+mod groups;
 mod heartbeat;
 mod history;
 mod impact;
@@ -153,6 +154,8 @@ enum Verb {
     Deps(deps::Arguments),
     /// Count orders by state, result, epic and group, and say how long they took
     Stats(stats::Arguments),
+    /// List the groups; pause one, let it go on, or give it slots
+    Groups(groups::Arguments),
     /// Wait until orders are settled
     Wait(wait::Arguments),
     /// Print what the commands of an order wrote
@@ -202,6 +205,7 @@ impl Verb {
             Self::Impact(given) => impact::run(globals, given),
             Self::Deps(given) => deps::run(globals, given),
             Self::Stats(given) => stats::run(globals, given),
+            Self::Groups(given) => groups::run(globals, given),
             Self::Wait(given) => wait::run(globals, given),
             Self::Logs(given) => logs::run(globals, given),
             Self::Lint(given) => lint::run(globals, given),

@@ -111,6 +111,7 @@ pub fn options(
         zone: TimeZone::system(),
         slots: wanted.map_or(cpus, |n| n as usize),
         groups: config.groups.iter().map(|(g, n)| (g.clone(), *n as usize)).collect(),
+        paused: config.paused.clone(),
         unsatisfiable: config.unsatisfiable,
         require_checks: config.require_checks,
         stale_after_ms: config.stale_after.0,

@@ -26,7 +26,7 @@ pub mod vacuous;
 pub mod verdict;
 pub mod verdict_json;
 
-use crate::model::config::Unsatisfiable;
+use crate::model::config::{Pauses, Unsatisfiable};
 use crate::model::id::OrderId;
 use crate::model::index::{Index, Reading};
 use crate::model::order::State;
@@ -44,6 +44,8 @@ pub struct Policy {
     pub slots: usize,
     /// Commands at once by group.
     pub groups: BTreeMap<String, usize>,
+    /// What is not started.
+    pub paused: Pauses,
     /// What becomes of an order whose dependency can no longer be satisfied.
     pub unsatisfiable: Unsatisfiable,
     /// An unverified upstream does not count as a success.

@@ -19,6 +19,7 @@ pub(super) fn policy() -> Policy {
         zone: TimeZone::UTC,
         slots: 1,
         groups: BTreeMap::new(),
+        paused: Default::default(),
         unsatisfiable: Unsatisfiable::Hold,
         require_checks: false,
         stale_after_ms: 3_600_000,

@@ -8,6 +8,7 @@ mod down;
 mod files;
 mod fmt;
 mod frozen;
+mod groups;
 mod json;
 mod rehearse;
 mod root;

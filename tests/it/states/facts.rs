@@ -74,6 +74,7 @@ fn policy() -> Policy {
         zone: jiff::tz::TimeZone::UTC,
         slots: 1,
         groups: BTreeMap::new(),
+        paused: Default::default(),
         unsatisfiable: Unsatisfiable::Hold,
         require_checks: false,
         stale_after_ms: 3_600_000,

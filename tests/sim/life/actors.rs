@@ -48,6 +48,7 @@ impl Life {
             zone: TimeZone::UTC,
             slots: self.temper.slots,
             groups: BTreeMap::new(),
+            paused: Default::default(),
             unsatisfiable: config.unsatisfiable,
             require_checks: config.require_checks,
             stale_after_ms: config.stale_after.0,
