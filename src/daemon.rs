@@ -222,13 +222,12 @@ fn broken(world: RealWorld, fault: Fault, lived: bool) -> Box<Broken> {
 
 /// One life of an engine: how the daemon ended, or the fault that ended the engine.
 fn session(
-    world: RealWorld,
+    mut world: RealWorld,
     options: Options,
     start: &mut Start,
     signals: &mut Signals,
     ready: &mut bool,
 ) -> Result<Result<Ended, Failed>, Box<Broken>> {
-    let mut world = world;
     world.forget_directories();
     let root = world.root_path().to_owned();
     let mut engine = Engine::open(world, options).map_err(|(w, f)| broken(w, f, false))?;

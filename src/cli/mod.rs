@@ -13,6 +13,7 @@ mod demo;
 mod deps;
 mod dirs;
 mod doctor;
+mod edit;
 mod finish;
 mod fmt;
 mod gc;
@@ -126,6 +127,8 @@ enum Verb {
     Submit(submit::Arguments),
     /// Publish a command line as a work order
     Add(add::Arguments),
+    /// Change a pending work order, in an editor or by `--set`
+    Edit(edit::Arguments),
     /// Take a work order: lease, branch and worktree for a person or an agent
     Take(take::Arguments),
     /// Run the checks of a taken order and settle it
@@ -191,6 +194,7 @@ impl Verb {
             Self::Daemon(given) => daemon::run(globals, given),
             Self::Submit(given) => submit::run(globals, given),
             Self::Add(given) => add::run(globals, given),
+            Self::Edit(given) => edit::run(globals, &given),
             Self::Take(given) => take::run(globals, given),
             Self::Finish(given) => finish::run(globals, given),
             Self::Cancel(given) => request::cancel(globals, given),

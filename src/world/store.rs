@@ -321,8 +321,9 @@ pub fn exchange_in<W: World>(
     Ok((Outcome::LookAgain, kept))
 }
 
-/// Puts `bytes` in the place of the file that was read, durably, if it is still the same and nobody writes it;
-/// the path as above. For whoever does not hold the root lock: a loop that opens meanwhile may tidy the hidden file away.
+/// Puts `bytes` in the place of the file that was read, durably, if it is still the same and nobody writes
+/// it; `elsewhere` and the path as above. For whoever does not hold the root lock: a loop that opens
+/// meanwhile may tidy the hidden file away.
 pub fn replace<W: World>(
     world: &mut W,
     read: &Snapshot<W::File>,

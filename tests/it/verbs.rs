@@ -5,6 +5,7 @@
 mod add;
 mod config;
 mod down;
+mod edit;
 mod files;
 mod fmt;
 mod frozen;

@@ -156,8 +156,8 @@ mod tests {
 
     #[test]
     fn every_setting_says_what_it_is_and_where_it_stands() {
-        let text = "slots = 4\n\n[groups.\"a b\"]\nslots = 2\n[groups.c]\npaused = \"x\"\n[log]\nmax = 4096 # here\n[engines]\nx.command \
-                    = \"a \\\"b\\\"\\n\"\n";
+        let text = "slots = 4\n\n[groups.\"a b\"]\nslots = 2\n[groups.c]\npaused = \"x\"\n[log]\n\
+                    max = 4096 # here\n[engines]\nx.command = \"a \\\"b\\\"\\n\"\n";
         for (text, first) in [(text.to_owned(), 1), (format!("\u{feff}#\n{text}"), 2)] {
             let settings = effective(&text).unwrap();
             let line = |key: &str| settings.iter().find(|s| s.key() == key).unwrap().line;

@@ -1,4 +1,4 @@
-//! `groups`: what is paused does not start, with the daemon up or down, and the configuration is what says so.
+//! `groups`: what is paused does not start, with the daemon up or down; the configuration says so.
 
 use super::root::{Root, until};
 use std::fs;
@@ -40,12 +40,12 @@ fn a_paused_group_starts_nothing_until_it_is_resumed_and_the_daemon_is_not_resta
 fn what_runs_goes_on_and_people_may_take() {
     let root = Root::new();
     let _daemon = root.daemon();
+    let made = std::process::Command::new("mkfifo").arg(root.path("gate")).status().unwrap();
+    assert!(made.success());
     root.order(
         "A",
         "run: 'echo > began; read x < gate; echo > ended'\nworkspace: none\ngroup: gpu",
     );
-    let made = std::process::Command::new("mkfifo").arg(root.path("gate")).status().unwrap();
-    assert!(made.success());
     until("it runs", || root.path("began").exists());
     root.run(&["groups", "pause", "--all"]).ends(0);
     root.order("B", "run: 'true'\ngroup: gpu");

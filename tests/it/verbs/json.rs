@@ -19,6 +19,8 @@ const CALLS: &[(&[&str], i32, &str)] = &[
     (&["hold", "C", "--dry-run"], 0, "hold"),
     (&["hold", "C"], 0, "hold"),
     (&["unhold", "C"], 0, "unhold"),
+    (&["edit", "C", "--set", "title=u"], 0, "edit"),
+    (&["edit", "NONE", "--set", "title=u"], 3, "error"),
     (&["list"], 0, "list"),
     (&["status"], 0, "status"),
     (&["show", "A"], 0, "show"),
