@@ -14,7 +14,7 @@ use jobyard::model::time::{Moment, Tick};
 use jobyard::plan::{Policy, plan};
 use jobyard::scan::{self, Settings};
 use jobyard::world::real::RealWorld;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::hint::black_box;
 use std::path::{Path, PathBuf};
 
@@ -52,19 +52,7 @@ fn files(c: &mut Criterion) {
 }
 
 fn policy() -> Policy {
-    Policy {
-        zone: jiff::tz::TimeZone::UTC,
-        slots: 2,
-        groups: BTreeMap::new(),
-        unsatisfiable: Default::default(),
-        require_checks: false,
-        stale_after_ms: 3_600_000,
-        instance: String::new(),
-        host: String::new(),
-        runs: true,
-        fresh: false,
-        only: None,
-    }
+    Policy::new(jiff::tz::TimeZone::UTC, 2)
 }
 
 fn large_root(root: &Path) {

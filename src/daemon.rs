@@ -222,13 +222,12 @@ fn broken(world: RealWorld, fault: Fault, lived: bool) -> Box<Broken> {
 
 /// One life of an engine: how the daemon ended, or the fault that ended the engine.
 fn session(
-    world: RealWorld,
+    mut world: RealWorld,
     options: Options,
     start: &mut Start,
     signals: &mut Signals,
     ready: &mut bool,
 ) -> Result<Result<Ended, Failed>, Box<Broken>> {
-    let mut world = world;
     world.forget_directories();
     let root = world.root_path().to_owned();
     let mut engine = Engine::open(world, options).map_err(|(w, f)| broken(w, f, false))?;
@@ -247,6 +246,8 @@ fn session(
     let (mut lived, mut status) = (false, notify::Status::default());
     let mut rescan_at = engine.world.tick().0 + RESCAN_MS;
     loop {
+        // Before the turn: what was put down after HUP had been sent is judged by the new configuration.
+        reload(&mut engine, start, signals);
         let turn = match engine.turn() {
             Ok(turn) => turn,
             Err(fault) => return Err(broken(engine.world, fault, lived)),
@@ -266,7 +267,6 @@ fn session(
             say_goodbye(&mut engine.world, idle);
             return Ok(Ok(Ended::Done));
         }
-        reload(&mut engine, start, signals);
         notify::alive();
         let again = status.say(|| sight(&engine)).map_or(u64::MAX, millis);
         let due = timeout(&engine, &turn, rescan_at).min(again);

@@ -25,7 +25,8 @@ enum Known {
 }
 
 /// Ids that complete a verb: those in one state, or all. A verb that is not here gets all of them.
-const STATES: [(&str, &str); 6] = [
+const STATES: [(&str, &str); 7] = [
+    ("edit", "pending"),
     ("take", "pending"),
     ("finish", "running"),
     ("heartbeat", "running"),

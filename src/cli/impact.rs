@@ -102,6 +102,7 @@ fn also(wait: &Wait) -> Value {
     let (kind, upstream) = match wait {
         Wait::Refused(_) => ("refused", None),
         Wait::Held(_) => ("held", None),
+        Wait::Paused { .. } => ("paused", None),
         Wait::NotBefore(_) => ("not-before", None),
         Wait::RetryAt(_) => ("retry", None),
         Wait::Dependency { id, .. } => ("dependency", Some(id.as_str())),

@@ -3,7 +3,7 @@
 //! Invariants: nothing is written or locked; a broken configuration is a finding, not an end.
 
 use super::sight::Presence;
-use super::{Failure, Globals, code, say};
+use super::{Failure, Globals, code, root, say};
 use crate::model::config::{CONFIG_BYTES_MAX, Config, parse_config};
 use crate::model::defect::{Defect, INVALID_CONFIG};
 use crate::model::id::OrderId;
@@ -15,8 +15,7 @@ use crate::scan::{self, Settings, View};
 use crate::world::git::Git;
 use crate::world::real::RealWorld;
 use crate::world::root_lock::{self, Found, Role};
-use crate::world::{Fault, GitFault, World, identity};
-use jiff::tz::TimeZone;
+use crate::world::{Fault, GitFault, World};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::io::Read;
@@ -72,24 +71,8 @@ fn config(root: &Path) -> (Config, Vec<Defect>) {
 
 /// The policy as the daemon has it, as far as can be seen from outside.
 fn policy(config: &Config, holder: Option<&Found>) -> Result<Policy, Failure> {
-    let who = identity::of_this_process()
-        .map_err(|e| Failure::new(code::FAILED, format!("learn who this process is: {e}")))?;
-    let cpus = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let daemon = holder.filter(|h| h.role == Role::Daemon);
-    let slots = daemon.and_then(|d| slots_of(d.pid)).or(config.slots).filter(|n| *n > 0);
-    Ok(Policy {
-        zone: TimeZone::system(),
-        slots: slots.map_or(cpus, |n| n as usize),
-        groups: config.groups.iter().map(|(g, n)| (g.clone(), *n as usize)).collect(),
-        unsatisfiable: config.unsatisfiable,
-        require_checks: config.require_checks,
-        stale_after_ms: config.stale_after.0,
-        instance: who.instance,
-        host: who.host,
-        runs: true,
-        fresh: false,
-        only: None,
-    })
+    root::policy(config, daemon.and_then(|d| slots_of(d.pid)))
 }
 
 /// `--slots` of a running daemon.

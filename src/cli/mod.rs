@@ -3,6 +3,7 @@
 //! Invariants: stdout is data, stderr is talk; every failure says what was attempted, on which path,
 //! why it failed and what to do next; exit codes are those of [`code`]; no verb waits without bound.
 
+mod add;
 mod ask;
 mod audit;
 mod completions;
@@ -12,9 +13,11 @@ mod demo;
 mod deps;
 mod dirs;
 mod doctor;
+mod edit;
 mod finish;
 mod fmt;
 mod gc;
+mod groups;
 mod heartbeat;
 mod history;
 mod impact;
@@ -152,6 +155,10 @@ enum Verb {
     Import(import::Arguments),
     /// Publish work orders
     Submit(submit::Arguments),
+    /// Publish a command line as a work order
+    Add(add::Arguments),
+    /// Change a pending work order, in an editor or by `--set`
+    Edit(edit::Arguments),
     /// Take a work order: lease, branch and worktree for a person or an agent
     Take(take::Arguments),
     /// Run the checks of a taken order and settle it
@@ -182,6 +189,8 @@ enum Verb {
     Deps(deps::Arguments),
     /// Count orders by state, result, epic and group, and say how long they took
     Stats(stats::Arguments),
+    /// List the groups; pause one, let it go on, or give it slots
+    Groups(groups::Arguments),
     /// Wait until orders are settled
     Wait(wait::Arguments),
     /// Print what the commands of an order wrote
@@ -217,6 +226,8 @@ impl Verb {
             Self::Daemon(given) => daemon::run(globals, given),
             Self::Import(given) => import::run(globals, &given),
             Self::Submit(given) => submit::run(globals, given),
+            Self::Add(given) => add::run(globals, given),
+            Self::Edit(given) => edit::run(globals, &given),
             Self::Take(given) => take::run(globals, given),
             Self::Finish(given) => finish::run(globals, given),
             Self::Verify(given) => verify::run(globals, &given),
@@ -232,6 +243,7 @@ impl Verb {
             Self::Impact(given) => impact::run(globals, given),
             Self::Deps(given) => deps::run(globals, given),
             Self::Stats(given) => stats::run(globals, given),
+            Self::Groups(given) => groups::run(globals, given),
             Self::Wait(given) => wait::run(globals, given),
             Self::Logs(given) => logs::run(globals, given),
             Self::Lint(given) => lint::run(globals, given),

@@ -107,22 +107,17 @@ pub fn options(
 ) -> Result<Options, Failure> {
     let config = config(root)?;
     check_catalogue(root, talk)?;
+    let policy = Policy { runs, ..policy(&config, slots)? };
+    Ok(Options { config, policy, faults: Planted::None })
+}
+
+/// The policy of a process on this machine; `slots` beats the configuration.
+pub(super) fn policy(config: &Config, slots: Option<u32>) -> Result<Policy, Failure> {
     let who = identity::of_this_process()
         .map_err(|e| Failure::new(code::FAILED, format!("learn who this process is: {e}")))?;
     let cpus = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let wanted = slots.or(config.slots).filter(|n| *n > 0);
-    let policy = Policy {
-        zone: TimeZone::system(),
-        slots: wanted.map_or(cpus, |n| n as usize),
-        groups: config.groups.iter().map(|(g, n)| (g.clone(), *n as usize)).collect(),
-        unsatisfiable: config.unsatisfiable,
-        require_checks: config.require_checks,
-        stale_after_ms: config.stale_after.0,
-        instance: who.instance,
-        host: who.host,
-        runs,
-        fresh: false,
-        only: None,
-    };
-    Ok(Options { config, policy, faults: Planted::None })
+    let slots = wanted.map_or(cpus, |n| n as usize);
+    let policy = Policy::of(config, TimeZone::system(), slots);
+    Ok(Policy { instance: who.instance, host: who.host, ..policy })
 }

@@ -11,7 +11,7 @@ use crate::model::lease::{LeaseBody, LeaseMode};
 use crate::model::order::State;
 use crate::model::sealed::Sealed;
 use crate::model::time::Moment;
-use crate::plan::action::{Wait, wait_text};
+use crate::plan::action::{self, Wait, wait_text};
 use crate::plan::ready;
 use crate::scan::View;
 use serde_json::{Value, json};
@@ -121,7 +121,9 @@ fn of_order(
     }
     // What it needs of the others on the cycle is said by the cycle.
     let said = |wait: &Wait| matches!(wait, Wait::Dependency { id, .. } if cycle.contains(id));
-    let waits = ready::unmet(&view.index, id, brief, view.now, &view.settings.policy);
+    let policy = &view.settings.policy;
+    let mut waits = ready::unmet(&view.index, id, brief, view.now, policy);
+    waits.extend(ready::paused(brief, policy));
     if let Some((_, text)) = view.extra.refused.get(id) {
         let release = "that is cured, and its file touched or the daemon started again";
         found.push(Obstacle::new("refused", text.clone(), release));
@@ -173,6 +175,11 @@ fn of_wait(id: &OrderId, ticket: &Ticket, wait: &Wait) -> Obstacle {
     match wait {
         Wait::Held(reason) => {
             Obstacle::new("held", format!("held: {reason}"), &format!("`jobyard unhold {id}`"))
+        }
+        Wait::Paused { group, reason } => {
+            let (text, release) =
+                (action::pause(group.as_deref(), reason), action::resume(group.as_deref()));
+            Obstacle::new("paused", text, &format!("`{release}`"))
         }
         Wait::NotBefore(at) => {
             let text = format!("not before {}", at.rfc3339());

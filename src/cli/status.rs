@@ -7,6 +7,7 @@ use super::out::{self, Colour, Screen};
 use super::{Failure, Globals, Outcome, code, notice, say, sight};
 use crate::model::id::OrderId;
 use crate::model::order::State;
+use crate::plan::action::{pause, resume};
 use crate::plan::findings::{Finding, Severity};
 use crate::scan::View;
 use serde_json::{Value, json};
@@ -97,7 +98,7 @@ fn object(
     view: &View,
     found: &[Finding],
     counts: &Counts,
-) -> [(&'static str, Value); 7] {
+) -> [(&'static str, Value); 8] {
     let holder = seat.holder.as_ref();
     let daemon = json!({
         "up": seat.daemon().is_some(),
@@ -140,6 +141,7 @@ fn object(
         ("counts", counts.iter().map(|(n, c)| ((*n).to_owned(), json!(c))).collect()),
         ("daemon", daemon),
         ("running", running(view).iter().map(of_running).collect()),
+        ("paused", json!({ "all": policy.paused.all, "groups": policy.paused.groups })),
         ("slots", json!({ "taken": taken, "limit": policy.slots, "groups": groups })),
     ]
 }
@@ -153,6 +155,12 @@ fn text(seat: &Seat, view: &View, found: &[Finding], counts: &Counts, screen: Sc
     for (group, limit) in &policy.groups {
         let taken = groups.get(group.as_str()).copied().unwrap_or(0);
         text.push_str(&format!(", {}: {taken} of {limit}", out::plain(group)));
+    }
+    let all = policy.paused.all.iter().map(|reason| (None, reason));
+    let groups = policy.paused.groups.iter().map(|(g, reason)| (Some(g.as_str()), reason));
+    for (group, reason) in all.chain(groups) {
+        let line = format!("{}, released by `{}`", pause(group, reason), resume(group));
+        text.push_str(&format!("\npaused   {}", out::plain(&line)));
     }
     text.push_str(&format!("\norders   {}\n", orders(counts)));
     for id in running(view) {

@@ -36,9 +36,9 @@ pub(super) struct Arguments {
 }
 
 /// A valid order that is not published yet.
-struct Draft {
-    id: OrderId,
-    bytes: Vec<u8>,
+pub(super) struct Draft {
+    pub(super) id: OrderId,
+    pub(super) bytes: Vec<u8>,
     /// Where it came from.
     file: String,
 }
@@ -93,22 +93,24 @@ fn drafts(given: &Arguments) -> Result<Vec<Draft>, Failure> {
 
 fn draft(file: &str, id: Option<&str>) -> Result<Result<Draft, Vec<Defect>>, Failure> {
     let bytes = read(file)?;
-    let made = identified(bytes, id).and_then(|(id, bytes)| {
-        let parsed = parse_order(&bytes, &id)?;
-        for warning in parsed.warnings.iter().filter(|w| w.code != MISSING_KEY) {
-            say::talk(&format!("jobyard: warning: {}", located(file, warning)));
-        }
-        if parsed.order.own.settled.is_some() {
-            let text = "it carries the settlement of an earlier run (`x_jobyard.settled_*`): remove \
-                        `x_jobyard`, or `requeue` the order where it failed";
-            return Err(vec![Defect::whole("settled", text)]);
-        }
-        Ok(Draft { id: parsed.order.id, bytes, file: file.to_owned() })
-    });
-    Ok(made)
+    Ok(identified(bytes, id).and_then(|(id, bytes)| judge(file, &id, bytes)))
 }
 
-fn located(file: &str, defect: &Defect) -> String {
+/// The order in these bytes, if it can be published under this id; what is odd about it is said.
+pub(super) fn judge(file: &str, id: &str, bytes: Vec<u8>) -> Result<Draft, Vec<Defect>> {
+    let parsed = parse_order(&bytes, id)?;
+    for warning in parsed.warnings.iter().filter(|w| w.code != MISSING_KEY) {
+        say::talk(&format!("jobyard: warning: {}", located(file, warning)));
+    }
+    if parsed.order.own.settled.is_some() {
+        let text = "it carries the settlement of an earlier run (`x_jobyard.settled_*`): remove \
+                    `x_jobyard`, or `requeue` the order where it failed";
+        return Err(vec![Defect::whole("settled", text)]);
+    }
+    Ok(Draft { id: parsed.order.id, bytes, file: file.to_owned() })
+}
+
+pub(super) fn located(file: &str, defect: &Defect) -> String {
     let between = if defect.line > 0 { ":" } else { ": " };
     format!("{file}{between}{defect}")
 }
@@ -158,7 +160,7 @@ fn identified(bytes: Vec<u8>, id: Option<&str>) -> Result<(String, Vec<u8>), Vec
 }
 
 /// An id is used once, whatever became of it.
-fn refuse_known(world: &mut RealWorld, drafts: &[Draft]) -> Result<(), Failure> {
+pub(super) fn refuse_known(world: &mut RealWorld, drafts: &[Draft]) -> Result<(), Failure> {
     let mut known = Vec::new();
     for draft in drafts {
         // Its lock outlives the ticket of an attempt that is still open.
@@ -179,7 +181,8 @@ fn refuse_known(world: &mut RealWorld, drafts: &[Draft]) -> Result<(), Failure> 
     Err(Failure::new(code::REFUSED, text))
 }
 
-fn publish_all(world: &mut RealWorld, drafts: &[Draft]) -> Result<(), Failure> {
+/// Publishes them in order, durably; says what was published when one cannot be.
+pub(super) fn publish_all(world: &mut RealWorld, drafts: &[Draft]) -> Result<(), Failure> {
     dirs::make(world, &dirs::needed()).map_err(|f| disk(&f))?;
     let mut done = Vec::new();
     for draft in drafts {

@@ -198,6 +198,8 @@ fn tidy<W: World>(world: &mut W) -> Result<Vec<String>, Fault> {
     let backlog = |_: &str| vec![PathBuf::from(paths::BACKLOG)];
     let dir = Path::new(paths::BACKLOG).parent().unwrap_or(Path::new(""));
     kept.extend(leftovers::tidy(world, dir, &backlog)?);
+    let config = |_: &str| vec![PathBuf::from(paths::CONFIG)];
+    kept.extend(leftovers::tidy(world, Path::new("_ctx"), &config)?);
     let nothing = |_: &str| Vec::new();
     leftovers::tidy(world, Path::new(paths::OWN), &nothing)?;
     let own = format!("lease-{}-", world.identity().instance);

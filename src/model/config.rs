@@ -7,6 +7,7 @@
 mod effective;
 mod keys;
 mod reading;
+mod writing;
 
 use super::defect::Defect;
 use super::time::Millis;
@@ -14,9 +15,13 @@ use std::collections::BTreeMap;
 
 pub use effective::{Setting, effective};
 pub use keys::default_text;
+pub use writing::{Change, set};
 
 /// Largest configuration in bytes.
 pub const CONFIG_BYTES_MAX: usize = 256 << 10;
+
+/// The reason of a pause or a hold that has none.
+pub const NO_REASON: &str = "no reason given";
 
 /// What becomes of an order whose dependency can no longer be satisfied.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -28,6 +33,15 @@ pub enum Unsatisfiable {
     Skip,
     /// It is settled as failed.
     Fail,
+}
+
+/// What is paused: nothing of it is started, each with its reason.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Pauses {
+    /// All orders.
+    pub all: Option<String>,
+    /// Those of a group.
+    pub groups: BTreeMap<String, String>,
 }
 
 /// All settings.
@@ -61,6 +75,8 @@ pub struct Config {
     pub engines: BTreeMap<String, String>,
     /// `[groups.<name>] slots`: commands of a group that run at once.
     pub groups: BTreeMap<String, u32>,
+    /// `paused` and `[groups.<name>] paused`.
+    pub paused: Pauses,
     /// `dependencies.unsatisfiable`.
     pub unsatisfiable: Unsatisfiable,
     /// `dependencies.require_checks`: an unverified order satisfies no dependency; default false.
@@ -84,6 +100,7 @@ impl Default for Config {
             env_pass: Vec::new(),
             engines: BTreeMap::new(),
             groups: BTreeMap::new(),
+            paused: Pauses::default(),
             unsatisfiable: Unsatisfiable::Hold,
             require_checks: false,
         }

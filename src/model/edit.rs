@@ -17,6 +17,7 @@ mod splice;
 mod tests;
 
 pub use arrange::arrange;
+pub use quote::quoted;
 
 use super::defect::{CANNOT_EDIT, Defect};
 use super::order::OwnKeys;

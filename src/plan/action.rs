@@ -1,5 +1,6 @@
 //! What the planner can decide: a closed list. `perform` carries each out and chooses nothing.
 
+use super::argv;
 use crate::model::attempt::{CommandEnd, CommandKind, Holder, Mode, Options, Wish};
 use crate::model::id::OrderId;
 use crate::model::index::Request;
@@ -180,6 +181,13 @@ pub enum Wait {
     Settling(Tick),
     /// Held.
     Held(String),
+    /// Its group is paused, or everything (`None`): it is not started, but may be taken.
+    Paused {
+        /// The group.
+        group: Option<String>,
+        /// Why.
+        reason: String,
+    },
     /// Not yet.
     NotBefore(Moment),
     /// Back-off after a failed attempt.
@@ -234,6 +242,10 @@ pub fn wait_text(wait: &Wait) -> String {
         Wait::Refused(text) => format!("refused: {text}"),
         Wait::Settling(_) => "it may still be being written".to_owned(),
         Wait::Held(reason) => format!("held ({reason}); released by `unhold`"),
+        Wait::Paused { group, reason } => {
+            let group = group.as_deref();
+            format!("{}, released by `{}`", pause(group, reason), resume(group))
+        }
         Wait::NotBefore(at) => format!("not before {}", at.rfc3339()),
         Wait::RetryAt(at) => format!("retried at {}", at.rfc3339()),
         Wait::Dependency { id, state, on, possible } => {
@@ -248,4 +260,16 @@ pub fn wait_text(wait: &Wait) -> String {
         Wait::Settled(state) => format!("it is {}", state.name()),
         Wait::NoDaemon => "no daemon runs; start one with `jobyard daemon`".to_owned(),
     }
+}
+
+/// What is paused, and why.
+pub fn pause(group: Option<&str>, reason: &str) -> String {
+    let what = group.map_or_else(|| "everything".to_owned(), |group| format!("group {group}"));
+    format!("{what} is paused: {reason}")
+}
+
+/// The command line that ends a pause.
+pub fn resume(group: Option<&str>) -> String {
+    let words = ["jobyard", "groups", "resume", group.unwrap_or("--all")];
+    argv::line(&words.map(str::to_owned))
 }

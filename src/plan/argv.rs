@@ -128,6 +128,23 @@ fn direct(command: &str) -> Option<Vec<String>> {
     (!shell_only).then_some(words)
 }
 
+/// The command line that means exactly these words; one word alone is a command line already.
+pub fn line(words: &[String]) -> String {
+    match words {
+        [line] => line.clone(),
+        words => words.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" "),
+    }
+}
+
+/// One word for a shell, between quotes where it needs them.
+fn quoted(word: &str) -> String {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"_-./,:@%+".contains(&b);
+    match !word.is_empty() && word.bytes().all(plain) {
+        true => word.to_owned(),
+        false => format!("'{}'", word.replace('\'', "'\\''")),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -204,5 +221,20 @@ mod tests {
         for text in by_shell {
             assert_eq!(argv(text, &shell), ["bash", "-c", text], "{text:?}");
         }
+    }
+
+    #[test]
+    fn words_are_quoted_so_that_they_stay_what_they_are() {
+        let words = |words: &[&str]| words.iter().map(|w| (*w).to_owned()).collect::<Vec<_>>();
+        assert_eq!(line(&words(&["a | b"])), "a | b");
+        assert_eq!(line(&words(&["sh", "-c", "a | b"])), "sh -c 'a | b'");
+        assert_eq!(line(&words(&["A=1", "b"])), "'A=1' b");
+        assert_eq!(line(&words(&["echo", "it's", ""])), "echo 'it'\\''s' ''");
+        let all = [
+            "prog", "a b", "$X", "`x`", "*", "~", "#", "!", "a\\", "\"", "é", "a\nb", "=", "{a,b}",
+            "",
+        ];
+        let line = line(&words(&all));
+        assert_eq!(argv(&line, &[]), all, "{line}");
     }
 }

@@ -26,7 +26,7 @@ pub mod vacuous;
 pub mod verdict;
 pub mod verdict_json;
 
-use crate::model::config::Unsatisfiable;
+use crate::model::config::{Config, Pauses, Unsatisfiable};
 use crate::model::id::OrderId;
 use crate::model::index::{Index, Reading};
 use crate::model::order::State;
@@ -44,6 +44,8 @@ pub struct Policy {
     pub slots: usize,
     /// Commands at once by group.
     pub groups: BTreeMap<String, usize>,
+    /// What is not started.
+    pub paused: Pauses,
     /// What becomes of an order whose dependency can no longer be satisfied.
     pub unsatisfiable: Unsatisfiable,
     /// An unverified upstream does not count as a success.
@@ -60,6 +62,31 @@ pub struct Policy {
     pub fresh: bool,
     /// Only these orders are acted on; `None`: all.
     pub only: Option<OrderId>,
+}
+
+impl Policy {
+    /// A daemon's, with the defaults of the configuration.
+    pub fn new(zone: TimeZone, slots: usize) -> Self {
+        Self::of(&Config::default(), zone, slots)
+    }
+
+    /// A daemon's, as configured.
+    pub fn of(config: &Config, zone: TimeZone, slots: usize) -> Self {
+        Self {
+            zone,
+            slots,
+            groups: config.groups.iter().map(|(g, n)| (g.clone(), *n as usize)).collect(),
+            paused: config.paused.clone(),
+            unsatisfiable: config.unsatisfiable,
+            require_checks: config.require_checks,
+            stale_after_ms: config.stale_after.0,
+            instance: String::new(),
+            host: String::new(),
+            runs: true,
+            fresh: false,
+            only: None,
+        }
+    }
 }
 
 /// Decides what to do about the orders that changed, then fills free slots. At most one order is

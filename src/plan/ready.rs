@@ -42,6 +42,16 @@ pub fn unmet(
     waits
 }
 
+/// The pauses that keep an order from being started. Nobody is kept from taking it.
+pub fn paused(brief: &Brief, policy: &Policy) -> Vec<Wait> {
+    let paused = &policy.paused;
+    let all = paused.all.iter().map(|reason| (None, reason));
+    let group = brief.group.as_deref();
+    let of_group = group.and_then(|g| Some((Some(g.to_owned()), paused.groups.get(g)?)));
+    let both = all.chain(of_group).filter(|_| brief.executable);
+    both.map(|(group, reason)| Wait::Paused { group, reason: reason.clone() }).collect()
+}
+
 /// Why its worktree is not to be had now: nobody owns it, or somebody works there.
 fn workspace(index: &Index, id: &OrderId, brief: &Brief) -> Option<String> {
     let works = |other: &OrderId, in_tree: &OrderId| {
@@ -164,6 +174,9 @@ pub fn enqueue(index: &mut Index, id: &OrderId, now: Moment, policy: &Policy) {
 
 /// Notes when a waiting order becomes ready by time alone.
 pub fn wake_when(index: &mut Index, id: &OrderId, waits: &[Wait]) {
+    if waits.iter().any(|wait| matches!(wait, Wait::Paused { .. })) {
+        return;
+    }
     let at = waits
         .iter()
         .filter_map(|w| match w {
@@ -228,4 +241,45 @@ pub fn cycle(index: &Index, id: &OrderId) -> Option<Vec<OrderId>> {
         }
     }
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::action::Action;
+    use super::super::sample::{id, index, policy};
+    use super::super::{busy, plan};
+    use super::*;
+    use crate::model::index::Seen;
+    use crate::model::time::Tick;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn what_is_paused_is_neither_queued_nor_waited_for() {
+        let check = |group: &str, pause: Option<Option<&str>>, retry: bool, want: (bool, bool)| {
+            let mut index = index(&["A pending"]);
+            let ticket = index.ticket_mut(&id("A"));
+            ticket.seen = Seen::Pending;
+            let place = ticket.places[State::Pending as usize].as_deref_mut();
+            if let Some(Reading::Order(brief)) = place.map(|p| &mut p.reading) {
+                brief.group = Some(group.into());
+                brief.retry_at = retry.then_some(Moment(5));
+            }
+            let mut policy = policy();
+            match pause {
+                Some(Some(group)) => drop(policy.paused.groups.insert(group.into(), "x".into())),
+                Some(None) => policy.paused.all = Some("x".into()),
+                None => {}
+            }
+            let changed = BTreeSet::from([id("A")]);
+            let plan = plan(&mut index, &changed, Moment(0), Tick(0), &policy);
+            let claimed = plan.actions.iter().any(|(_, a)| matches!(a, Action::Claim { .. }));
+            assert_eq!((claimed, busy(&index)), want, "{group} {pause:?} {retry}");
+        };
+        check("gpu", None, false, (true, true));
+        check("gpu", Some(Some("gpu")), false, (false, false));
+        check("gpu", Some(Some("other")), false, (true, true));
+        check("gpu", Some(None), false, (false, false));
+        check("gpu", None, true, (false, true));
+        check("gpu", Some(Some("gpu")), true, (false, false));
+    }
 }

@@ -8,6 +8,7 @@ use super::action::{Action, Wait, describe};
 use super::ready;
 use super::step::Facts;
 use crate::model::attempt::{Attempt, Mode, Options, Wish};
+use crate::model::config::NO_REASON;
 use crate::model::index::{Brief, LeaseFact, Reading, Request, owner};
 use crate::model::lease::LeaseBody;
 use crate::model::order::State;
@@ -60,7 +61,7 @@ pub fn pending(facts: &Facts<'_>, brief: &Brief) -> Option<Action> {
             request: Some(request.clone()),
         },
         Verb::Hold => Action::Hold {
-            reason: Some(reason.unwrap_or_else(|| "no reason given".to_owned())),
+            reason: Some(reason.unwrap_or_else(|| NO_REASON.to_owned())),
             request: request.clone(),
         },
         Verb::Unhold => Action::Hold { reason: None, request: request.clone() },

@@ -3,7 +3,6 @@
 
 use super::Policy;
 use super::findings::{Extra, Known};
-use crate::model::config::Unsatisfiable;
 use crate::model::id::OrderId;
 use crate::model::index::{Brief, Index, Place, Reading};
 use crate::model::order::{Dependency, DependsOn, Order, Priority, State, Workspace};
@@ -15,19 +14,7 @@ pub(super) fn id(text: &str) -> OrderId {
 }
 
 pub(super) fn policy() -> Policy {
-    Policy {
-        zone: TimeZone::UTC,
-        slots: 1,
-        groups: BTreeMap::new(),
-        unsatisfiable: Unsatisfiable::Hold,
-        require_checks: false,
-        stale_after_ms: 3_600_000,
-        instance: String::new(),
-        host: String::new(),
-        runs: true,
-        fresh: false,
-        only: None,
-    }
+    Policy::new(TimeZone::UTC, 1)
 }
 
 /// An order in short: its id, its state (`held` and `manual` are pending ones), what it depends on.

@@ -205,7 +205,8 @@ fn pending_order(facts: &Facts<'_>, place: &Place, brief: &Brief) -> Step {
         step.actions.push(action);
         return step;
     }
-    let waits = ready::unmet(facts.index, facts.id, brief, facts.now, facts.policy);
+    let mut waits = ready::unmet(facts.index, facts.id, brief, facts.now, facts.policy);
+    waits.extend(ready::paused(brief, facts.policy));
     let hopeless = waits.iter().any(|w| matches!(w, Wait::Dependency { possible: false, .. }));
     if hopeless && facts.policy.unsatisfiable != Unsatisfiable::Hold {
         let result = match facts.policy.unsatisfiable {

@@ -6,6 +6,8 @@
 
 use crate::executor::process_start_time;
 use crate::model::paths;
+use rustix::io::Errno;
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
@@ -129,6 +131,47 @@ pub fn look(root: &Path) -> io::Result<Option<Found>> {
     let state = stat.rsplit(')').next().unwrap_or_default().trim_start();
     let role = if text.starts_with("daemon") { Role::Daemon } else { Role::Verb };
     Ok(Some(Found { role, pid, frozen: state.starts_with(['T', 't']), text }))
+}
+
+/// What became of a call to read the configuration again.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Called {
+    /// The daemon of this process id was told.
+    Told(u32),
+    /// It is just starting, and reads it after this.
+    Starting(u32),
+    /// No daemon holds the lock.
+    Nobody,
+}
+
+/// Tells the daemon that holds the lock to read its configuration again; by a descriptor, so that no other
+/// process of the same id is ever signalled.
+pub fn call(root: &Path) -> io::Result<Called> {
+    let daemon = |found: &Found| found.role == Role::Daemon;
+    let Some(found) = look(root)?.filter(daemon) else { return Ok(Called::Nobody) };
+    let raw = i32::try_from(found.pid).ok().and_then(Pid::from_raw);
+    let Some(pid) = raw else { return Ok(Called::Nobody) };
+    let process = match pidfd_open(pid, PidfdFlags::empty()) {
+        Err(Errno::SRCH) => return Ok(Called::Nobody),
+        opened => opened?,
+    };
+    if look(root)?.filter(daemon).is_none_or(|now| now.pid != found.pid) {
+        return Ok(Called::Nobody);
+    }
+    // Before it listens the signal would end it, and it has not read the configuration yet.
+    if !listens(found.pid)? {
+        return Ok(Called::Starting(found.pid));
+    }
+    pidfd_send_signal(&process, Signal::HUP)?;
+    Ok(Called::Told(found.pid))
+}
+
+/// Whether a process catches HUP.
+fn listens(pid: u32) -> io::Result<bool> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
+    let caught = caught.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    Ok(caught.is_some_and(|mask| mask & 1 == 1))
 }
 
 /// What the holder wrote of itself.

@@ -321,6 +321,30 @@ pub fn exchange_in<W: World>(
     Ok((Outcome::LookAgain, kept))
 }
 
+/// Puts `bytes` in the place of the file that was read, durably, if it is still the same and nobody writes
+/// it; `elsewhere` and the path as above. For whoever does not hold the root lock: a loop that opens
+/// meanwhile may tidy the hidden file away.
+pub fn replace<W: World>(
+    world: &mut W,
+    read: &Snapshot<W::File>,
+    bytes: &[u8],
+    elsewhere: &[PathBuf],
+) -> Result<(Outcome, Option<PathBuf>), Fault> {
+    if world.has_writer(&read.file)? == Some(true) {
+        return Ok((Outcome::LookAgain, None));
+    }
+    let (temp, _) = write_stamp(world, read, bytes)?;
+    let done = match exchange_in(world, read, &temp, None, elsewhere) {
+        Err(fault) => match read_whole(world, &read.path, bytes.len())? {
+            Some(now) if now.bytes == bytes => (Outcome::Done, None),
+            _ => return Err(fault),
+        },
+        exchanged => exchanged?,
+    };
+    world.sync_dir(read.path.parent().unwrap_or(Path::new("")))?;
+    Ok(done)
+}
+
 fn discard<W: World>(world: &mut W, temp: &Path) -> Result<(), Fault> {
     match world.unlink(temp) {
         Ok(()) => Ok(()),

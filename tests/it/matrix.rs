@@ -59,6 +59,9 @@ const ROWS: &[Row] = &[
         "",
         ["-", NOT_FOUND, "1 nothing was submitted; run this as", CONFIG, "-"],
     ),
+    row("add --id NEW -- true", "", ["-", NOT_FOUND, "1 dubious ownership", CONFIG, "-"]),
+    row("edit ID --set title=x", "WO-09", [NO_ORDER, NOT_FOUND, "1 run this as", CONFIG, "-"]),
+    row("groups", "", ["-", NOT_FOUND, "0", LOCKED, FULL]),
     row("take ID", "WO-09", [NO_SUCH, NOT_FOUND, LOCKED, LOCKED, "-"]),
     row("finish ID", "WO-07", [NO_SUCH, NOT_FOUND, LOCKED, LOCKED, "-"]),
     row("verify ID", "WO-07", [NO_ORDER, NOT_FOUND, "4 only the holder", LOCKED, FULL]),
@@ -199,7 +202,7 @@ fn a_missing_root_is_said_with_what_to_do() {
     all(&stage, "no root", &[], stage.bare.path(), None, |row| row.rootless);
     let mut wrong = Vec::new();
     for row in ROWS.iter().filter(|row| row.rootless == NOT_FOUND) {
-        let call = format!("{} --root /nonexistent", row.call.replace("ID", row.id));
+        let call = format!("--root /nonexistent {}", row.call.replace("ID", row.id));
         let said = stage.run(&[], stage.bare.path(), &call);
         check("root named", &call, "3 open root /nonexistent: No such file", &said, &mut wrong);
     }

@@ -2,11 +2,14 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails where it stands")]
 
+mod add;
 mod config;
 mod down;
+mod edit;
 mod files;
 mod fmt;
 mod frozen;
+mod groups;
 mod import;
 mod json;
 mod rehearse;

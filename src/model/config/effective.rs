@@ -8,7 +8,7 @@ use super::keys::KEYS;
 use super::{CONFIG_BYTES_MAX, Config, Unsatisfiable, parse_config};
 use crate::model::defect::{Defect, INVALID_CONFIG};
 use crate::model::strict::source::Source;
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use toml::Value;
 use toml::de::DeTable;
 
@@ -59,24 +59,40 @@ pub fn effective(text: &str) -> Result<Vec<Setting>, Vec<Defect>> {
             settings.push(Setting { table, name, value, line, meaning });
         };
         match key.table {
-            "engines.<name>" => named("engines", &config.engines, &mut add),
-            "groups.<name>" => named("groups", &config.groups, &mut add),
+            "engines.<name>" => {
+                for (name, command) in &config.engines {
+                    add(vec!["engines".to_owned(), name.clone()], Some(command.as_str().into()));
+                }
+            }
+            "groups.<name>" => {
+                for name in groups(&config) {
+                    add(vec!["groups".to_owned(), name.clone()], of_group(&config, name, key.name));
+                }
+            }
             "" => add(Vec::new(), value(&config, key.name)),
             table => add(vec![table.to_owned()], value(&config, &format!("{table}.{}", key.name))),
         }
     }
+    // Those of one table stand together.
+    let tables: Vec<Vec<String>> = settings.iter().map(|s: &Setting| s.table.clone()).collect();
+    settings.sort_by_key(|s| tables.iter().position(|table| *table == s.table));
     Ok(settings)
 }
 
-/// A setting for each name that the user chose.
-fn named<T: Clone + Into<Value>>(
-    table: &str,
-    members: &BTreeMap<String, T>,
-    add: &mut dyn FnMut(Vec<String>, Option<Value>),
-) {
-    for (name, value) in members {
-        add(vec![table.to_owned(), name.clone()], Some(value.clone().into()));
+/// The groups that are named.
+fn groups(config: &Config) -> BTreeSet<&String> {
+    config.groups.keys().chain(config.paused.groups.keys()).collect()
+}
+
+fn of_group(config: &Config, group: &str, key: &str) -> Option<Value> {
+    match key {
+        "slots" => config.groups.get(group).map(|n| (*n).into()),
+        _ => Some(paused(config.paused.groups.get(group))),
     }
+}
+
+fn paused(reason: Option<&String>) -> Value {
+    reason.map_or(false.into(), |reason| reason.as_str().into())
 }
 
 /// The value of a key without a chosen name.
@@ -90,6 +106,7 @@ fn value(config: &Config, key: &str) -> Option<Value> {
         "timeout" => config.timeout.to_string().into(),
         "idle_timeout" => config.idle_timeout?.to_string().into(),
         "check_timeout" => config.check_timeout.to_string().into(),
+        "paused" => paused(config.paused.all.as_ref()),
         "log.max" => size(config.log_max).into(),
         "git.base" => config.git_base.clone()?.into(),
         "git.checkout_workers" => config.checkout_workers.into(),
@@ -139,15 +156,17 @@ mod tests {
 
     #[test]
     fn every_setting_says_what_it_is_and_where_it_stands() {
-        let text = "slots = 4\n\n[groups.\"a b\"]\nslots = 2\n[log]\nmax = 4096 # here\n[engines]\nx.command \
-                    = \"a \\\"b\\\"\\n\"\n";
+        let text = "slots = 4\n\n[groups.\"a b\"]\nslots = 2\n[groups.c]\npaused = \"x\"\n[log]\n\
+                    max = 4096 # here\n[engines]\nx.command = \"a \\\"b\\\"\\n\"\n";
         for (text, first) in [(text.to_owned(), 1), (format!("\u{feff}#\n{text}"), 2)] {
             let settings = effective(&text).unwrap();
             let line = |key: &str| settings.iter().find(|s| s.key() == key).unwrap().line;
             assert_eq!(line("slots"), Some(first));
             assert_eq!(line("groups.a b.slots"), Some(first + 3));
-            assert_eq!(line("log.max"), Some(first + 5));
-            assert_eq!(line("engines.x.command"), Some(first + 7));
+            assert_eq!(line("log.max"), Some(first + 7));
+            assert_eq!(line("groups.c.paused"), Some(first + 5));
+            assert_eq!(line("groups.c.slots"), None);
+            assert_eq!(line("engines.x.command"), Some(first + 9));
             assert_eq!(line("settle"), None);
             assert_eq!(parse_config(&toml(&settings)), parse_config(&text));
         }
@@ -160,7 +179,7 @@ mod tests {
         let unset: Vec<String> =
             settings.iter().filter(|s| s.value.is_none()).map(Setting::key).collect();
         assert_eq!(unset, ["idle_timeout", "git.base"]);
-        assert_eq!(settings.len(), KEYS.len() - 2);
+        assert_eq!(settings.len(), KEYS.len() - 3);
         assert_eq!(parse_config(&toml(&settings)), Ok(Config::default()));
     }
 }

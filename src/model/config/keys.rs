@@ -25,7 +25,7 @@ const fn key(
 }
 
 /// All keys, in the order of the default text; keys of one table stand together.
-pub(super) const KEYS: [KeyText; 16] = [
+pub(super) const KEYS: [KeyText; 18] = [
     key(
         "",
         "settle",
@@ -59,6 +59,7 @@ pub(super) const KEYS: [KeyText; 16] = [
         "Longest time without output of each command of `run`; no limit unless set.",
     ),
     key("", "check_timeout", "\"1h\"", "Longest time of each check, where the order says nothing."),
+    key("", "paused", "false", "`true` or the reason: no order is started; running ones go on."),
     key("log", "max", "\"64MiB\"", "Largest log of one command; more output ends the attempt."),
     key(
         "git",
@@ -80,6 +81,12 @@ pub(super) const KEYS: [KeyText; 16] = [
         "Shell text that runs orders with `execution: {engine: <name>}`.",
     ),
     key("groups.<name>", "slots", "1", "Commands of orders with `group: <name>` that run at once."),
+    key(
+        "groups.<name>",
+        "paused",
+        "false",
+        "`true` or the reason: no order of the group is started; running ones go on.",
+    ),
     key(
         "dependencies",
         "unsatisfiable",

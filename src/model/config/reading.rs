@@ -4,7 +4,7 @@
 //! for unknown words, the nearest known one.
 
 use super::keys::{KEYS, TABLES};
-use super::{CONFIG_BYTES_MAX, Config, Unsatisfiable};
+use super::{CONFIG_BYTES_MAX, Config, NO_REASON, Unsatisfiable};
 use crate::model::defect::{Defect, INVALID_CONFIG};
 use crate::model::parse::nearest;
 use crate::model::parse::reader::digits;
@@ -99,6 +99,7 @@ impl Reading<'_> {
             "check_timeout" => {
                 self.config.check_timeout = self.span(value, name, self.config.check_timeout);
             }
+            "paused" => self.config.paused.all = self.paused(value, name),
             "engines" | "groups" => self.named_tables(value, name),
             _ if TABLES.contains(&name) => self.table(value, name),
             _ => self.unknown(key.span(), "", name),
@@ -156,6 +157,11 @@ impl Reading<'_> {
                         }
                     }
                     ("groups", "slots") => self.group(value, &name, member_name),
+                    ("groups", "paused") => {
+                        if let Some(reason) = self.paused(value, &name) {
+                            self.config.paused.groups.insert(member_name.to_owned(), reason);
+                        }
+                    }
                     _ => self.unknown(key.span(), &pattern, key_name),
                 }
             }
@@ -170,13 +176,21 @@ impl Reading<'_> {
         match self.count(value, name, SLOTS_MAX) {
             Some(0) => {
                 let message =
-                    format!("`{name}` is 0: its orders could never run; hold them instead");
+                    format!("`{name}` is 0: its orders could never run; set `paused` instead");
                 self.fail(value.span(), message);
             }
             Some(slots) => {
                 self.config.groups.insert(group.to_owned(), slots);
             }
             None => {}
+        }
+    }
+
+    /// Why it is paused; `None`: it is not.
+    fn paused(&mut self, value: &Value<'_>, name: &str) -> Option<String> {
+        match value.get_ref().as_bool() {
+            Some(paused) => paused.then(|| NO_REASON.to_owned()),
+            None => self.text(value, name, "true, false or the reason"),
         }
     }
 
@@ -367,6 +381,7 @@ fn size(text: &str) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Pauses;
     use super::*;
 
     #[test]
@@ -375,7 +390,8 @@ mod tests {
                     \"5s\"\ntimeout = \"2h\"\nidle_timeout = \"10m\"\ncheck_timeout = \"5m\"\n[log]\nmax = \
                     \"1GB\"\n[git]\nbase = \"dev\"\ncheckout_workers = 2\n[env]\npass = [\"HOME\", \
                     \"HOME\"]\n[engines.claude]\ncommand = \"claude -p x\"\n[groups.gpu]\nslots = \
-                    1\n[dependencies]\nunsatisfiable = \"skip\"\nrequire_checks = true\n";
+                    1\npaused = \"dear\"\n[groups.a]\npaused = true\n[groups.b]\npaused = \
+                    false\n[dependencies]\nunsatisfiable = \"skip\"\nrequire_checks = true\n";
         let want = Config {
             settle: Millis(500),
             slots: Some(4),
@@ -391,12 +407,21 @@ mod tests {
             env_pass: vec!["HOME".to_owned()],
             engines: BTreeMap::from([("claude".to_owned(), "claude -p x".to_owned())]),
             groups: BTreeMap::from([("gpu".to_owned(), 1)]),
+            paused: Pauses {
+                all: None,
+                groups: BTreeMap::from([
+                    ("a".to_owned(), "no reason given".to_owned()),
+                    ("gpu".to_owned(), "dear".to_owned()),
+                ]),
+            },
             unsatisfiable: Unsatisfiable::Skip,
             require_checks: true,
         };
         assert_eq!(read(text), Ok(want));
         assert_eq!(read(""), Ok(Config::default()));
-        assert_eq!(read("\u{feff}slots = 0\n"), Ok(Config::default()));
+        assert_eq!(read("\u{feff}slots = 0\npaused = false\n"), Ok(Config::default()));
+        let all = read("paused = \"over night\"\n").unwrap().paused.all;
+        assert_eq!(all.as_deref(), Some("over night"));
     }
 
     #[test]
@@ -439,6 +464,11 @@ mod tests {
         );
         check("timeout = \"1m\"\nidle_timeout = \"1m\"\n", "2:16: `idle_timeout` is 1m but");
         check("[dependencies]\nunsatisfiable = \"hodl\"\n", "(nearest: \"hold\")");
+        check(
+            "paused = 1\n",
+            "1:10: `paused`: expected true, false or the reason, found the number 1",
+        );
+        check("[groups.gpu]\npaused = \"\"\n", "`groups.gpu.paused`: expected true, false or the");
         check("slots = 1\nslots = 2\n", "not valid TOML: duplicate key");
         check("slots =\n", "not valid TOML");
         check("a\0", "NUL");

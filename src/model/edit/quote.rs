@@ -31,6 +31,11 @@ pub(super) fn write(scalar: &Scalar, old: Option<Style>, json: bool) -> String {
     }
 }
 
+/// New text as a value, anywhere.
+pub fn quoted(text: &str) -> String {
+    if is_plain(text) { text.to_owned() } else { double(text) }
+}
+
 /// A key of a new entry.
 pub(super) fn write_key(name: &str, json: bool) -> String {
     if json { double(name) } else { name.to_owned() }

@@ -137,13 +137,13 @@ impl Scene {
     pub(crate) fn run(&self, call: &str, json: bool) -> Said {
         let mut command = Command::new("timeout");
         command.args(["-s", "KILL", "60"]);
-        let (given, words): (Vec<&str>, Vec<&str>) =
-            call.split_whitespace().partition(|word| word.contains('='));
+        let all: Vec<&str> = call.split_whitespace().collect();
+        let (given, words) = all.split_at(all.iter().take_while(|word| word.contains('=')).count());
         command.env("GIT_CONFIG_GLOBAL", "/dev/null").env("USER", "ann").env("TZ", "UTC");
         command.env_remove("COLUMNS").env_remove("JOBYARD_ROOT").env_remove("NO_COLOR");
         command.envs(given.iter().filter_map(|word| word.split_once('=')));
-        command.arg(&self.yard.program).args(words.into_iter().map(word));
-        command.args(json.then_some("--json")).current_dir(&self.yard.root);
+        command.arg(&self.yard.program).args(json.then_some("--json"));
+        command.args(words.iter().map(|w| word(w))).current_dir(&self.yard.root);
         Said::of(&command.stdin(Stdio::null()).output().unwrap())
     }
 

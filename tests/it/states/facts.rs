@@ -9,7 +9,6 @@ use super::parts::{
 use jobyard::model::attempt::{
     Attempt, CommandEnd, CommandKind, Gate, Mode, Objection, VerdictFact, Wish,
 };
-use jobyard::model::config::Unsatisfiable;
 use jobyard::model::index::{ExecutorFact, ExecutorState, Index, Seen, Ticket};
 use jobyard::model::order::State;
 use jobyard::model::sealed::SealedRetry;
@@ -17,7 +16,6 @@ use jobyard::model::time::{Moment, Tick};
 use jobyard::plan::Policy;
 use jobyard::plan::action::Action;
 use jobyard::plan::step::{Step, step};
-use std::collections::BTreeMap;
 
 /// One table: its columns with their values, and what the planner makes of a combination, in every way
 /// it can come about. No way at all: the combination cannot be.
@@ -70,19 +68,8 @@ pub(super) const COURSE: Case = Case {
 };
 
 fn policy() -> Policy {
-    Policy {
-        zone: jiff::tz::TimeZone::UTC,
-        slots: 1,
-        groups: BTreeMap::new(),
-        unsatisfiable: Unsatisfiable::Hold,
-        require_checks: false,
-        stale_after_ms: 3_600_000,
-        instance: INSTANCE.to_owned(),
-        host: HOST.to_owned(),
-        runs: true,
-        fresh: false,
-        only: None,
-    }
+    let (instance, host) = (INSTANCE.to_owned(), HOST.to_owned());
+    Policy { instance, host, ..Policy::new(jiff::tz::TimeZone::UTC, 1) }
 }
 
 /// What the planner decides about one ticket, in words.

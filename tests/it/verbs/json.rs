@@ -7,6 +7,8 @@ const CALLS: &[(&[&str], i32, &str)] = &[
     (&["init", "--dry-run"], 0, "init"),
     (&["submit", "c.yaml"], 0, "submit"),
     (&["submit", "bad.yaml"], 4, "error"),
+    (&["add", "--id", "D", "--hold", "x", "--", "true"], 0, "add"),
+    (&["add", "--id", "D", "--", "true"], 4, "error"),
     (&["take", "--list"], 0, "take-list"),
     (&["take", "B"], 4, "take"),
     (&["take", "A"], 0, "take"),
@@ -17,6 +19,8 @@ const CALLS: &[(&[&str], i32, &str)] = &[
     (&["hold", "C", "--dry-run"], 0, "hold"),
     (&["hold", "C"], 0, "hold"),
     (&["unhold", "C"], 0, "unhold"),
+    (&["edit", "C", "--set", "title=u"], 0, "edit"),
+    (&["edit", "NONE", "--set", "title=u"], 3, "error"),
     (&["list"], 0, "list"),
     (&["status"], 0, "status"),
     (&["show", "A"], 0, "show"),
@@ -49,6 +53,9 @@ const CALLS: &[(&[&str], i32, &str)] = &[
     (&["audit", "show", "A"], 0, "audit"),
     (&["daemon", "--drain"], 0, "daemon"),
     (&["daemon", "--slots", "many"], 2, "error"),
+    (&["groups"], 0, "groups"),
+    (&["groups", "pause", "gpu"], 0, "group"),
+    (&["groups", "slots", "gpu", "0"], 2, "error"),
     (&["config"], 0, "config"),
     (&["config", "nonsense"], 3, "error"),
     (&["schema"], 0, "schemas"),
@@ -71,7 +78,7 @@ fn every_verb_gives_one_object() {
     std::fs::write(root.path("c.yaml"), "id: C\ntitle: t\n").unwrap();
     std::fs::write(root.path("bad.yaml"), "id: C\ntitle: [\n").unwrap();
     for &(arguments, code, schema) in CALLS {
-        let said = root.run(&[arguments, &["--json"]].concat()).ends(code);
+        let said = root.run(&[&["--json"], arguments].concat()).ends(code);
         let json = said.json();
         assert_eq!(json["schema"], format!("jobyard.{schema}.v1"), "{arguments:?}");
         if schema == "error" {

@@ -171,9 +171,19 @@ impl Root {
     }
 
     pub(crate) fn begin_in(&self, dir: &str, arguments: &[&str], stdin: Stdio) -> Running {
+        Self::spawn(self.command(arguments, &self.path(dir)), stdin)
+    }
+
+    /// Starts a verb in the root with more variables.
+    pub(crate) fn begin_with(&self, env: &[(&str, &str)], arguments: &[&str]) -> Running {
+        let mut command = self.command(arguments, self.dir.path());
+        command.envs(env.iter().copied());
+        Self::spawn(command, Stdio::null())
+    }
+
+    fn spawn(mut command: Command, stdin: Stdio) -> Running {
         let files = TempDir::new().unwrap();
         let open = |name: &str| File::create(files.path().join(name)).unwrap();
-        let mut command = self.command(arguments, &self.path(dir));
         let child = command.stdin(stdin).stdout(open("out")).stderr(open("err")).spawn().unwrap();
         Running { child, files }
     }

@@ -18,7 +18,6 @@ use jobyard::plan::action::Action;
 use jobyard::plan::{self, Policy};
 use jobyard::world::World;
 use std::cell::RefCell;
-use std::collections::BTreeMap;
 use std::rc::Rc;
 
 /// Turns that a verb waits for its answer.
@@ -45,17 +44,10 @@ impl Life {
             ..Config::default()
         };
         let policy = Policy {
-            zone: TimeZone::UTC,
-            slots: self.temper.slots,
-            groups: BTreeMap::new(),
-            unsatisfiable: config.unsatisfiable,
-            require_checks: config.require_checks,
-            stale_after_ms: config.stale_after.0,
-            instance: String::new(),
             host: "simulated".to_owned(),
             runs: only.is_none(),
-            fresh: false,
             only: only.and_then(|id| OrderId::parse(id).ok()),
+            ..Policy::of(&config, TimeZone::UTC, self.temper.slots)
         };
         Options { config, policy, faults: self.setup.planted }
     }
