@@ -1,18 +1,34 @@
-//! `completions` and `man`: by the shells and the formatter of this machine, where they are installed.
+//! `completions` and `man`: by the shells and the formatter that read them.
 
 use super::root::{Root, Said};
 use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-/// Whether a program is installed here; says so when not, for whoever reads the output of the tests.
-fn is_installed(program: &str) -> bool {
+/// A shell or formatter, which must be installed: what it makes of our text is looked at.
+fn program(name: &str) -> Command {
     let found = std::env::var_os("PATH")
-        .is_some_and(|path| std::env::split_paths(&path).any(|dir| dir.join(program).is_file()));
-    if !found {
-        println!("{program} is not installed: its own check of the text is not made here");
-    }
-    found
+        .is_some_and(|path| std::env::split_paths(&path).any(|dir| dir.join(name).is_file()));
+    assert!(found, "{name} is not installed; on Debian: apt-get install zsh fish groff-base");
+    Command::new(name)
+}
+
+/// The search path with our binary.
+fn path() -> String {
+    let binary = Path::new(env!("CARGO_BIN_EXE_jobyard")).parent().unwrap();
+    format!("{}:{}", binary.display(), std::env::var("PATH").unwrap())
+}
+
+/// What a shell prints for a script, sorted words.
+#[track_caller]
+fn words(mut shell: Command, dir: &Path) -> Vec<String> {
+    let out =
+        shell.current_dir(dir).env("PATH", path()).env_remove("JOBYARD_ROOT").output().unwrap();
+    assert!(out.stderr.is_empty(), "{}", String::from_utf8_lossy(&out.stderr));
+    let text = String::from_utf8(out.stdout).unwrap();
+    let mut words: Vec<String> = text.split_whitespace().map(str::to_owned).collect();
+    words.sort();
+    words
 }
 
 /// What bash completes for a line, sorted.
@@ -28,16 +44,9 @@ fn completed(dir: &Path, line: &str) -> Vec<String> {
         "$function" jobyard "${COMP_WORDS[COMP_CWORD]}" "$before"
         printf '%s\n' "${COMPREPLY[@]}"
     "#;
-    let binary = Path::new(env!("CARGO_BIN_EXE_jobyard")).parent().unwrap();
-    let path = format!("{}:{}", binary.display(), std::env::var("PATH").unwrap());
     let mut bash = Command::new("bash");
-    bash.args(["--norc", "-c", SCRIPT, "bash", line]).current_dir(dir);
-    let out = bash.env("PATH", path).env_remove("JOBYARD_ROOT").output().unwrap();
-    assert!(out.stderr.is_empty(), "{}", String::from_utf8_lossy(&out.stderr));
-    let text = String::from_utf8(out.stdout).unwrap();
-    let mut words: Vec<String> = text.split_whitespace().map(str::to_owned).collect();
-    words.sort();
-    words
+    bash.args(["--norc", "-c", SCRIPT, "bash", line]);
+    words(bash, dir)
 }
 
 #[test]
@@ -64,6 +73,36 @@ fn bash_completes_verbs_flags_and_the_ids_that_are_there() {
     assert_eq!(completed(elsewhere.path(), &named), ["B"]);
     let gone = "jobyard --root /nonexistent show ";
     assert_eq!(completed(elsewhere.path(), gone), Vec::<String>::new());
+}
+
+#[test]
+fn fish_and_zsh_complete_the_ids_that_are_there() {
+    let root = Root::new();
+    for id in ["A-1", "A-2", "B"] {
+        root.order(id, "");
+    }
+    root.run(&["take", "A-2"]).ends(0);
+    let in_fish = |line: &str| {
+        let script = "jobyard completions fish | source; complete -C $argv[1]";
+        let mut fish = program("fish");
+        fish.args(["--no-config", "-c", script, line]);
+        words(fish, &root.path(""))
+    };
+    assert_eq!(in_fish("jobyard take "), ["A-1", "B"]);
+    assert_eq!(in_fish("jobyard finish "), ["A-2"]);
+    assert_eq!(in_fish("jobyard show A"), ["A-1", "A-2"]);
+    assert!(in_fish("jobyard unh").contains(&"unhold".to_owned()));
+    // The function that zsh's own machinery calls at the place of an id.
+    let in_zsh = |state: &str| {
+        let script = "compdef() {}; source <(jobyard completions zsh); words=(jobyard take '')\n\
+                      compadd() { print -rl -- ${(P)argv[-1]} }; _jobyard_ids$1";
+        let mut zsh = program("zsh");
+        zsh.args(["-f", "-c", script, "zsh", state]);
+        words(zsh, &root.path(""))
+    };
+    assert_eq!(in_zsh(""), ["A-1", "A-2", "B"]);
+    assert_eq!(in_zsh("_pending"), ["A-1", "B"]);
+    assert_eq!(in_zsh("_running"), ["A-2"]);
 }
 
 #[test]
@@ -96,21 +135,16 @@ fn the_scripts_of_all_shells_know_every_verb_and_where_ids_go() {
         }
         let file = root.path("script");
         fs::write(&file, &script).unwrap();
-        if is_installed(shell) {
-            let checked = Command::new(shell).arg("-n").arg(&file).output().unwrap();
-            assert!(checked.status.success() && checked.stderr.is_empty(), "{checked:?}");
-        }
+        let checked = program(shell).arg("-n").arg(&file).output().unwrap();
+        assert!(checked.status.success() && checked.stderr.is_empty(), "{checked:?}");
     }
     root.run(&["completions", "tcsh"]).ends(2);
 }
 
-/// The page as a reader sees it; without a formatter, its text.
+/// The page as a reader sees it.
 fn shown(page: &str, file: &Path) -> String {
     fs::write(file, page).unwrap();
-    if !is_installed("groff") {
-        return page.replace("\\-", "-").replace("\\fB", "").replace("\\fR", "");
-    }
-    let mut groff = Command::new("groff");
+    let mut groff = program("groff");
     groff.args(["-man", "-Tutf8", "-ww", "-P-cbou"]).arg(file);
     let out = groff.output().unwrap();
     let said = String::from_utf8_lossy(&out.stderr);
