@@ -26,5 +26,6 @@ mod secrets;
 mod states;
 mod systemd;
 mod tidy;
+mod troubleshooting;
 mod verbs;
 mod yard;

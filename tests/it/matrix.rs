@@ -255,8 +255,8 @@ fn every_verb_has_a_row() {
     for verb in verbs() {
         assert!(
             rows.contains_key(verb.as_str()),
-            "`{verb}` has no row: write one in ROWS of tests/it/matrix.rs, with what it does about an unknown \
-             id, without a root, in a root that is somebody else's, and when it cannot write"
+            "`{verb}` has no row: write one in ROWS of tests/it/matrix.rs: what it does about an unknown id, \
+             without a root, in a root that is somebody else's, and when it cannot write"
         );
     }
 }
