@@ -149,7 +149,7 @@ fn serve(globals: &Globals, root: &Path, arguments: Arguments) -> Outcome {
     };
     match crate::daemon::run(world, start) {
         Ok(Ended::Done) => ended(globals, root, code::DONE, "done"),
-        Ok(Ended::DiskRefuses) => ended(globals, root, code::FAILED, "disk-refuses"),
+        Ok(Ended::DiskRefuses) => ended(globals, root, code::AGAIN, "disk-refuses"),
         Err(Failed::Options(text)) => Err(Failure::new(code::USAGE, text)),
         Err(Failed::Machine(text)) => Err(Failure::new(code::FAILED, text)),
     }

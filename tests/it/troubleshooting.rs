@@ -1,7 +1,7 @@
 //! `docs/troubleshooting.md`: every message of the page, provoked with the real binary.
 //!
-//! Invariants: each heading has a recipe and each recipe a heading; each line of its block is printed, but for
-//! what differs from run to run.
+//! Invariants: each heading has a recipe and each recipe a heading; each line of its block is printed, but
+//! for what differs from run to run.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails where it stands")]
 
@@ -45,7 +45,8 @@ const RECIPES: &[(&str, &str)] = &[
     ),
     (
         "An id that is used already",
-        r"order WO-1; take; jobyard finish WO-1; printf 'id: WO-1\ntitle: T\n' > x.yaml; jobyard submit x.yaml",
+        r"order WO-1; take; jobyard finish WO-1
+         printf 'id: WO-1\ntitle: T\n' > x.yaml; jobyard submit x.yaml",
     ),
     ("One id in two states", "order WO-1; jobyard cancel WO-1; order WO-1 'x_other: 1'; jobyard lint"),
     (
@@ -63,7 +64,10 @@ const RECIPES: &[(&str, &str)] = &[
         "echo 'stale_after = \"50ms\"' > _ctx/jobyard.toml; order WO-1; take
          until jobyard lint | grep stale-lease; do :; done",
     ),
-    ("A lock that jobyard did not make", "order WO-1; echo WO-1 > _ctx/jobs/running/WO-1.lock; jobyard take WO-1"),
+    (
+        "A lock that jobyard did not make",
+        "order WO-1; echo WO-1 > _ctx/jobs/running/WO-1.lock; jobyard take WO-1",
+    ),
     (
         "Files of somebody else",
         "order WO-1; chmod 755 .. ; cp \"$(command -v jobyard)\" ../mine

@@ -9,6 +9,9 @@ use std::path::Path;
 /// Form and placeholder; the first that fits counts.
 const FORMS: &[(&str, &str)] = &[
     (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)", "<time>"),
+    // The order in which the tickets of one moment are seen is the directory's.
+    (r"(?m)^ +\d+  <time>", "     <n>  <time>"),
+    (r#""seq":\d+"#, r#""seq":"<n>""#),
     (r"\b[0-9a-f]{64}\b", "<digest>"),
     (r"\b[0-9a-f]{40}\b", "<commit>"),
     (r"\b([0-9a-f]{16}|[0-9a-f]{32})\b", "<hex>"),
