@@ -38,11 +38,11 @@ pub(super) struct Arguments {
 
 /// Runs the daemon.
 pub(super) fn run(globals: &Globals, arguments: Arguments) -> Outcome {
-    let given = globals.root.as_deref();
-    let root = root::find(given).or_else(|missing| match given {
-        Some(dir) if dir.is_dir() => root::existing(dir),
-        _ => Err(missing),
-    })?;
+    // A directory that is named becomes a root; one that is only looked for does not.
+    let root = match globals.root.clone().or_else(root::named) {
+        Some(named) => root::existing(&named)?,
+        None => globals.find_root()?,
+    };
     if arguments.dry_run {
         return rehearsed(globals, &root, &arguments);
     }
