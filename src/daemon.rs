@@ -12,7 +12,7 @@ use crate::model::time::Tick;
 use crate::observe::Arrival;
 use crate::world::real::RealWorld;
 use crate::world::store::errno;
-use crate::world::watch::{Hint, Place, Watch};
+use crate::world::watch::{self, Hint, Place, Watch};
 use crate::world::{ExecutorLink, Fault, World, ending, notify};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
@@ -305,10 +305,9 @@ fn reload(engine: &mut Engine<RealWorld>, start: &mut Start, signals: &Signals) 
 }
 
 fn arm(root: &Path) -> Result<Watch, Fault> {
-    Watch::arm(root).map_err(|e| Fault {
-        act: "watch",
-        path: PathBuf::from("_ctx/jobs"),
-        errno: e.raw_os_error().unwrap_or(5),
+    Watch::arm(root).map_err(|e| {
+        let errno = e.raw_os_error().unwrap_or(errno::EIO);
+        Fault { act: watch::attempt(errno), path: PathBuf::from("_ctx/jobs"), errno }
     })
 }
 

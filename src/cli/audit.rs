@@ -5,6 +5,7 @@ pub(super) mod verify;
 
 use super::{Globals, Outcome, code, history, look, out, request, say};
 use serde_json::Value;
+use std::collections::BTreeSet;
 use verify::{Bad, Report};
 
 /// Flags of `jobyard audit`.
@@ -93,7 +94,10 @@ fn show(globals: &Globals, id: Option<&str>) -> Outcome {
     let mut seat = look::open(globals)?;
     let lines = history::lines(&mut seat.world, id.as_ref())?;
     if let Some(id) = id.as_ref().filter(|_| lines.is_empty()) {
-        return Err(look::unknown(id));
+        if !seat.look_at(&BTreeSet::from([id.clone()]))?.ids().contains(id) {
+            return Err(look::unknown(id));
+        }
+        say::talk(&format!("jobyard: nothing is on record of {id} yet"));
     }
     if globals.json {
         let one = |line: &crate::model::event::Line| {

@@ -39,11 +39,11 @@ pub(super) struct Arguments {
 
 /// Runs the daemon.
 pub(super) fn run(globals: &Globals, arguments: Arguments) -> Outcome {
-    let given = globals.root.as_deref();
-    let root = root::find(given).or_else(|missing| match given {
-        Some(dir) if dir.is_dir() => root::existing(dir),
-        _ => Err(missing),
-    })?;
+    // A directory that is named becomes a root; one that is only looked for does not.
+    let root = match globals.root.clone().or_else(root::named) {
+        Some(named) => root::existing(&named)?,
+        None => globals.find_root()?,
+    };
     if arguments.dry_run {
         return rehearsed(globals, &root, &arguments);
     }
@@ -148,7 +148,7 @@ fn serve(globals: &Globals, root: &Path, arguments: Arguments) -> Outcome {
     };
     match crate::daemon::run(world, start) {
         Ok(Ended::Done) => ended(globals, root, code::DONE, "done"),
-        Ok(Ended::DiskRefuses) => ended(globals, root, code::FAILED, "disk-refuses"),
+        Ok(Ended::DiskRefuses) => ended(globals, root, code::AGAIN, "disk-refuses"),
         Err(Failed::Options(text)) => Err(Failure::new(code::USAGE, text)),
         Err(Failed::Machine(text)) => Err(Failure::new(code::FAILED, text)),
     }

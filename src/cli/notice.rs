@@ -4,6 +4,7 @@
 //! as it is; no wait outlasts its span.
 
 use super::{Failure, code};
+use crate::world::watch;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
 use rustix::io::Errno;
@@ -27,7 +28,7 @@ impl Notice {
     /// Nothing is watched yet. `span`: how long there may be waiting in all.
     pub(super) fn new(span: Duration) -> Result<Self, Failure> {
         let fd = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)
-            .map_err(|e| Failure::new(code::FAILED, format!("watch for changes: {e}")))?;
+            .map_err(|e| refused(e, "for changes"))?;
         let now = Instant::now();
         Ok(Self { fd, deadline: now.checked_add(span).unwrap_or(now + WAIT_MAX) })
     }
@@ -44,10 +45,7 @@ impl Notice {
         match inotify::add_watch(&self.fd, dir, flags) {
             Ok(_) => Ok(true),
             Err(Errno::NOENT | Errno::NOTDIR) => Ok(false),
-            Err(e) => {
-                let text = format!("watch {}: {e}", dir.display());
-                Err(Failure::new(code::FAILED, text))
-            }
+            Err(e) => Err(refused(e, &dir.display().to_string())),
         }
     }
 
@@ -80,6 +78,11 @@ impl Notice {
         while rustix::io::read(&self.fd, &mut buffer).is_ok_and(|n| n > 0) {}
         Ok(true)
     }
+}
+
+fn refused(errno: Errno, what: &str) -> Failure {
+    let attempt = watch::attempt(errno.raw_os_error());
+    Failure::new(code::FAILED, format!("{attempt} {what}: {errno}"))
 }
 
 /// A span as people write it: `90`, `90s`, `1h30m`.

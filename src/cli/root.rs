@@ -25,7 +25,15 @@ pub fn named() -> Option<PathBuf> {
 /// The root: `--root`, else `JOBYARD_ROOT`, else the nearest ancestor with `_ctx/`.
 pub fn find(given: Option<&Path>) -> Result<PathBuf, Failure> {
     if let Some(named) = given.map(Path::to_owned).or_else(named) {
-        return existing(&named);
+        let root = existing(&named)?;
+        if root.join("_ctx").is_dir() {
+            return Ok(root);
+        }
+        let shown = root.display();
+        let text = format!(
+            "{shown} is no root: it has no _ctx/; `jobyard init --root {shown}` makes it one"
+        );
+        return Err(Failure::new(code::NOT_FOUND, text));
     }
     let here = std::env::current_dir().map_err(|e| {
         Failure::new(

@@ -60,7 +60,7 @@ pub(super) fn run(globals: &Globals, given: Arguments) -> Outcome {
         say::object("why", fields)?;
         return Ok(code::DONE);
     }
-    out::text(&text(&view, &sentence, &standing, why.as_deref()))?;
+    out::text(&text(&view, &id, &sentence, &standing, why.as_deref()))?;
     Ok(code::DONE)
 }
 
@@ -181,7 +181,13 @@ fn why_file(root: &Path, view: &View, id: &OrderId) -> Option<String> {
     std::fs::read(path).ok().map(|b| String::from_utf8_lossy(&b).trim_end().to_owned())
 }
 
-fn text(view: &View, sentence: &str, standing: &[Standing], why: Option<&str>) -> String {
+fn text(
+    view: &View,
+    id: &OrderId,
+    sentence: &str,
+    standing: &[Standing],
+    why: Option<&str>,
+) -> String {
     let mut text = format!("{}\n", out::plain(sentence));
     for Standing { obstacle, since } in standing {
         let lines = out::plain_lines(&obstacle.text).replace('\n', "\n    ");
@@ -193,6 +199,12 @@ fn text(view: &View, sentence: &str, standing: &[Standing], why: Option<&str>) -
         if !obstacle.release.is_empty() {
             text.push_str(&format!("      released by: {}\n", out::plain(&obstacle.release)));
         }
+    }
+    let failed = state(view, id) == Some(State::Failed.name());
+    if failed && view.known(id).is_some_and(|k| k.order.own.attempt > 0) {
+        text.push_str(&format!(
+            "  `jobyard show {id}` has its commands, `jobyard logs {id}` what they wrote\n"
+        ));
     }
     if let Some(why) = why {
         text.push_str("beside its file:\n");

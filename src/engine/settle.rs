@@ -305,7 +305,8 @@ impl<W: World> Engine<W> {
         self.index.ticket_mut(id).seen = Seen::Settled(State::Failed);
         if let Some(request) = request {
             self.consume_unbound(id, request);
-            let text = format!("{id} is failed ({result}: {reason})");
+            let why = if reason == result { String::new() } else { format!(": {reason}") };
+            let text = format!("{id} is failed ({result}{why})");
             self.answer(id, None, request.verb.name(), &request.hex, 0, text);
         }
         Ok(())

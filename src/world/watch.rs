@@ -42,6 +42,15 @@ pub enum Hint {
     Rescan,
 }
 
+/// What to call the attempt of a watch that was refused: a limit that is met is named.
+pub fn attempt(errno: i32) -> &'static str {
+    match Errno::from_raw_os_error(errno) {
+        Errno::MFILE => "watch (the limit is fs.inotify.max_user_instances, or that of open files)",
+        Errno::NOSPC => "watch (the limit is fs.inotify.max_user_watches)",
+        _ => "watch",
+    }
+}
+
 /// The watches of one root.
 pub struct Watch {
     fd: OwnedFd,

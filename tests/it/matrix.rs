@@ -209,6 +209,35 @@ fn a_missing_root_is_said_with_what_to_do() {
     none(&wrong);
 }
 
+#[test]
+fn a_root_is_the_named_one_and_never_made_by_naming_it() {
+    let stage = Stage::new();
+    let (root, bare) = (stage.scene.root().display(), stage.bare.path());
+    let mut wrong = Vec::new();
+    for row in ROWS.iter().filter(|r| r.rootless == NOT_FOUND && !r.call.starts_with("daemon")) {
+        let call = format!("{} --root {}", row.call.replace("ID", row.id), bare.display());
+        let want = "3 is no root: it has no _ctx/; `jobyard init --root";
+        check("a directory", &call, want, &stage.run(&[], bare, &call), &mut wrong);
+    }
+    none(&wrong);
+    assert!(!bare.join("_ctx").exists());
+    // The flag, then the variable, then the nearest; an inner root is one of its own.
+    let inner = stage.scene.root().join("inner/below");
+    fs::create_dir_all(inner.join("../_ctx")).unwrap();
+    let shown = |call: &str, variable: Option<&str>| {
+        let mut command = stage.command(&[], &inner, call);
+        command.envs(variable.map(|v| ("JOBYARD_ROOT", v)));
+        let said = Said::of(&command.output().unwrap());
+        said.out.lines().next().unwrap_or_default().replace("root     ", "")
+    };
+    let nearest = stage.scene.root().join("inner").display().to_string();
+    assert_eq!(shown("status", None), nearest);
+    assert_eq!(shown("status", Some("")), nearest);
+    assert_eq!(shown("status", Some(&root.to_string())), root.to_string());
+    assert_eq!(shown("status --root ..", Some(&root.to_string())), nearest);
+    assert_eq!(shown("status --root ..", Some("/nonexistent")), nearest);
+}
+
 /// Whoever has no right to anything here. Without root rights to give up, the root's modes are taken away.
 fn nobody(stage: &Stage) -> Vec<&'static str> {
     if rustix::process::geteuid().is_root() {
@@ -260,8 +289,8 @@ fn every_verb_has_a_row() {
     for verb in verbs() {
         assert!(
             rows.contains_key(verb.as_str()),
-            "`{verb}` has no row: write one in ROWS of tests/it/matrix.rs, with what it does about an \
-             unknown id, without a root, in a root that is somebody else's, and when it cannot write"
+            "`{verb}` has no row: write one in ROWS of tests/it/matrix.rs: what it does about an unknown id, \
+             without a root, in a root that is somebody else's, and when it cannot write"
         );
     }
 }

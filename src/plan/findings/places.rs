@@ -303,7 +303,7 @@ fn tracked(facts: &Facts<'_>, found: &mut Vec<Finding>) {
         file: first.clone(),
         line: 0,
         message: format!(
-            "git tracks {count} files of the state; a checkout or merge would bring old tickets back"
+            "git tracks {count} file(s) of the state; a checkout or merge would bring old tickets back"
         ),
         repair: "`git rm -r -q --cached --ignore-unmatch _ctx/jobs _ctx/runs _ctx/audit _ctx/packages`, \
                  commit, then `jobyard init`"

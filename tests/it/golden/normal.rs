@@ -9,12 +9,16 @@ use std::path::Path;
 /// Form and placeholder; the first that fits counts.
 const FORMS: &[(&str, &str)] = &[
     (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)", "<time>"),
+    // The order in which the tickets of one moment are seen is the directory's.
+    (r"(?m)^ +\d+  <time>", "     <n>  <time>"),
+    (r#""seq":\d+"#, r#""seq":"<n>""#),
     (r"\b[0-9a-f]{64}\b", "<digest>"),
     (r"\b[0-9a-f]{40}\b", "<commit>"),
     (r"\b([0-9a-f]{16}|[0-9a-f]{32})\b", "<hex>"),
     (r"\b[0-9a-f]{12}\b", "<short>"),
     (r"(?m)^[0-9a-f]{7} ", "<short> "),
     (r"\bpid \d+\b", "pid <pid>"),
+    (r"\bstarted \d+\b", "started <ticks>"),
     (r#""pid":\d+"#, r#""pid":"<pid>""#),
     (r"\(uid \d+\)", "(uid <uid>)"),
     (r#""uid":\d+"#, r#""uid":"<uid>""#),
@@ -25,6 +29,7 @@ const FORMS: &[(&str, &str)] = &[
     (r", \d+s\b", ", <span>"),
     (r"\b\d+ s ago\b", "<span> ago"),
     (r"\(\d+ s old\)", "(<span> old)"),
+    (r"\bsign of life for \d+ s\b", "sign of life for <span>"),
     (r"\b\d+ MiB and \d+ inodes\b", "<size> MiB and <count> inodes"),
     (r"\b\d+ watches and \d+ instances\b", "<count> watches and <count> instances"),
     (r"\bjobyard \d+\.\d+\.\d+\b", "jobyard <version>"),

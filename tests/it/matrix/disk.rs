@@ -17,7 +17,7 @@ const CALLS: &[(&str, &str)] = &[
     ("unhold WO-05", "1 No space left on device"),
     ("requeue WO-02", "1 No space left on device"),
     ("reconcile --apply", "1 nothing is lost; try again when the disk takes it"),
-    ("daemon --drain", "1 No space left on device"),
+    ("daemon --drain", "75 No space left on device"),
     (
         "fmt long.yaml",
         "1 write long.yaml: No space left on device (os error 28); nothing of it was changed",
