@@ -202,9 +202,7 @@ impl<W: World> Engine<W> {
         let Some(attempt) = ticket.attempt.take() else { return };
         ticket.last_attempt = ticket.last_attempt.max(attempt.number);
         let tree = attempt.tree().and_then(|t| OrderId::parse(t).ok());
-        if let Some(s) = attempt.settled.as_ref().filter(|s| s.state() != State::Pending) {
-            self.hook_settled(id, attempt.number, s.state(), (s.seq, &s.result, &s.reason));
-        }
+        self.hook_attempt(id, &attempt);
         let ticket = self.index.ticket_mut(id);
         ticket.seen = match attempt.settled.map(|s| s.state()) {
             Some(State::Done) => Seen::Settled(State::Done),

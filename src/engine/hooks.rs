@@ -1,8 +1,9 @@
 //! Hooks: commands of the configuration that are told what happened.
 //!
-//! Invariants: the executor runs them, as commands that no attempt counts: a settlement's hook is started at
-//! most once, by its log; nothing waits for a hook but the next one and `--drain`; how it ends is a line in
-//! the daemon's log and changes no order. All of it is in memory: a crash may lose a hook, never repeat it.
+//! Invariants: the executor runs them, as commands that no attempt counts; only what this engine settled is
+//! told, so that nothing is told twice; nothing waits for a hook but the next one and `--drain`; how it ends
+//! is a line in the daemon's log and changes no order. All of it is in memory: a crash may lose a hook, never
+//! repeat it.
 
 use super::Engine;
 use super::start::PASSED;
@@ -35,6 +36,7 @@ pub(super) struct Hook {
     name: &'static str,
     /// Its log, relative to the root.
     log: String,
+    token: String,
     env: Vec<(&'static str, String)>,
 }
 
@@ -45,14 +47,17 @@ pub(crate) struct Hooks {
     running: BTreeMap<CommandKey, Hook>,
     /// An order was run since `drained` last was.
     worked: bool,
+    /// The last line of the ledger when the engine was opened.
+    opened_seq: u64,
 }
 
 impl Hooks {
-    /// What is open at a start is work.
-    pub(super) fn open(index: &Index) -> Self {
+    /// What is under way at a start is work.
+    pub(super) fn open(index: &Index, opened_seq: u64) -> Self {
         let attempt = |id: &OrderId| index.tickets.get(id)?.attempt.as_deref();
-        let worked = index.open.iter().filter_map(attempt).any(Attempt::is_process);
-        Self { worked, ..Self::default() }
+        let runs = |a: &Attempt| a.is_process() && a.settled.is_none();
+        let worked = index.open.iter().filter_map(attempt).any(runs);
+        Self { worked, opened_seq, ..Self::default() }
     }
 
     /// The daemon begins to run an order.
@@ -67,6 +72,14 @@ impl Hooks {
 }
 
 impl<W: World> Engine<W> {
+    /// The settlement of an attempt is carried out. One from before the start may have been told then.
+    pub(super) fn hook_attempt(&mut self, id: &OrderId, attempt: &Attempt) {
+        let settled = attempt.settled.as_ref().filter(|s| s.state() != State::Pending);
+        if let Some(s) = settled.filter(|s| s.seq > self.hooks.opened_seq) {
+            self.hook_settled(id, attempt.number, s.state(), (s.seq, &s.result, &s.reason));
+        }
+    }
+
     /// An order was settled for good, and that is durable.
     pub(super) fn hook_settled(
         &mut self,
@@ -84,10 +97,12 @@ impl<W: World> Engine<W> {
         }
         let dir = if attempt == 0 { paths::runs(id) } else { paths::run(id, attempt) };
         let number = u32::try_from(seq).unwrap_or(u32::MAX);
+        let token = self.hook_token();
         self.queue_hook(Hook {
             key: CommandKey { id: id.to_string(), attempt, number },
             name: "settled",
             log: format!("{}/hook-settled-{seq}.log", dir.display()),
+            token,
             env: vec![
                 ("JOBYARD_ID", id.to_string()),
                 ("JOBYARD_ATTEMPT", attempt.to_string()),
@@ -138,16 +153,21 @@ impl<W: World> Engine<W> {
         self.hooks.worked = false;
         let seq = self.ledger.head().0;
         let number = u32::try_from(seq).unwrap_or(u32::MAX);
+        let token = self.hook_token();
         self.queue_hook(Hook {
             key: CommandKey { id: NOBODY.to_owned(), attempt: 0, number },
             name: "drained",
             log: format!("{}/hooks/drained-{seq}.log", paths::OWN),
+            token,
             env: Vec::new(),
         });
     }
 
-    fn hook_command(&mut self, hook: &Hook) -> Option<StartCommand> {
-        let token = format!("{:016x}{:016x}", self.world.random(), self.world.random());
+    fn hook_token(&mut self) -> String {
+        format!("{:016x}{:016x}", self.world.random(), self.world.random())
+    }
+
+    fn hook_command(&self, hook: &Hook) -> Option<StartCommand> {
         let config = &self.options.config;
         let text = match hook.name {
             "drained" => config.hooks.drained.as_deref()?,
@@ -166,7 +186,7 @@ impl<W: World> Engine<W> {
             env: env.collect(),
             pass: pass.chain(config.env_pass.iter().cloned()).collect(),
             log: hook.log.clone(),
-            token,
+            token: hook.token.clone(),
             timeout_ms: Some(config.hooks.timeout.0),
             idle_timeout_ms: None,
             grace_ms: config.grace.0,
@@ -228,15 +248,16 @@ impl<W: World> Engine<W> {
         self.notes.push(format!("{whose}hook `{}` {text}", hook.name));
     }
 
-    /// The executor said what it knows (`None`: it is dead): of hooks that it does not know nobody sees the
-    /// end any more.
-    pub(super) fn forget_hooks(&mut self, known: Option<&[KnownCommand]>) {
-        let knows = |key: &CommandKey| known.is_some_and(|k| k.iter().any(|c| c.key == *key));
+    /// The executor said what it knows: of other hooks nobody sees the end, and what is left of them ends.
+    pub(super) fn forget_hooks(&mut self, known: &[KnownCommand]) {
+        let knows = |key: &CommandKey| known.iter().any(|c| c.key == *key);
         let keys: Vec<CommandKey> =
             self.hooks.running.keys().filter(|key| !knows(key)).cloned().collect();
         for key in keys {
             if let Some(hook) = self.hooks.running.remove(&key) {
                 self.note_hook(&hook, "is lost: the executor does not know its end");
+                let grace_ms = self.options.config.grace.0;
+                self.outbox.push(ToExecutor::Sweep { key, token: hook.token, grace_ms });
             }
         }
     }

@@ -45,7 +45,7 @@ impl<W: World> Engine<W> {
             index.open.insert(id);
         }
         let opened = (world.tick(), world.now());
-        let hooks = super::hooks::Hooks::open(&index);
+        let hooks = super::hooks::Hooks::open(&index, ledger.head().0);
         let mut engine = Self {
             world,
             index,

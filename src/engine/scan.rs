@@ -266,9 +266,6 @@ impl<W: World> Engine<W> {
         if state != self.index.executor_state {
             self.index.executor_state = state;
             self.index.executor.clear();
-            if state == ExecutorState::Dead {
-                self.forget_hooks(None);
-            }
             self.replan.extend(self.index.open.iter().cloned());
         }
         for message in messages {
@@ -329,7 +326,7 @@ impl<W: World> Engine<W> {
         self.index.executor.clear();
         self.index.executor_state = ExecutorState::Up;
         self.outbox.retain(|m| !matches!(m, ToExecutor::Start(_)));
-        self.forget_hooks(Some(&commands));
+        self.forget_hooks(&commands);
         for command in commands {
             let message = match command.end {
                 Some(end) => FromExecutor::Ended { key: command.key, end },

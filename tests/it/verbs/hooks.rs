@@ -129,6 +129,8 @@ fn a_settlement_is_not_told_again_by_the_next_daemon() {
     let _daemon = root.daemon();
     root.order("B", RUN);
     until("the next one is told", || lines(&root, "told") == ["A", "B"]);
+    let said = fs::read_to_string(root.path("daemon.log")).unwrap();
+    assert!(!said.contains("hook"), "what was settled before is not tried again: {said}");
 }
 
 #[test]
