@@ -115,6 +115,8 @@ fn since(
             came.max(upstream.and_then(|up| view.arrived.get(up).copied()))
         }
         "refused" | "settling" => came_here,
+        // The configuration does not say since when.
+        "paused" => None,
         "lease" => {
             let age = view.extra.lock_age_ms.get(id).and_then(|ms| i64::try_from(*ms).ok());
             age.map(|ms| Moment(view.now.0.saturating_sub(ms))).or(came)

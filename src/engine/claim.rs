@@ -155,6 +155,9 @@ impl<W: World> Engine<W> {
         ticket.last_attempt = number;
         ticket.stamp_at = tick.after(STAMP_AFTER);
         self.index.open.insert(id.clone());
+        if claim.mode == Mode::Process {
+            self.hooks.work();
+        }
         self.record(id, Some(number), Event::Claiming(Box::new(claim)));
     }
 

@@ -202,6 +202,8 @@ impl<W: World> Engine<W> {
         let Some(attempt) = ticket.attempt.take() else { return };
         ticket.last_attempt = ticket.last_attempt.max(attempt.number);
         let tree = attempt.tree().and_then(|t| OrderId::parse(t).ok());
+        self.hook_attempt(id, &attempt);
+        let ticket = self.index.ticket_mut(id);
         ticket.seen = match attempt.settled.map(|s| s.state()) {
             Some(State::Done) => Seen::Settled(State::Done),
             Some(State::Failed) => Seen::Settled(State::Failed),

@@ -9,6 +9,7 @@ mod aside;
 mod claim;
 mod commit;
 mod gate;
+mod hooks;
 mod journal;
 mod open;
 mod planted;
@@ -151,6 +152,8 @@ pub struct Engine<W: World> {
     bases: BTreeMap<OrderId, (String, CommitId)>,
     /// Orders that met an obstacle, as they looked then.
     aside: BTreeMap<OrderId, aside::Mark>,
+    /// Commands that are told what happened.
+    hooks: hooks::Hooks,
     /// What was said once.
     said: BTreeSet<String>,
     /// Told of plans and actions.
@@ -187,6 +190,7 @@ impl<W: World> Engine<W> {
             }
         }
         self.end_adoption()?;
+        self.run_hooks();
         Ok(Turn { wake_at: self.wake_at, look_at: self.next_look() })
     }
 
@@ -326,6 +330,7 @@ impl<W: World> Engine<W> {
             && self.answers.is_empty()
             && self.answered_files.is_empty()
             && self.dirs.is_empty()
+            && self.hooks_are_over()
             && !plan::busy(&self.index)
     }
 
@@ -336,7 +341,7 @@ impl<W: World> Engine<W> {
 
     /// No command is under way.
     pub fn is_idle(&self) -> bool {
-        self.index.executor.is_empty()
+        self.index.executor.is_empty() && self.hooks.none_runs()
     }
 
     /// Takes over a new configuration; what is sealed stays sealed.

@@ -45,6 +45,7 @@ impl<W: World> Engine<W> {
             index.open.insert(id);
         }
         let opened = (world.tick(), world.now());
+        let hooks = super::hooks::Hooks::open(&index, ledger.head().0);
         let mut engine = Self {
             world,
             index,
@@ -76,6 +77,7 @@ impl<W: World> Engine<W> {
             catalogue: Catalogue::default(),
             bases: BTreeMap::new(),
             aside: BTreeMap::new(),
+            hooks,
             said: BTreeSet::new(),
             watcher: None,
             told_to_end: None,

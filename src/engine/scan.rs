@@ -293,6 +293,7 @@ impl<W: World> Engine<W> {
     }
 
     fn take_message(&mut self, message: FromExecutor) -> Result<(), Fault> {
+        let Some(message) = self.take_hook_message(message) else { return Ok(()) };
         let (key, fact) = match message {
             FromExecutor::Hello { commands, .. } => return self.take_hello(commands),
             FromExecutor::Started { key, .. } => (key, ExecutorFact::Running),
@@ -309,12 +310,12 @@ impl<W: World> Engine<W> {
         if ended && fact == ExecutorFact::Running {
             return Ok(());
         }
-        let Ok(id) = OrderId::parse(&key.id) else { return Ok(()) };
-        let attempt = self.ticket(&id).and_then(|t| t.attempt.as_deref());
+        let id = OrderId::parse(&key.id).ok();
+        let attempt = id.as_ref().and_then(|id| self.ticket(id)?.attempt.as_deref());
         let current = attempt.filter(|a| a.number == key.attempt).and_then(|a| a.unended());
         if current.is_some_and(|c| c.number == key.number) {
             self.index.executor.insert(key, fact);
-            self.replan.insert(id);
+            self.replan.extend(id);
         } else if matches!(fact, ExecutorFact::Ended(_)) {
             self.outbox.push(ToExecutor::Ack { key });
         }
@@ -325,6 +326,7 @@ impl<W: World> Engine<W> {
         self.index.executor.clear();
         self.index.executor_state = ExecutorState::Up;
         self.outbox.retain(|m| !matches!(m, ToExecutor::Start(_)));
+        self.forget_hooks(&commands);
         for command in commands {
             let message = match command.end {
                 Some(end) => FromExecutor::Ended { key: command.key, end },

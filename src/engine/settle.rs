@@ -302,7 +302,10 @@ impl<W: World> Engine<W> {
         if self.rewrite(id, from, to, &changes, None)? == Outcome::LookAgain {
             return Ok(());
         }
-        self.index.ticket_mut(id).seen = Seen::Settled(State::Failed);
+        let ticket = self.index.ticket_mut(id);
+        ticket.seen = Seen::Settled(State::Failed);
+        let attempt = ticket.last_attempt;
+        self.hook_settled(id, attempt, State::Failed, (seq, result, reason));
         if let Some(request) = request {
             self.consume_unbound(id, request);
             let why = if reason == result { String::new() } else { format!(": {reason}") };

@@ -15,7 +15,7 @@ use crate::world::{Fault, World};
 use std::collections::BTreeMap;
 
 /// Variables every command gets from the executor's environment when they are set there.
-const PASSED: [&str; 12] = [
+pub(super) const PASSED: [&str; 12] = [
     "PATH",
     "HOME",
     "USER",

@@ -35,6 +35,23 @@ pub enum Unsatisfiable {
     Fail,
 }
 
+/// Commands that are told what happened.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Hooks {
+    /// `hooks.settled`: shell text run after an order is settled.
+    pub settled: Option<String>,
+    /// `hooks.drained`: shell text run when nothing is left to do.
+    pub drained: Option<String>,
+    /// `hooks.timeout`: longest time of each; default 30 s.
+    pub timeout: Millis,
+}
+
+impl Default for Hooks {
+    fn default() -> Self {
+        Self { settled: None, drained: None, timeout: Millis::from_secs(30) }
+    }
+}
+
 /// What is paused: nothing of it is started, each with its reason.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Pauses {
@@ -77,6 +94,8 @@ pub struct Config {
     pub groups: BTreeMap<String, u32>,
     /// `paused` and `[groups.<name>] paused`.
     pub paused: Pauses,
+    /// `[hooks]`.
+    pub hooks: Hooks,
     /// `dependencies.unsatisfiable`.
     pub unsatisfiable: Unsatisfiable,
     /// `dependencies.require_checks`: an unverified order satisfies no dependency; default false.
@@ -101,6 +120,7 @@ impl Default for Config {
             engines: BTreeMap::new(),
             groups: BTreeMap::new(),
             paused: Pauses::default(),
+            hooks: Hooks::default(),
             unsatisfiable: Unsatisfiable::Hold,
             require_checks: false,
         }

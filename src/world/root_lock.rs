@@ -228,3 +228,18 @@ fn taken(root: &Path) -> io::Result<Tried> {
     let role = if daemon { Role::Daemon } else { Role::Verb };
     Ok(Tried::Taken { role, text })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whether_a_process_listens_is_known_before_it_is_signalled() {
+        let own = std::process::id();
+        assert!(!listens(own).unwrap());
+        let flag = std::sync::Arc::default();
+        signal_hook::flag::register(signal_hook::consts::SIGHUP, flag).unwrap();
+        assert!(listens(own).unwrap());
+        assert!(listens(u32::MAX).is_err());
+    }
+}

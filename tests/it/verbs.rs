@@ -10,6 +10,7 @@ mod files;
 mod fmt;
 mod frozen;
 mod groups;
+mod hooks;
 mod import;
 mod json;
 mod rehearse;

@@ -98,6 +98,21 @@ fn lives_with_power_cuts_break_nothing() {
     }
 }
 
+/// Lives with hooks: other random numbers than without, so that a life is the same for all else.
+const HOOK_LIVES: u64 = 2_000;
+
+#[test]
+fn lives_with_hooks_tell_no_settlement_twice() {
+    let setup = Setup { hooks: true, ..Setup::without(&[]) };
+    let mut told = 0;
+    for seed in 1..=HOOK_LIVES {
+        let ended = live(seed, &setup, false);
+        assert!(ended.broken.is_empty(), "life {seed} with hooks: {:#?}", ended.broken);
+        told += ended.hooks;
+    }
+    assert!(told > HOOK_LIVES, "only {told} hooks in {HOOK_LIVES} lives");
+}
+
 /// Lives beyond the first [`LIVES`] that long runs found broken, each for another reason.
 const ONCE_BROKEN: [u64; 18] = [
     245_313, 261_679, 325_006, 406_839, 419_295, 442_431, 446_705, 464_121, 481_842, 516_095,

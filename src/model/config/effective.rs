@@ -116,6 +116,9 @@ fn value(config: &Config, key: &str) -> Option<Value> {
             Unsatisfiable::Skip => "skip".into(),
             Unsatisfiable::Fail => "fail".into(),
         },
+        "hooks.settled" => config.hooks.settled.clone()?.into(),
+        "hooks.drained" => config.hooks.drained.clone()?.into(),
+        "hooks.timeout" => config.hooks.timeout.to_string().into(),
         "dependencies.require_checks" => config.require_checks.into(),
         _ => return None,
     };
@@ -178,7 +181,7 @@ mod tests {
         let settings = effective("").unwrap();
         let unset: Vec<String> =
             settings.iter().filter(|s| s.value.is_none()).map(Setting::key).collect();
-        assert_eq!(unset, ["idle_timeout", "git.base"]);
+        assert_eq!(unset, ["idle_timeout", "git.base", "hooks.settled", "hooks.drained"]);
         assert_eq!(settings.len(), KEYS.len() - 3);
         assert_eq!(parse_config(&toml(&settings)), Ok(Config::default()));
     }

@@ -25,7 +25,7 @@ const fn key(
 }
 
 /// All keys, in the order of the default text; keys of one table stand together.
-pub(super) const KEYS: [KeyText; 18] = [
+pub(super) const KEYS: [KeyText; 21] = [
     key(
         "",
         "settle",
@@ -88,6 +88,19 @@ pub(super) const KEYS: [KeyText; 18] = [
         "`true` or the reason: no order of the group is started; running ones go on.",
     ),
     key(
+        "hooks",
+        "settled",
+        "\"echo $JOBYARD_ID: $JOBYARD_RESULT >> settled.txt\"",
+        "Shell text run after an order is settled, with JOBYARD_ID, _STATE, _RESULT and others.",
+    ),
+    key(
+        "hooks",
+        "drained",
+        "\"date >> drained.txt\"",
+        "Shell text run once nothing runs and nothing is ready any more.",
+    ),
+    key("hooks", "timeout", "\"30s\"", "Longest time of each hook."),
+    key(
         "dependencies",
         "unsatisfiable",
         "\"hold\"",
@@ -102,7 +115,8 @@ pub(super) const KEYS: [KeyText; 18] = [
 ];
 
 /// Names of the tables of the top level.
-pub(super) const TABLES: [&str; 6] = ["log", "git", "env", "engines", "groups", "dependencies"];
+pub(super) const TABLES: [&str; 7] =
+    ["log", "git", "env", "engines", "groups", "hooks", "dependencies"];
 
 /// What `init` writes: every key with its meaning, every line commented out, table headers too.
 pub fn default_text() -> String {
@@ -146,6 +160,7 @@ mod tests {
         assert_eq!(config.groups.remove("example"), Some(1));
         assert!(config.engines.remove("example").is_some());
         assert_eq!(config.idle_timeout.take(), crate::model::time::Millis::parse("30m"));
+        assert!(config.hooks.settled.take().is_some() && config.hooks.drained.take().is_some());
         assert_eq!(config.git_base.take().as_deref(), Some("main"));
         assert_eq!(config, Config::default());
     }

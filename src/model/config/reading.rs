@@ -121,6 +121,15 @@ impl Reading<'_> {
                     self.config.checkout_workers = count.unwrap_or(0);
                 }
                 "env.pass" => self.env_pass(value),
+                "hooks.settled" => {
+                    self.config.hooks.settled = self.text(value, &full, "shell text, not empty");
+                }
+                "hooks.drained" => {
+                    self.config.hooks.drained = self.text(value, &full, "shell text, not empty");
+                }
+                "hooks.timeout" => {
+                    self.config.hooks.timeout = self.span(value, &full, self.config.hooks.timeout);
+                }
                 "dependencies.unsatisfiable" => self.unsatisfiable(value),
                 "dependencies.require_checks" => match value.get_ref().as_bool() {
                     Some(truth) => self.config.require_checks = truth,
@@ -381,7 +390,7 @@ fn size(text: &str) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Pauses;
+    use super::super::{Hooks, Pauses};
     use super::*;
 
     #[test]
@@ -391,7 +400,7 @@ mod tests {
                     \"1GB\"\n[git]\nbase = \"dev\"\ncheckout_workers = 2\n[env]\npass = [\"HOME\", \
                     \"HOME\"]\n[engines.claude]\ncommand = \"claude -p x\"\n[groups.gpu]\nslots = \
                     1\npaused = \"dear\"\n[groups.a]\npaused = true\n[groups.b]\npaused = \
-                    false\n[dependencies]\nunsatisfiable = \"skip\"\nrequire_checks = true\n";
+                    false\n[hooks]\nsettled = \"a\"\ndrained = \"b\"\ntimeout = 5\n[dependencies]\nunsatisfiable = \"skip\"\nrequire_checks = true\n";
         let want = Config {
             settle: Millis(500),
             slots: Some(4),
@@ -413,6 +422,11 @@ mod tests {
                     ("a".to_owned(), "no reason given".to_owned()),
                     ("gpu".to_owned(), "dear".to_owned()),
                 ]),
+            },
+            hooks: Hooks {
+                settled: Some("a".to_owned()),
+                drained: Some("b".to_owned()),
+                timeout: Millis::from_secs(5),
             },
             unsatisfiable: Unsatisfiable::Skip,
             require_checks: true,

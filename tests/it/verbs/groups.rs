@@ -23,7 +23,7 @@ fn a_paused_group_starts_nothing_until_it_is_resumed_and_the_daemon_is_not_resta
     until("an order without a group has run", || root.state("B") == "done");
     assert_eq!(root.state("A"), "pending");
     let why = root.run(&["why", "A"]).ends(0).out;
-    assert!(why.contains("group gpu is paused: dear"), "{why}");
+    assert!(why.contains("group gpu is paused: dear\n      released by"), "{why}");
     assert!(why.contains("released by: `jobyard groups resume gpu`"), "{why}");
     let list = root.run(&["list"]).ends(0).out;
     assert!(list.contains("group gpu is paused: dear"), "{list}");

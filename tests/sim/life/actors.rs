@@ -9,7 +9,7 @@ use crate::cover;
 use crate::world::{Blow, SimWorld};
 use jiff::tz::TimeZone;
 use jobyard::engine::{Engine, Options};
-use jobyard::model::config::Config;
+use jobyard::model::config::{Config, Hooks};
 use jobyard::model::id::OrderId;
 use jobyard::model::protocol::ToExecutor;
 use jobyard::model::time::Millis;
@@ -33,6 +33,12 @@ pub(crate) enum Actor {
     Up(Box<Engine<SimWorld>>),
 }
 
+/// Commands that end soon, one well and one badly.
+fn hooks() -> Hooks {
+    let (settled, drained) = (Some("pass quick clean".into()), Some("fail quick clean".into()));
+    Hooks { settled, drained, ..Hooks::default() }
+}
+
 impl Life {
     /// What an engine is opened with.
     pub(super) fn options(&self, only: Option<&str>) -> Options {
@@ -41,6 +47,7 @@ impl Life {
             check_timeout: Millis::from_secs(30),
             unsatisfiable: self.temper.unsatisfiable,
             require_checks: self.temper.require_checks,
+            hooks: if self.setup.hooks { hooks() } else { Hooks::default() },
             ..Config::default()
         };
         let policy = Policy {

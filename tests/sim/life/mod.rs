@@ -33,6 +33,8 @@ use std::rc::Rc;
 pub(crate) struct Ended {
     /// The first invariants that were broken.
     pub(crate) broken: Vec<String>,
+    /// Hooks of settlements that ran.
+    pub(crate) hooks: u64,
     /// One line per raw call, when wanted.
     pub(crate) trace: Vec<String>,
 }
@@ -63,7 +65,8 @@ pub(crate) fn live(seed: u64, setup: &Setup, traced: bool) -> Ended {
     if traced {
         trace.extend(remains(&m));
     }
-    Ended { broken, trace }
+    let hooks = life.scene.borrow().judge.hooks;
+    Ended { broken, hooks, trace }
 }
 
 /// What lies on the disk: names, and the texts that people read.

@@ -88,6 +88,8 @@ pub(crate) struct Setup {
     pub(crate) allowed: Vec<Class>,
     /// A bug that is switched on.
     pub(crate) planted: Planted,
+    /// Hooks are configured.
+    pub(crate) hooks: bool,
 }
 
 impl Setup {
@@ -103,19 +105,19 @@ impl Setup {
                 && only.as_ref().is_none_or(|only| only.iter().any(|w| w == word))
         };
         let allowed = Class::ALL.into_iter().filter(|(_, w)| wanted(w)).map(|(c, _)| c).collect();
-        Self { allowed, planted: Planted::None }
+        Self { allowed, planted: Planted::None, hooks: false }
     }
 
     /// Only these classes.
     pub(crate) fn of(words: &[&str]) -> Self {
         let allowed = Class::ALL.into_iter().filter(|(_, w)| words.contains(w)).map(|(c, _)| c);
-        Self { allowed: allowed.collect(), planted: Planted::None }
+        Self { allowed: allowed.collect(), planted: Planted::None, hooks: false }
     }
 
     /// All but these classes.
     pub(crate) fn without(words: &[&str]) -> Self {
         let allowed = Class::ALL.into_iter().filter(|(_, w)| !words.contains(w)).map(|(c, _)| c);
-        Self { allowed: allowed.collect(), planted: Planted::None }
+        Self { allowed: allowed.collect(), planted: Planted::None, hooks: false }
     }
 
     /// The same with a planted bug.

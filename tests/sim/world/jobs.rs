@@ -69,6 +69,12 @@ pub(crate) struct Job {
     grace_ms: u64,
     stubborn: bool,
     deeds: Deeds,
+    /// It belongs to no attempt, and may run beside the next one.
+    hook: bool,
+}
+
+fn is_hook(command: &StartCommand) -> bool {
+    command.env.iter().any(|(name, _)| name == "JOBYARD_HOOK")
 }
 
 /// What a command does to its worktree.
@@ -121,6 +127,7 @@ impl Machine {
         for proc in self.procs.values() {
             if let Role::Job(other) = &proc.role
                 && other.key.id == command.key.id
+                && !(other.hook || is_hook(command))
             {
                 self.effects.overlaps.push((other.key.clone(), command.key.clone()));
             }
@@ -148,6 +155,7 @@ impl Machine {
             grace_ms: command.grace_ms,
             stubborn: fate.stubborn,
             deeds: fate.deeds,
+            hook: is_hook(command),
         };
         let token = Some(command.token.clone());
         let (pid, start) = self.spawn(Role::Job(Box::new(job)), token.clone());
