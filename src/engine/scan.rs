@@ -31,7 +31,9 @@ impl<W: World> Engine<W> {
         self.planted_theft();
         self.refusals = observe::refusals(&mut self.world)?;
         for state in State::ALL {
-            for entry in self.world.list(&paths::dir(state))? {
+            let entries = self.world.list(&paths::dir(state))?;
+            self.forget_moves(state, &entries)?;
+            for entry in entries {
                 let Some(name) = entry.name.to_str() else { continue };
                 let stem = name.strip_suffix(".yaml").or_else(|| name.strip_suffix(".lock"));
                 if let Some(id) = stem.and_then(|s| OrderId::parse(s).ok()) {

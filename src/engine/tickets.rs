@@ -16,9 +16,13 @@ use crate::world::store::{
     Outcome, TICKET_BYTES_MAX, errno, exchange_in, kept_beside, put_derived, read_plain,
     read_whole, relocate, write_stamp,
 };
-use crate::world::{Fault, Kind, World};
+use crate::world::{Entry, Fault, Kind, World};
+use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::path::Path;
+
+/// What explanations of moves and requests that were not carried out begin with.
+const NOT_DONE: &str = "not done";
 
 impl<W: World> Engine<W> {
     pub(super) fn note_intake(&mut self, id: &OrderId) {
@@ -107,6 +111,31 @@ impl<W: World> Engine<W> {
             }
         }
         Ok(())
+    }
+
+    /// Takes away explanations of moves that were put back, at a start or after half an hour: a settled order
+    /// is as it should be since, and others have gone on when their ticket is not beside it.
+    pub(super) fn forget_moves(&mut self, state: State, entries: &[Entry]) -> Result<(), Fault> {
+        let open = matches!(state, State::Pending | State::Running);
+        let waiting: BTreeSet<&OsStr> =
+            entries.iter().filter(|_| open).map(|e| e.name.as_os_str()).collect();
+        for entry in entries.iter().filter(|e| e.kind == Kind::File) {
+            let of = entry.name.to_str().and_then(|name| name.strip_suffix(".why"));
+            if of.is_none_or(|of| waiting.contains(OsStr::new(of))) {
+                continue;
+            }
+            self.unlink_ours(&paths::dir(state).join(&entry.name), NOT_DONE)?;
+        }
+        Ok(())
+    }
+
+    /// Removes an explanation that begins with this mark of ours.
+    fn unlink_ours(&mut self, path: &Path, mark: &str) -> Result<(), Fault> {
+        let text = read_plain(&mut self.world, path, 64)?;
+        match text.is_some_and(|text| text.bytes.starts_with(mark.as_bytes())) {
+            true => self.world.unlink(path),
+            false => Ok(()),
+        }
     }
 
     /// Undoes a move by hand.
@@ -224,18 +253,13 @@ impl<W: World> Engine<W> {
     fn stale_whys(&mut self) -> Result<(), Fault> {
         let dir = paths::dir(State::Pending);
         let entries = self.world.list(&dir)?;
-        let names: std::collections::BTreeSet<_> = entries.iter().map(|e| e.name.clone()).collect();
+        let names: BTreeSet<_> = entries.iter().map(|e| e.name.clone()).collect();
         for entry in entries.iter().filter(|e| e.kind == Kind::File) {
             let Some(of) = entry.name.to_str().and_then(|n| n.strip_suffix(".why")) else {
                 continue;
             };
             if !names.contains(OsStr::new(of)) {
-                let path = dir.join(&entry.name);
-                let ours = read_plain(&mut self.world, &path, 64)?
-                    .is_some_and(|s| s.bytes.starts_with(REFUSAL_MARK.as_bytes()));
-                if ours {
-                    self.world.unlink(&path)?;
-                }
+                self.unlink_ours(&dir.join(&entry.name), REFUSAL_MARK)?;
             }
         }
         Ok(())
@@ -289,7 +313,7 @@ impl<W: World> Engine<W> {
 }
 
 fn why_text(text: &str, refusal: bool) -> String {
-    let mark = if refusal { REFUSAL_MARK } else { "not done" };
+    let mark = if refusal { REFUSAL_MARK } else { NOT_DONE };
     format!("{mark}: {text}\n")
 }
 

@@ -359,6 +359,23 @@ fn other_moves_are_put_back() {
 }
 
 #[test]
+fn the_explanation_of_a_move_goes_when_everything_is_looked_at_anew() {
+    let mut yard = Yard::bare();
+    yard.start();
+    yard.settle_down("A");
+    yard.mv("A", "done", "pending");
+    yard.until("the explanation", || !yard.why("done", "A").is_empty());
+    // Somebody else's file of that kind is none of ours.
+    yard.put("_ctx/jobs/done/mine.yaml.why", "notes\n");
+    yard.kill();
+    assert!(yard.why("done", "A").starts_with("not done: moved from pending/"));
+    yard.start();
+    yard.settle_down("B");
+    assert_eq!((yard.why("done", "A").as_str(), yard.places("A")), ("", vec!["done"]));
+    assert_eq!(yard.text("_ctx/jobs/done/mine.yaml.why"), "notes\n");
+}
+
+#[test]
 fn settled_tickets_from_before_the_first_start_are_adopted() {
     let mut yard = Yard::bare();
     yard.put(&Yard::ticket("done", "OLD"), "id: OLD\ntitle: T\n");
