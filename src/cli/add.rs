@@ -5,8 +5,7 @@
 
 use super::ask::drive::world;
 use super::submit::{self, Draft};
-use super::{Failure, Globals, Outcome, code, out, request, root, say};
-use crate::model::config::Config;
+use super::{Failure, Globals, Outcome, code, out, request, say};
 use crate::model::defect::Defect;
 use crate::model::edit::quoted;
 use crate::model::event::sha256_hex;
@@ -78,7 +77,7 @@ pub(super) fn run(globals: &Globals, mut given: Arguments) -> Outcome {
     for id in &mut given.after {
         *id = request::order_id(id)?.to_string();
     }
-    let usual = || usual_workspace(&root, &root::config(&root)?);
+    let usual = || usual_workspace(&root);
     let workspace = given.workspace.clone().map_or_else(usual, Ok)?;
     let mut world = world(&root)?;
     let draft = settle(&mut world, &given, &workspace)?;
@@ -100,11 +99,10 @@ pub(super) fn run(globals: &Globals, mut given: Arguments) -> Outcome {
 }
 
 /// Orders run in a worktree where git can make one.
-fn usual_workspace(root: &Path, config: &Config) -> Result<String, Failure> {
+fn usual_workspace(root: &Path) -> Result<String, Failure> {
     let git = Git::new(root.to_owned(), None);
     let failed = |fault| Failure::new(code::FAILED, format!("add: {fault}; or name --workspace"));
-    let usable =
-        git.is_repository().map_err(failed)? && git.base(config.git_base.as_deref()).is_ok();
+    let usable = git.is_repository().map_err(failed)? && git.base(None).is_ok();
     Ok(if usable { "worktree" } else { "none" }.to_owned())
 }
 

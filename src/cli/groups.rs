@@ -107,7 +107,7 @@ fn change(globals: &Globals, group: Option<&str>, change: Change<'_>, text: &str
         say::object("group", fields)?;
         return Ok(if called.is_ok() { code::DONE } else { code::FAILED });
     }
-    say::line(&out::plain(&format!("{text}{}", if changed { "" } else { " already" })))?;
+    say::line(&out::plain(&format!("{text}{}", if changed { "" } else { "; unchanged" })))?;
     if let Some(said) = said {
         say::talk(&format!("jobyard: {said}"));
     }

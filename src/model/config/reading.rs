@@ -399,8 +399,9 @@ mod tests {
                     \"5s\"\ntimeout = \"2h\"\nidle_timeout = \"10m\"\ncheck_timeout = \"5m\"\n[log]\nmax = \
                     \"1GB\"\n[git]\nbase = \"dev\"\ncheckout_workers = 2\n[env]\npass = [\"HOME\", \
                     \"HOME\"]\n[engines.claude]\ncommand = \"claude -p x\"\n[groups.gpu]\nslots = \
-                    1\npaused = \"dear\"\n[groups.a]\npaused = true\n[groups.b]\npaused = \
-                    false\n[hooks]\nsettled = \"a\"\ndrained = \"b\"\ntimeout = 5\n[dependencies]\nunsatisfiable = \"skip\"\nrequire_checks = true\n";
+                    1\npaused = \"dear\"\n[groups.a]\npaused = true\n[groups.b]\npaused = false\n\
+                    [hooks]\nsettled = \"a\"\ndrained = \"b\"\ntimeout = 5\n\
+                    [dependencies]\nunsatisfiable = \"skip\"\nrequire_checks = true\n";
         let want = Config {
             settle: Millis(500),
             slots: Some(4),

@@ -111,7 +111,7 @@ fn only_what_is_asked_for_changes_in_the_file_and_nothing_where_it_is_so_already
     assert_eq!(config(&root), paused);
     let saved = fs::metadata(&file).unwrap().modified().unwrap();
     let said = root.run(&["groups", "pause", "gpu", "--reason", "x"]).ends(0);
-    assert_eq!(said.out, "group gpu is paused: x already\n");
+    assert_eq!(said.out, "group gpu is paused: x; unchanged\n");
     root.run(&["groups", "slots", "gpu", "2"]).ends(0);
     root.run(&["groups", "resume", "other"]).ends(0);
     assert_eq!(fs::metadata(&file).unwrap().modified().unwrap(), saved);
