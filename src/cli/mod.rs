@@ -151,7 +151,7 @@ enum Verb {
     Init(init::Arguments),
     /// Run the scheduler
     Daemon(daemon::Arguments),
-    /// Report the orders of another tree, of jobyard or of an older tool, and adopt them when asked to
+    /// Report the orders of another tree, and adopt them when asked to
     Import(import::Arguments),
     /// Publish work orders
     Submit(submit::Arguments),
@@ -163,7 +163,7 @@ enum Verb {
     Take(take::Arguments),
     /// Run the checks of a taken order and settle it
     Finish(finish::Arguments),
-    /// Run the checks of a taken order and settle nothing; of a settled order: whether its evidence holds
+    /// Try the checks of a taken order, or see whether the evidence of a settled one holds
     Verify(verify::Arguments),
     /// End an order: running ones are stopped, pending ones never start
     Cancel(request::Ending),

@@ -59,7 +59,11 @@ const ROWS: &[Row] = &[
         "",
         ["-", NOT_FOUND, "1 nothing was submitted; run this as", CONFIG, "-"],
     ),
-    row("add --id NEW -- true", "", ["-", NOT_FOUND, "1 dubious ownership", CONFIG, "-"]),
+    row(
+        "add --id NEW -- true",
+        "",
+        ["-", NOT_FOUND, "1 dubious ownership", "1 dubious ownership", "-"],
+    ),
     row("edit ID --set title=x", "WO-09", [NO_ORDER, NOT_FOUND, "1 run this as", CONFIG, "-"]),
     row("groups", "", ["-", NOT_FOUND, "0", LOCKED, FULL]),
     row("take ID", "WO-09", [NO_SUCH, NOT_FOUND, LOCKED, LOCKED, "-"]),
@@ -215,7 +219,7 @@ fn a_root_is_the_named_one_and_never_made_by_naming_it() {
     let (root, bare) = (stage.scene.root().display(), stage.bare.path());
     let mut wrong = Vec::new();
     for row in ROWS.iter().filter(|r| r.rootless == NOT_FOUND && !r.call.starts_with("daemon")) {
-        let call = format!("{} --root {}", row.call.replace("ID", row.id), bare.display());
+        let call = format!("--root {} {}", bare.display(), row.call.replace("ID", row.id));
         let want = "3 is no root: it has no _ctx/; `jobyard init --root";
         check("a directory", &call, want, &stage.run(&[], bare, &call), &mut wrong);
     }
