@@ -14,6 +14,7 @@ mod deps;
 mod dirs;
 mod doctor;
 mod edit;
+mod examples;
 mod finish;
 mod fmt;
 mod gc;
@@ -50,7 +51,7 @@ mod wait;
 mod why;
 
 use crate::world::Fault;
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -254,16 +255,22 @@ impl Verb {
             Self::Audit(given) => audit::run(globals, given),
             Self::Schema(given) => schema::run(globals, given),
             Self::Config(given) => config::run(globals, &given),
-            Self::Completions(given) => completions::run(globals, &given, Arguments::command()),
-            Self::Man(given) => man::run(globals, &given, Arguments::command()),
+            Self::Completions(given) => completions::run(globals, &given, command()),
+            Self::Man(given) => man::run(globals, &given, command()),
             Self::Demo(given) => demo::run(globals, given),
         }
     }
 }
 
+/// The command line, with examples.
+fn command() -> clap::Command {
+    examples::add_to(Arguments::command())
+}
+
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
-    let arguments = match Arguments::try_parse() {
+    let matches = command().try_get_matches();
+    let arguments = match matches.and_then(|matches| Arguments::from_arg_matches(&matches)) {
         Ok(arguments) => arguments,
         Err(error) => return unparsed(&error),
     };
