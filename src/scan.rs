@@ -335,6 +335,14 @@ impl View {
         self.extra.orders.get(&(id.clone(), state))
     }
 
+    /// The group of an order: as sealed while it runs, else as written.
+    pub fn group(&self, id: &OrderId) -> Option<&str> {
+        match self.attempt(id) {
+            Some(attempt) => attempt.claim.sealed.group.as_deref(),
+            None => self.known(id)?.order.group.as_deref(),
+        }
+    }
+
     /// Every id that has a ticket.
     pub fn ids(&self) -> BTreeSet<OrderId> {
         let there = |t: &Ticket| t.places.iter().any(Option::is_some);

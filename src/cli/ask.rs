@@ -89,8 +89,7 @@ struct Asking<'a> {
 pub(super) fn ask(root: &Path, ask: &Ask) -> Result<Done, Failure> {
     let hex = format!("{:016x}", identity::random_bits());
     let file = format!("{}.{}.{hex}", ask.id, ask.verb.name());
-    let tail = Tail::note(root, &ask.id, &hex)
-        .map_err(|e| Failure::of_disk("read the ledger", &root.join(paths::AUDIT), &e))?;
+    let tail = Tail::note(root, &ask.id, &hex)?;
     let mut asking = Asking {
         root,
         ask,
@@ -200,8 +199,7 @@ impl Asking<'_> {
     }
 
     fn answer(&mut self) -> Result<Option<Answer>, Failure> {
-        let audit = self.root.join(paths::AUDIT);
-        self.tail.answer().map_err(|e| Failure::of_disk("read the ledger", &audit, &e))
+        self.tail.answer()
     }
 
     fn is_over(&self) -> bool {

@@ -177,9 +177,7 @@ fn orders(view: &View) -> BTreeMap<Option<String>, [usize; 2]> {
             Some(State::Running) => 1,
             _ => continue,
         };
-        let sealed = view.attempt(&id).map(|a| a.claim.sealed.group.clone());
-        let written = || view.known(&id).and_then(|k| k.order.group.clone());
-        counts.entry(sealed.unwrap_or_else(written)).or_default()[at] += 1;
+        counts.entry(view.group(&id).map(str::to_owned)).or_default()[at] += 1;
     }
     counts
 }

@@ -3,14 +3,20 @@
 //! Invariants: whole lines only, each once, in order; segments are followed as they are closed; nothing is
 //! written. Whether a line's hash is right is for whoever parses it.
 
-use crate::model::paths;
-use std::fs::{self, File};
-use std::io::{self, Read, Seek, SeekFrom};
+use super::Failure;
+use crate::world::ledger::{segment, segments};
+use crate::world::real::RealWorld;
+use crate::world::store::errno;
+use crate::world::{Fault, World};
+use std::fs::File;
 use std::path::{Path, PathBuf};
+
+/// Bytes read at once.
+const PART_BYTES: usize = 1 << 20;
 
 /// A place in the ledger.
 pub(super) struct Mark {
-    dir: PathBuf,
+    world: RealWorld,
     segment: u64,
     offset: u64,
 }
@@ -25,28 +31,28 @@ pub(super) struct Grown {
 
 impl Mark {
     /// Where the ledger ends now.
-    pub(super) fn at_end(root: &Path) -> io::Result<Self> {
-        let dir = root.join(paths::AUDIT);
-        let segment = numbers(&dir)?.last().copied().unwrap_or(0);
-        let offset = match fs::metadata(path(&dir, segment)) {
-            Ok(found) => found.len(),
-            Err(e) if e.kind() == io::ErrorKind::NotFound => 0,
-            Err(e) => return Err(e),
-        };
-        Ok(Self { dir, segment, offset })
+    pub(super) fn at_end(root: &Path) -> Result<Self, Failure> {
+        let world = RealWorld::open(root, PathBuf::new(), None)
+            .map_err(|e| Failure::of_disk("open", root, &e))?;
+        let mut mark = Self { world, segment: 0, offset: 0 };
+        mark.find_end().map_err(failed)?;
+        Ok(mark)
     }
 
-    /// Where the segments lie.
-    pub(super) fn dir(&self) -> &Path {
-        &self.dir
+    fn find_end(&mut self) -> Result<(), Fault> {
+        self.segment = self.numbers()?.last().copied().unwrap_or(0);
+        let found = self.world.stat(&segment(self.segment))?;
+        self.offset = found.map_or(0, |stat| stat.size);
+        Ok(())
     }
 
     /// The next lines that were written since, if there are any.
-    pub(super) fn more(&mut self) -> io::Result<Option<Grown>> {
+    pub(super) fn more(&mut self) -> Result<Option<Grown>, Failure> {
         loop {
             // Asked for first: what is read after that is all of a segment that was closed.
-            let later = numbers(&self.dir)?.into_iter().find(|n| *n > self.segment);
-            let grown = self.read_on()?;
+            let numbers = self.numbers().map_err(failed)?;
+            let later = numbers.into_iter().find(|n| *n > self.segment);
+            let grown = self.read_on().map_err(failed)?;
             if let Some(number) = later {
                 (self.segment, self.offset) = (number, 0);
             }
@@ -56,15 +62,16 @@ impl Mark {
         }
     }
 
-    fn read_on(&mut self) -> io::Result<Option<Grown>> {
-        let mut file = match File::open(path(&self.dir, self.segment)) {
-            Ok(file) => file,
-            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(e) => return Err(e),
-        };
-        file.seek(SeekFrom::Start(self.offset))?;
+    fn read_on(&mut self) -> Result<Option<Grown>, Fault> {
+        let Some(file) = self.world.open(&segment(self.segment))? else { return Ok(None) };
         let mut bytes = Vec::new();
-        file.read_to_end(&mut bytes)?;
+        loop {
+            let part = self.world.read(&file, self.offset + bytes.len() as u64, PART_BYTES)?;
+            bytes.extend_from_slice(&part);
+            if part.len() < PART_BYTES {
+                break;
+            }
+        }
         let whole = bytes.iter().rposition(|b| *b == b'\n').map_or(0, |at| at + 1);
         self.offset += whole as u64;
         let lines = bytes[..whole].split(|b| *b == b'\n').filter(|line| !line.is_empty());
@@ -72,26 +79,15 @@ impl Mark {
             lines.filter_map(|line| std::str::from_utf8(line).ok().map(str::to_owned)).collect();
         Ok((!lines.is_empty()).then_some(Grown { lines, file }))
     }
-}
 
-fn path(dir: &Path, segment: u64) -> PathBuf {
-    dir.join(format!("{segment:08}.jsonl"))
-}
-
-/// Numbers of the segments, ascending.
-fn numbers(dir: &Path) -> io::Result<Vec<u64>> {
-    let entries = match fs::read_dir(dir) {
-        Ok(entries) => entries,
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(e) => return Err(e),
-    };
-    let mut numbers = Vec::new();
-    for entry in entries {
-        let name = entry?.file_name();
-        let stem = name.to_str().and_then(|n| n.strip_suffix(".jsonl"));
-        let number: Option<u64> = stem.and_then(|n| n.parse().ok());
-        numbers.extend(number);
+    fn numbers(&mut self) -> Result<Vec<u64>, Fault> {
+        match segments(&mut self.world) {
+            Err(fault) if fault.errno == errno::ENOENT => Ok(Vec::new()),
+            numbers => numbers,
+        }
     }
-    numbers.sort_unstable();
-    Ok(numbers)
+}
+
+fn failed(fault: Fault) -> Failure {
+    Failure::of_fault(&fault, "the ledger cannot be read on")
 }

@@ -49,6 +49,16 @@ impl Notice {
         }
     }
 
+    /// Watches a directory no longer.
+    pub(super) fn forget(&self, dir: &Path) -> Result<(), Failure> {
+        // Adding a watch again gives the one there is; that of a directory that has gone went with it.
+        match inotify::add_watch(&self.fd, dir, WatchFlags::CREATE | WatchFlags::ONLYDIR) {
+            Ok(watch) => inotify::remove_watch(&self.fd, watch)
+                .map_err(|e| Failure::new(code::FAILED, format!("watch {}: {e}", dir.display()))),
+            Err(_) => Ok(()),
+        }
+    }
+
     /// Watches all of them.
     pub(super) fn watch_all(&self, dirs: &[PathBuf]) -> Result<(), Failure> {
         dirs.iter().try_for_each(|dir| self.watch(dir).map(|_| ()))

@@ -8,9 +8,9 @@ mod words;
 
 use super::ask::drive::world;
 use super::ask::{Answer, Ask};
-use super::{Failure, Globals, Outcome, code, request, root, say};
+use super::{Failure, Globals, Outcome, code, request, root, say, sight};
 use crate::engine::Engine;
-use crate::model::attempt::{Asked, Mode};
+use crate::model::attempt::{Asked, CommandKind, Mode};
 use crate::model::id::OrderId;
 use crate::model::index::Request;
 use crate::model::protocol::{End, StartCommand};
@@ -105,13 +105,14 @@ fn decide(engine: &Engine<ReadOnly<RealWorld>>, id: &OrderId) -> Step {
 }
 
 /// What the gate would say to a `finish` now: the checks are really run, by `run`, and nothing else is.
-/// The answer: that `finish` would be refused.
+/// The answer: that `finish` would be refused, or that something else has to be done first.
 pub(super) fn trial(
     place: &Path,
     ask: &Ask,
-    mut run: impl FnMut(StartCommand) -> Result<End, Failure>,
+    mut run: impl FnMut(StartCommand, &str) -> Result<End, Failure>,
 ) -> Result<Result<(GateInput, Verdict), Answer>, Failure> {
     let failed = |f| Failure::of_fault(&f, "nothing was changed");
+    let refused = |text| Ok(Err(Answer { code: code::REFUSED, text, attempt: None }));
     let mut rehearsal = rehearse(place, ask)?;
     let mut actions = std::mem::take(&mut rehearsal.actions);
     let mut waits = std::mem::take(&mut rehearsal.waits);
@@ -119,21 +120,31 @@ pub(super) fn trial(
     if let Some(asked) = actions.iter().find_map(accepted) {
         Step { actions, waits, .. } = follow(engine, &ask.id, asked).map_err(failed)?;
     }
+    // Each turn of this starts a check that the planner asks for, of which there are so many.
     loop {
         if let Some(answer) = refusal(&actions) {
             return Ok(Err(answer));
         }
-        let Some(action) = actions.first() else {
-            let text = format!("it waits: {}", describe(&waits));
-            return Ok(Err(Answer { code: code::REFUSED, text, attempt: None }));
-        };
-        if *action == Action::Judge {
-            let judged = engine.verdict_now(&ask.id).map_err(failed)?;
-            return judged.map(Ok).ok_or_else(|| super::look::unknown(&ask.id));
-        }
-        if let Some(start) = engine.step_of_gate(&ask.id, action).map_err(failed)? {
-            let end = run(start)?;
-            engine.check_ended(&ask.id, end);
+        match actions.first() {
+            Some(Action::Judge) => {
+                let judged = engine.verdict_now(&ask.id).map_err(failed)?;
+                return judged.map(Ok).ok_or_else(|| super::look::unknown(&ask.id));
+            }
+            Some(action @ Action::Start { kind: kind @ CommandKind::Check(_) }) => {
+                let attempt = engine.index.tickets.get(&ask.id).and_then(|t| t.attempt.as_deref());
+                let text = attempt.and_then(|a| sight::command_text(&a.claim.sealed, *kind));
+                let text = text.unwrap_or_default().to_owned();
+                if let Some(start) = engine.step_of_gate(&ask.id, action).map_err(failed)? {
+                    let end = run(start, &text)?;
+                    engine.check_ended(&ask.id, end);
+                }
+            }
+            Some(action) => {
+                let words = words::of_daemon(engine, &ask.id, action).join("; ");
+                let cure = "a daemon, or `jobyard reconcile --apply`, does that first";
+                return refused(format!("it is not as it was left: jobyard {words}; {cure}"));
+            }
+            None => return refused(format!("it waits: {}", describe(&waits))),
         }
         Step { actions, waits, .. } = decide(engine, &ask.id);
     }

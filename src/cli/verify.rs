@@ -6,13 +6,16 @@
 mod evidence;
 
 use super::ask::Ask;
-use super::ask::drive::program;
+use super::ask::drive::{program, world};
 use super::{Failure, Globals, Outcome, code, finish, look, out, rehearse, request, say};
-use crate::executor::{Link, spawn_for_client};
+use crate::executor::{Link, process_start_time, spawn_for_client};
 use crate::model::id::OrderId;
+use crate::model::paths;
 use crate::model::protocol::{End, FromExecutor, StartCommand, ToExecutor};
 use crate::model::request::{RequestBody, Verb};
 use crate::plan::verdict::{GateInput, Outcome as Found, Verdict, VerdictResult};
+use crate::world::real::RealWorld;
+use crate::world::{Fault, World};
 use rustix::event::{PollFd, PollFlags, poll};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -23,7 +26,10 @@ use std::process::Child;
 const TAIL_LINES: usize = 40;
 
 /// Most bytes of it that are read for that.
-const TAIL_BYTES: u64 = 64 << 10;
+const TAIL_BYTES: usize = 64 << 10;
+
+/// How the names of its logs begin; the process follows.
+const LOG: &str = "verify-";
 
 /// Flags of `jobyard verify`.
 #[derive(clap::Args)]
@@ -54,7 +60,7 @@ fn trial(globals: &Globals, root: &Path, id: &OrderId) -> Outcome {
     let body = RequestBody::default();
     let ask = Ask { id: id.clone(), verb: Verb::Finish, body, wait: None };
     let mut bench = Bench::new(root)?;
-    let tried = rehearse::trial(root, &ask, |start| bench.run(start))?;
+    let tried = rehearse::trial(root, &ask, |start, text| bench.run(start, text))?;
     match tried {
         Ok((input, verdict)) => told(globals, id, &input, &verdict, &bench.tails),
         Err(answer) => {
@@ -66,7 +72,7 @@ fn trial(globals: &Globals, root: &Path, id: &OrderId) -> Outcome {
 
 /// Where checks are run: an executor for this verb alone.
 struct Bench {
-    root: PathBuf,
+    world: RealWorld,
     executor: Option<(Child, Link)>,
     /// The last lines of each check, in order.
     tails: Vec<String>,
@@ -74,21 +80,38 @@ struct Bench {
 
 impl Bench {
     fn new(root: &Path) -> Result<Self, Failure> {
-        Ok(Self { root: root.to_owned(), executor: None, tails: Vec::new() })
+        let mut bench = Self { world: world(root)?, executor: None, tails: Vec::new() };
+        bench.tidy();
+        Ok(bench)
+    }
+
+    /// Logs of verbs that were killed before they could remove them.
+    fn tidy(&mut self) {
+        for entry in self.world.list(Path::new(paths::OWN)).unwrap_or_default() {
+            let name = entry.name.to_str().and_then(|name| name.strip_prefix(LOG));
+            let pid = name.and_then(|name| name.split_once('-')?.0.parse::<u32>().ok());
+            if pid.is_some_and(|pid| process_start_time(pid).is_none()) {
+                self.remove(&Path::new(paths::OWN).join(&entry.name));
+            }
+        }
+    }
+
+    /// What is left is tidied by the next one.
+    fn remove(&mut self, log: &Path) {
+        let _ = self.world.unlink(log);
     }
 
     /// Runs a check to its end, under a log and a mark of its own: neither is the attempt's.
-    fn run(&mut self, mut start: StartCommand) -> Result<End, Failure> {
-        let own = format!("verify-{}-{}", std::process::id(), start.key.number);
-        start.log = format!("_ctx/runs/.jobyard/{own}.log");
+    fn run(&mut self, mut start: StartCommand, text: &str) -> Result<End, Failure> {
+        let own = format!("{LOG}{}-{}", std::process::id(), start.key.number);
+        start.log = format!("{}/{own}.log", paths::OWN);
         start.token = own;
-        say::talk(&format!("jobyard: {} ...", start.argv.last().map_or("", String::as_str)));
-        let log = self.root.join(&start.log);
-        // A verb of the same process id may have been killed before it could remove its own.
-        let _ = std::fs::remove_file(&log);
+        say::talk(&format!("jobyard: {} ...", out::plain(text)));
+        let log = PathBuf::from(&start.log);
         let ended = self.converse(start);
-        self.tails.push(tail(&log));
-        let _ = std::fs::remove_file(&log);
+        let tail = self.tail(&log).map_err(|f| Failure::of_fault(&f, "nothing was changed"))?;
+        self.tails.push(tail);
+        self.remove(&log);
         ended
     }
 
@@ -96,11 +119,14 @@ impl Bench {
         let failed = |what: &dyn std::fmt::Display| {
             Failure::new(code::FAILED, format!("run a check: {what}; nothing was changed"))
         };
-        if self.executor.is_none() {
-            let spawned = spawn_for_client(&program()?, &self.root);
-            self.executor = Some(spawned.map_err(|e| failed(&e))?);
-        }
-        let Some((_, link)) = self.executor.as_mut() else { return Err(failed(&"no executor")) };
+        let (_, link) = match &mut self.executor {
+            Some(executor) => executor,
+            none => {
+                let root = self.world.root_path();
+                let spawned = spawn_for_client(&program()?, root).map_err(|e| failed(&e))?;
+                none.insert(spawned)
+            }
+        };
         let key = start.key.clone();
         link.send(&ToExecutor::Start(Box::new(start))).map_err(|e| failed(&e))?;
         loop {
@@ -124,6 +150,20 @@ impl Bench {
             }
         }
     }
+
+    /// The last lines of a log, safe to print; nothing of what a check put in its place.
+    fn tail(&mut self, log: &Path) -> Result<String, Fault> {
+        let file = match self.world.open(log) {
+            Err(fault) if fault.is_obstacle() => None,
+            file => file?,
+        };
+        let Some(file) = file else { return Ok(String::new()) };
+        let from = self.world.stat_file(&file)?.size.saturating_sub(TAIL_BYTES as u64);
+        let bytes = self.world.read(&file, from, TAIL_BYTES)?;
+        let text = String::from_utf8_lossy(&bytes);
+        let lines: Vec<&str> = text.lines().collect();
+        Ok(out::plain_lines(&lines[lines.len().saturating_sub(TAIL_LINES)..].join("\n")))
+    }
 }
 
 impl Drop for Bench {
@@ -133,23 +173,6 @@ impl Drop for Bench {
             let _ = child.wait();
         }
     }
-}
-
-/// The last lines of a log, safe to print.
-fn tail(log: &Path) -> String {
-    use std::io::{Read, Seek, SeekFrom};
-    let mut bytes = Vec::new();
-    let read = std::fs::File::open(log).and_then(|mut file| {
-        let length = file.metadata()?.len();
-        file.seek(SeekFrom::Start(length.saturating_sub(TAIL_BYTES)))?;
-        file.take(TAIL_BYTES).read_to_end(&mut bytes)
-    });
-    if read.is_err() {
-        return String::new();
-    }
-    let text = String::from_utf8_lossy(&bytes);
-    let lines: Vec<&str> = text.lines().collect();
-    out::plain_lines(&lines[lines.len().saturating_sub(TAIL_LINES)..].join("\n"))
 }
 
 fn told(

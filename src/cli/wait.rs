@@ -49,7 +49,12 @@ pub(super) fn run(globals: &Globals, given: Arguments) -> Outcome {
     let mut ids = ids?;
     let mut seat = look::open(globals)?;
     if given.all || given.group.is_some() {
-        ids.extend(open_ones(&seat.look()?, given.group.as_deref().filter(|_| !given.all)));
+        let group = given.group.as_deref().filter(|_| !given.all);
+        ids.extend(open_ones(&seat.look()?, group));
+        if ids.is_empty() {
+            let of = group.map_or_else(String::new, |g| format!(" of the group {}", out::plain(g)));
+            say::talk(&format!("jobyard: no order{of} is pending or running"));
+        }
     }
     let notice = Notice::new(given.timeout.unwrap_or(notice::WAIT_MAX))?;
     let dirs: Vec<PathBuf> = State::ALL.map(|s| seat.root.join(paths::dir(s))).into();
@@ -91,12 +96,10 @@ pub(super) fn run(globals: &Globals, given: Arguments) -> Outcome {
 /// The orders that are pending or running, of a group or of all.
 fn open_ones(view: &View, group: Option<&str>) -> BTreeSet<OrderId> {
     let wanted = |id: &OrderId| {
-        let known = State::ALL.iter().find_map(|s| view.extra.orders.get(&(id.clone(), *s)));
-        let of = known.and_then(|known| known.order.group.as_deref());
         let ticket = view.index.tickets.get(id);
         let state = ticket.and_then(|t| t.state());
         matches!(state, Some(State::Pending | State::Running))
-            && group.is_none_or(|group| of == Some(group))
+            && group.is_none_or(|group| view.group(id) == Some(group))
     };
     view.ids().into_iter().filter(wanted).collect()
 }

@@ -3,15 +3,17 @@
 //! Invariants: only whole lines with a matching hash count; an answer is told only once its line is durable;
 //! nothing is written; waiting is bounded by the caller.
 
+use crate::cli::Failure;
 use crate::cli::mark::{Grown, Mark};
 use crate::model::attempt::Claim;
 use crate::model::event::{Event, Link};
 use crate::model::id::OrderId;
+use crate::model::paths;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// The answer to a request, with what was claimed for it.
@@ -28,6 +30,7 @@ pub(in crate::cli) struct Answer {
 /// A place in the ledger, and what was seen behind it.
 pub(super) struct Tail {
     mark: Mark,
+    dir: PathBuf,
     id: OrderId,
     hex: String,
     /// The newest claim of the order since the noted place, with its attempt.
@@ -38,9 +41,10 @@ pub(super) struct Tail {
 
 impl Tail {
     /// Notes where the ledger ends now.
-    pub(super) fn note(root: &Path, id: &OrderId, hex: &str) -> io::Result<Self> {
+    pub(super) fn note(root: &Path, id: &OrderId, hex: &str) -> Result<Self, Failure> {
         let (id, hex, mark) = (id.clone(), hex.to_owned(), Mark::at_end(root)?);
-        Ok(Self { mark, id, hex, claim: None, answer: None, watch: None })
+        let dir = root.join(paths::AUDIT);
+        Ok(Self { mark, dir, id, hex, claim: None, answer: None, watch: None })
     }
 
     /// Looks for the answer to another request.
@@ -49,13 +53,13 @@ impl Tail {
     }
 
     /// The answer, if it stands there by now.
-    pub(super) fn answer(&mut self) -> io::Result<Option<Answer>> {
+    pub(super) fn answer(&mut self) -> Result<Option<Answer>, Failure> {
         while self.answer.is_none()
             && let Some(Grown { lines, file }) = self.mark.more()?
         {
             lines.iter().for_each(|line| self.take_line(line));
             if self.answer.is_some() {
-                file.sync_data()?;
+                file.sync_data().map_err(|e| Failure::of_disk("sync", &self.dir, &e))?;
             }
         }
         Ok(self.answer.clone())
@@ -81,7 +85,7 @@ impl Tail {
     /// Waits until the ledger may have grown, `other` is readable, or `span` has passed.
     pub(super) fn wait(&mut self, other: Option<BorrowedFd<'_>>, span: Duration) -> io::Result<()> {
         if self.watch.is_none() {
-            self.watch = watch(self.mark.dir()).ok();
+            self.watch = watch(&self.dir).ok();
             if self.watch.is_some() {
                 // What was written before the watch stood is read first.
                 return Ok(());

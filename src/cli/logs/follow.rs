@@ -1,7 +1,8 @@
 //! Following logs while they are written, of orders that run and of those that start later.
 //!
 //! Invariants: what is named ends when it is settled and printed; without names it ends when the reader has
-//! gone or time is up; which attempts there are is learnt from the ledger, so none is too short to be seen.
+//! gone or time is up; which attempts there are is learnt from the ledger, so none is too short to be seen;
+//! a byte is printed once, and an order that is over is watched no longer.
 
 use super::{Log, Printer, exists, names, of_attempt};
 use crate::cli::look::Seat;
@@ -31,32 +32,36 @@ pub(super) fn follow(
     printer: &mut Printer<'_>,
 ) -> Outcome {
     let notice = Notice::new(printer.given.timeout.unwrap_or(notice::WAIT_MAX))?;
-    let failed = |e| Failure::new(code::FAILED, format!("read the ledger: {e}"));
-    let mut mark = Mark::at_end(&seat.root).map_err(failed)?;
+    let mut mark = Mark::at_end(&seat.root)?;
     let mut courses = begin(seat, named, printer)?;
     loop {
         watch(seat, &notice, &courses)?;
         seat.still_there()?;
+        // Whether they are over is looked at first: of what is over, nothing comes after this look.
+        let mut over = Vec::new();
+        for (id, course) in &mut courses {
+            if is_over(seat, id, course)? {
+                over.push((id.clone(), course.attempts.len()));
+            }
+        }
         // What was learnt just now is watched before the next wait.
         let mut news = false;
-        while let Some(grown) = mark.more().map_err(failed)? {
+        while let Some(grown) = mark.more()? {
             for line in grown.lines {
                 news |= started(&line, named, &mut courses);
             }
         }
-        let ids: Vec<OrderId> = courses.keys().cloned().collect();
-        for id in ids {
-            // Whether it is over is looked at before the logs are read: then nothing comes after.
-            let over = is_over(seat, &id, &mut courses)?;
-            for log in logs(seat, &id, &courses, printer)? {
-                let before = printer.done.get(&log).copied();
-                if !printer.print(seat, &log)? {
-                    return Ok(code::DONE);
-                }
-                news |= before != printer.done.get(&log).copied();
+        for log in logs(seat, &courses, printer)? {
+            let before = printer.done.get(&log).copied();
+            if !printer.print(seat, &log)? {
+                return Ok(code::DONE);
             }
-            if over {
-                courses.remove(&id);
+            news |= before != printer.done.get(&log).copied();
+        }
+        for (id, attempts) in over {
+            // One that was begun anew meanwhile goes on.
+            if courses.get(&id).is_some_and(|course| course.attempts.len() == attempts) {
+                forget(seat, &notice, &id, courses.remove(&id).unwrap_or_default())?;
                 printer.done.retain(|log, _| log.id != id);
             }
         }
@@ -108,6 +113,14 @@ fn watch(seat: &Seat, notice: &Notice, courses: &BTreeMap<OrderId, Course>) -> R
     Ok(())
 }
 
+/// Takes the watches of an order away.
+fn forget(seat: &Seat, notice: &Notice, id: &OrderId, course: Course) -> Result<(), Failure> {
+    for attempt in course.attempts {
+        notice.forget(&seat.root.join(paths::run(id, attempt)))?;
+    }
+    notice.forget(&seat.root.join(paths::runs(id)))
+}
+
 /// Takes in a line that tells of a command that was started; whether its attempt is a new one.
 fn started(text: &str, named: &BTreeSet<OrderId>, courses: &mut BTreeMap<OrderId, Course>) -> bool {
     if !text.contains("\"event\":\"started\"") {
@@ -122,17 +135,16 @@ fn started(text: &str, named: &BTreeSet<OrderId>, courses: &mut BTreeMap<OrderId
     wanted && courses.entry(id).or_default().attempts.insert(attempt)
 }
 
-/// The logs to print of an order.
+/// The logs to print.
 fn logs(
     seat: &mut Seat,
-    id: &OrderId,
     courses: &BTreeMap<OrderId, Course>,
     printer: &Printer<'_>,
 ) -> Result<Vec<Log>, Failure> {
+    let wanted = |attempt: &u32| printer.given.attempt.is_none_or(|wanted| wanted == *attempt);
     let mut logs = Vec::new();
-    let attempts = courses.get(id).map(|course| course.attempts.clone()).unwrap_or_default();
-    for attempt in attempts {
-        if printer.given.attempt.is_none_or(|wanted| wanted == attempt) {
+    for (id, course) in courses {
+        for attempt in course.attempts.iter().copied().filter(wanted) {
             logs.extend(of_attempt(seat, id, attempt, printer.given)?);
         }
     }
@@ -140,16 +152,11 @@ fn logs(
 }
 
 /// The order is settled or gone; nothing more will be written.
-fn is_over(
-    seat: &mut Seat,
-    id: &OrderId,
-    courses: &mut BTreeMap<OrderId, Course>,
-) -> Result<bool, Failure> {
+fn is_over(seat: &mut Seat, id: &OrderId, course: &mut Course) -> Result<bool, Failure> {
     if !seat.has_left(id)? {
         return Ok(false);
     }
     if !exists(seat, id)? {
-        let Some(course) = courses.get_mut(id) else { return Ok(true) };
         course.missing += 1;
         return Ok(course.missing >= LOOKS);
     }

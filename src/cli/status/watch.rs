@@ -26,11 +26,14 @@ pub(super) fn run(globals: &Globals, timeout: Duration) -> Outcome {
     let mut last = String::new();
     loop {
         notice.watch_all(&State::ALL.map(|s| root.join(paths::dir(s))))?;
-        for dir in [paths::AUDIT, paths::CONTROL, paths::OWN] {
+        // In `_ctx` lies the configuration.
+        for dir in [paths::AUDIT, paths::CONTROL, "_ctx"] {
             notice.watch(&root.join(dir))?;
         }
         let begun = Instant::now();
-        let text = shown(globals, &mut look::seat(root.clone())?, Screen::of_stdout())?;
+        let mut seat = look::seat(root.clone())?;
+        seat.still_there()?;
+        let text = shown(globals, &mut seat, Screen::of_stdout())?;
         if text != last && !print(&text, last.is_empty(), terminal, globals.json)? {
             return Ok(code::DONE);
         }
@@ -39,7 +42,7 @@ pub(super) fn run(globals: &Globals, timeout: Duration) -> Outcome {
         if !notice.wait_for(if terminal { REFRESH } else { Duration::MAX })? {
             return Ok(code::DONE);
         }
-        std::thread::park_timeout(rest.min(REFRESH));
+        std::thread::park_timeout(rest);
     }
 }
 

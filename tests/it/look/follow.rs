@@ -194,7 +194,8 @@ fn wait_knows_groups_and_shows_a_person_what_goes_on() {
     yard.submit("WO-1", "run: cat gate\nworkspace: none\ngroup: g\n");
     yard.submit("WO-2", "run: 'true'\nworkspace: none\nhold: x\n");
     assert_eq!(say(&yard, &["wait"]).code, 2);
-    assert_eq!(say(&yard, &["wait", "--group", "none"]).code, 0);
+    let nobody = say(&yard, &["wait", "--group", "none"]);
+    assert!(nobody.code == 0 && nobody.err.contains("no order of the group none"), "{nobody:?}");
     yard.start();
     yard.until_in("running", "WO-1");
     let said = say(&yard, &["wait", "--all", "--timeout", "1ms"]);
@@ -215,4 +216,35 @@ fn wait_knows_groups_and_shows_a_person_what_goes_on() {
     assert!(shown.contains("0 of 1 settled, 0 pending | WO-1 run 1/1: cat gate"), "{shown:?}");
     yard.open_gate("gate");
     assert_eq!(say(&yard, &["wait", "--group", "g"]).code, 0);
+}
+
+#[test]
+fn every_line_of_every_order_is_printed_once() {
+    let mut yard = Yard::bare();
+    let mut all = begin(&yard, &["logs", "-f"]);
+    let lines = BufReader::new(all.stdout.take().unwrap()).lines().map(Result::unwrap);
+    let mut lines = lines.filter(|line| !line.is_empty() && !line.starts_with("==>"));
+    yard.submit("FIRST", "run: echo begun\nworkspace: none\n");
+    yard.start();
+    assert_eq!(lines.next().unwrap(), "begun");
+    for id in 0..40 {
+        let run = "run: [echo $JOBYARD_ID 1, echo $JOBYARD_ID 2, echo $JOBYARD_ID 3]";
+        yard.submit(&format!("O-{id}"), &format!("{run}\nworkspace: none\n"));
+    }
+    let mut seen: Vec<String> = (0..120).map(|_| lines.next().unwrap()).collect();
+    yard.submit("LAST", "run: echo ended\nworkspace: none\n");
+    assert_eq!(lines.next().unwrap(), "ended", "nothing is printed again");
+    seen.sort();
+    seen.dedup();
+    assert_eq!(seen.len(), 120);
+    // What is over is watched no longer: the four states, the ledger, the runs, and nothing of 42 orders.
+    let dir = format!("/proc/{}/fdinfo", all.id());
+    let watches = || {
+        let infos = std::fs::read_dir(&dir).unwrap().map(|e| e.unwrap().path());
+        let texts = infos.filter_map(|info| std::fs::read_to_string(info).ok());
+        texts.map(|text| text.matches("inotify wd").count()).sum::<usize>()
+    };
+    yard.until("LAST is forgotten", || watches() == 6);
+    all.kill().unwrap();
+    all.wait().unwrap();
 }

@@ -103,3 +103,67 @@ fn evidence_that_was_changed_is_named() {
     assert_eq!((&json["settled"], &json["code"]), (&true.into(), &7.into()));
     root.run(&["verify", "NONE"]).ends(3);
 }
+
+#[test]
+fn what_has_to_be_mended_first_is_said() {
+    type Mishap = fn(&Root);
+    let moved = |to: &'static str| {
+        move |root: &Root| {
+            fs::create_dir_all(root.path(&format!("_ctx/jobs/{to}"))).unwrap();
+            let from = root.path("_ctx/jobs/running/A.yaml");
+            fs::rename(from, root.path(&format!("_ctx/jobs/{to}/A.yaml"))).unwrap();
+        }
+    };
+    let (done, failed, pending) = (moved("done"), moved("failed"), moved("pending"));
+    let unlocked: Mishap = |root| fs::remove_file(root.path("_ctx/jobs/running/A.lock")).unwrap();
+    let mishaps: [&dyn Fn(&Root); 4] = [&unlocked, &done, &failed, &pending];
+    for mishap in mishaps {
+        let root = Root::new();
+        root.order("A", "verify: {commands: ['test -f README']}");
+        root.run(&["take", "A"]).ends(0);
+        mishap(&root);
+        let said = root.verified(&["A"], 4);
+        assert!(said.err.contains("jobyard would"), "{said:?}");
+    }
+}
+
+#[test]
+fn a_log_that_a_check_replaces_is_not_followed() {
+    for trick in ["mkfifo", "ln -s /etc/passwd"] {
+        let root = Root::new();
+        let check = format!("l=$(readlink /proc/$$/fd/1); rm $l; {trick} $l; false");
+        root.order("A", &format!("verify: {{commands: ['{check}']}}"));
+        root.run(&["take", "A"]).ends(0);
+        let said = root.run(&["verify", "A"]).ends(6);
+        assert!(!said.out.contains("root:"), "{said:?}");
+        assert!(said.err.starts_with("jobyard: l=$(readlink"), "the check is named: {said:?}");
+        let left = fs::read_dir(root.path("_ctx/runs/.jobyard")).unwrap();
+        let left =
+            left.filter(|e| e.as_ref().unwrap().file_name().to_string_lossy().contains("verify"));
+        assert_eq!(left.count(), 0);
+    }
+}
+
+#[test]
+fn a_verdict_that_is_gone_or_forged_is_no_evidence() {
+    let root = Root::new();
+    root.order("A", "verify: {commands: ['echo seen; test -f README']}");
+    root.run(&["take", "A"]).ends(0);
+    root.run(&["finish", "A"]).ends(0);
+    let path = root.path("_ctx/runs/A/1/verdict.json");
+    let text = fs::read_to_string(&path).unwrap();
+    let digest = text.split("\"sha256\": \"").nth(1).unwrap()[..64].to_owned();
+    let commit = text.split("\"commit\": \"").nth(1).unwrap()[..40].to_owned();
+    for (forged, part) in [
+        ("{".to_owned(), "WRONG  verdict"),
+        (text.replace(&digest, ""), "WRONG  log"),
+        (text.replace(&commit, &"0".repeat(40)), "WRONG  verdict"),
+    ] {
+        fs::write(&path, forged).unwrap();
+        let said = root.run(&["verify", "A"]).ends(7);
+        assert!(said.out.contains(part), "{part}: {said:?}");
+    }
+    fs::remove_file(&path).unwrap();
+    let said = root.run(&["verify", "A"]).ends(7);
+    assert!(said.out.contains("verdict.json: it is not there"), "{said:?}");
+}
