@@ -45,6 +45,7 @@ const fn row(
 
 const NOT_FOUND: &str = "3 no _ctx/ in";
 const LOCKED: &str = "1 Permission denied (os error 13); run this as the user whose files they are";
+const LEDGER: &str = "1 the ledger cannot be read on; run this as the user whose files they are";
 const CONFIG: &str =
     "1 jobyard.toml: it cannot be read: look at _ctx/jobyard.toml: Permission denied";
 const NO_ORDER: &str = "3 no work order NOPE; `jobyard list` shows those there are";
@@ -66,14 +67,14 @@ const ROWS: &[Row] = &[
     ),
     row("edit ID --set title=x", "WO-09", [NO_ORDER, NOT_FOUND, "1 run this as", CONFIG, "-"]),
     row("groups", "", ["-", NOT_FOUND, "0", LOCKED, FULL]),
-    row("take ID", "WO-09", [NO_SUCH, NOT_FOUND, LOCKED, LOCKED, "-"]),
-    row("finish ID", "WO-07", [NO_SUCH, NOT_FOUND, LOCKED, LOCKED, "-"]),
+    row("take ID", "WO-09", [NO_SUCH, NOT_FOUND, LOCKED, LEDGER, "-"]),
+    row("finish ID", "WO-07", [NO_SUCH, NOT_FOUND, LOCKED, LEDGER, "-"]),
     row("verify ID", "WO-07", [NO_ORDER, NOT_FOUND, "4 only the holder", LOCKED, FULL]),
     row("import older", "", ["-", NOT_FOUND, "0", CONFIG, FULL]),
-    row("cancel ID", "WO-07", [NO_SUCH, NOT_FOUND, LOCKED, LOCKED, "-"]),
-    row("requeue ID", "WO-02", [NO_SUCH, NOT_FOUND, LOCKED, LOCKED, "-"]),
-    row("hold ID", "WO-09", [NO_SUCH, NOT_FOUND, LOCKED, LOCKED, "-"]),
-    row("unhold ID", "WO-05", [NO_SUCH, NOT_FOUND, LOCKED, LOCKED, "-"]),
+    row("cancel ID", "WO-07", [NO_SUCH, NOT_FOUND, LOCKED, LEDGER, "-"]),
+    row("requeue ID", "WO-02", [NO_SUCH, NOT_FOUND, LOCKED, LEDGER, "-"]),
+    row("hold ID", "WO-09", [NO_SUCH, NOT_FOUND, LOCKED, LEDGER, "-"]),
+    row("unhold ID", "WO-05", [NO_SUCH, NOT_FOUND, LOCKED, LEDGER, "-"]),
     row("heartbeat ID", "WO-07", ["3 NOPE is not held", NOT_FOUND, "5 holds it", CONFIG, FULL]),
     row("list", "", ["-", NOT_FOUND, "0", LOCKED, FULL]),
     row("status", "", ["-", NOT_FOUND, "0", LOCKED, FULL]),
