@@ -151,8 +151,16 @@ const EXAMPLES: [(&str, &[(&str, &str)]); 35] = [
     ("demo", &[("jobyard demo", "five orders in a scratch repository")]),
 ];
 
+/// How to begin.
+const FIRST: &str = "Begin in a repository:
+  jobyard init                # make it a root
+  jobyard add -- make test    # a command as an order; `submit FILE` for more than that
+  jobyard daemon --drain      # work until nothing is left
+  jobyard list                # what became of it";
+
 /// The command line with its examples.
 pub(super) fn add_to(mut command: Command) -> Command {
+    command = command.after_help(FIRST);
     for (verb, lines) in EXAMPLES {
         let widest = lines.iter().map(|(line, _)| line.len()).max().unwrap_or_default();
         let mut text = "Examples:".to_owned();
