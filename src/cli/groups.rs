@@ -91,12 +91,12 @@ pub(super) fn run(globals: &Globals, given: Arguments) -> Outcome {
     }
 }
 
-/// Sets it, has a daemon read it, and says how it is now.
+/// Sets it, has a daemon read it, and says how it is now. A daemon may not have read what was so already.
 fn change(globals: &Globals, group: Option<&str>, change: Change<'_>, text: &str) -> Outcome {
     let mut seat = look::open(globals)?;
     let changed = write(&seat.root, group, change)?;
-    let called = if changed { call(&seat.root) } else { Ok(None) };
-    let (Ok(said) | Err(said)) = called.clone().map_err(Some);
+    let (told, said) = call(&seat.root);
+    let exit = if told { code::DONE } else { code::FAILED };
     if globals.json {
         let fields = [
             ("group", group.into()),
@@ -105,18 +105,16 @@ fn change(globals: &Globals, group: Option<&str>, change: Change<'_>, text: &str
             ("daemon", said.into()),
         ];
         say::object("group", fields)?;
-        return Ok(if called.is_ok() { code::DONE } else { code::FAILED });
+        return Ok(exit);
     }
     say::line(&out::plain(&format!("{text}{}", if changed { "" } else { "; unchanged" })))?;
-    if let Some(said) = said {
-        say::talk(&format!("jobyard: {said}"));
-    }
+    say::talk(&format!("jobyard: {said}"));
     if let Some(group) = group.filter(|_| changed)
         && !orders(&seat.look()?).contains_key(&Some(group.to_owned()))
     {
         say::talk(&format!("jobyard: no order names the group {} yet", out::plain(group)));
     }
-    Ok(if called.is_ok() { code::DONE } else { code::FAILED })
+    Ok(exit)
 }
 
 /// Writes the configuration; whether it had to be changed.
@@ -152,18 +150,20 @@ fn failed(fault: &Fault) -> Failure {
     Failure::new(code::FAILED, format!("write {}: {fault}", paths::CONFIG))
 }
 
-/// Has the daemon read the configuration again; what there is to say about it. An error: it goes on with the
-/// old one.
-fn call(place: &Path) -> Result<Option<String>, String> {
+/// Has the daemon read the configuration again: whether it will, and what there is to say about it.
+fn call(place: &Path) -> (bool, String) {
     match root_lock::call(place) {
-        Ok(Called::Told(pid)) => Ok(Some(format!("the daemon (pid {pid}) was told to read it"))),
-        Ok(Called::Starting(_)) => Ok(Some("the daemon is just starting and reads it".to_owned())),
-        Ok(Called::Nobody) => Ok(Some("no daemon runs now; the next one reads it".to_owned())),
-        Err(error) => Err(format!(
-            "the daemon was not told ({error}) and goes on by the old configuration; as its user, or root: \
-             `systemctl reload jobyard@$(systemd-escape -p {})`, or `kill -HUP` its process",
-            out::plain(&place.to_string_lossy())
-        )),
+        Ok(Called::Told(pid)) => (true, format!("the daemon (pid {pid}) was told to read it")),
+        Ok(Called::Starting(_)) => (true, "the daemon is just starting and reads it".to_owned()),
+        Ok(Called::Nobody) => (true, "no daemon runs now; the next one reads it".to_owned()),
+        Err(error) => {
+            let text = format!(
+                "the daemon was not told ({error}) and goes on by the old configuration; as its user, or \
+                 root: `systemctl reload jobyard@$(systemd-escape -p {})`, or `kill -HUP` its process",
+                out::plain(&place.to_string_lossy())
+            );
+            (false, text)
+        }
     }
 }
 

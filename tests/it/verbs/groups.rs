@@ -60,6 +60,22 @@ fn what_runs_goes_on_and_people_may_take() {
 }
 
 #[test]
+fn a_pause_that_was_written_by_hand_reaches_the_daemon_when_it_is_asked_for() {
+    let root = Root::without_git();
+    let _daemon = root.daemon();
+    let file = root.path("_ctx/jobyard.toml");
+    let before = fs::read_to_string(&file).unwrap();
+    fs::write(&file, format!("{before}[groups.gpu]\npaused = \"dear\"\n")).unwrap();
+    let said = root.run(&["groups", "pause", "gpu", "--reason", "dear"]).ends(0);
+    assert_eq!(said.out, "group gpu is paused: dear; unchanged\n");
+    assert!(said.err.contains("was told to read it"), "{said:?}");
+    root.order("A", GPU);
+    root.order("B", "run: 'true'\nworkspace: none");
+    until("an order without a group has run", || root.state("B") == "done");
+    assert_eq!(root.state("A"), "pending");
+}
+
+#[test]
 fn drain_does_not_wait_for_what_is_paused() {
     let root = Root::without_git();
     root.order("A", GPU);
