@@ -18,7 +18,6 @@ use crate::world::store::Outcome::{Done, LookAgain};
 use crate::world::store::{self, errno, publish};
 use crate::world::{Fault, World};
 use serde_json::{Value, json};
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -125,14 +124,16 @@ fn write(place: &Path, group: Option<&str>, change: Change<'_>) -> Result<bool, 
         let read = plain::snapshot(&mut world, path, CONFIG_BYTES_MAX)
             .map_err(|fault| failed(&fault))?
             .map_err(|text| Failure::new(code::FAILED, format!("{}: it {text}", path.display())))?;
-        let text = read.as_ref().map_or(Cow::default(), |r| String::from_utf8_lossy(&r.bytes));
-        let Some(new) = set(&text, group, change).map_err(|d| root::refused(place, &d))? else {
+        let text = std::str::from_utf8(read.as_ref().map_or(&[], |r| &r.bytes)).map_err(|e| {
+            Failure::new(code::FAILED, format!("{}: it is not UTF-8: {e}", path.display()))
+        })?;
+        let Some(new) = set(text, group, change).map_err(|d| root::refused(place, &d))? else {
             return Ok(false);
         };
         let put = match &read {
             Some(read) => store::replace(&mut world, read, new.as_bytes(), &[]),
             None => publish(&mut world, path, new.as_bytes(), 0o644)
-                .and_then(|()| world.sync_dir(Path::new("_ctx")))
+                .and_then(|()| world.sync_dir(Path::new(paths::CTX)))
                 .map(|()| (Done, None)),
         };
         match put {

@@ -156,4 +156,10 @@ fn what_cannot_be_is_refused_and_the_file_stays() {
     check(&["groups", "slots", "gpu", "3"], 2, "`groups.gpu.slots` is 3 but `slots` is 2");
     fs::write(&file, format!("{before}slotz = 2\n")).unwrap();
     check(&["groups", "pause", "gpu"], 2, "3:1: unknown key `slotz`");
+    fs::write(&file, format!("{before}# a\r\n")).unwrap();
+    check(&["groups", "pause", "gpu"], 2, "some lines end in CR LF");
+    fs::write(&file, [before.as_bytes(), b"# caf\xe9\n"].concat()).unwrap();
+    let said = root.run(&["groups", "pause", "gpu"]).ends(1);
+    assert!(said.err.contains("it is not UTF-8"), "{said:?}");
+    assert!(fs::read(&file).unwrap().ends_with(b"# caf\xe9\n"));
 }
