@@ -11,7 +11,7 @@ use crate::model::config::{CONFIG_BYTES_MAX, Change, NO_REASON, set};
 use crate::model::order::State;
 use crate::model::paths;
 use crate::observe::plain;
-use crate::plan::action::{pause, resume};
+use crate::plan::action::{pause, pause_and_release};
 use crate::scan::View;
 use crate::world::root_lock::{self, Called};
 use crate::world::store::Outcome::{Done, LookAgain};
@@ -210,8 +210,7 @@ fn list(globals: &Globals) -> Outcome {
         return Ok(code::DONE);
     }
     if let Some(reason) = &config.paused.all {
-        let text = format!("{}, released by `{}`", pause(None, reason), resume(None));
-        say::talk(&format!("jobyard: {}", out::plain(&text)));
+        say::talk(&format!("jobyard: {}", out::plain(&pause_and_release(None, reason))));
     }
     let columns = ["GROUP", "SLOTS", "RUNNING", "PENDING", "PAUSED"];
     let columns = columns.map(|name| Column { name, least: (name == "PAUSED").then_some(12) });
