@@ -98,11 +98,11 @@ pub(super) fn run(globals: &Globals, mut given: Arguments) -> Outcome {
     Ok(code::DONE)
 }
 
-/// Orders run in a worktree where git can make one.
+/// Orders run in a worktree where git can make one, and nowhere when git cannot tell.
 fn usual_workspace(root: &Path) -> Result<String, Failure> {
     let git = Git::new(root.to_owned(), None);
     let failed = |fault| Failure::new(code::FAILED, format!("add: {fault}; or name --workspace"));
-    let usable = git.is_repository().map_err(failed)? && git.base(None).is_ok();
+    let usable = git.is_repository().map_err(failed)? && git.has_base().map_err(failed)?;
     Ok(if usable { "worktree" } else { "none" }.to_owned())
 }
 

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 /// What jobyard works with.
 pub(super) fn needed() -> Vec<PathBuf> {
     let own = [paths::CONTROL, paths::ANSWERED, paths::RUNS, paths::OWN, paths::AUDIT];
-    let above = ["_ctx", "_ctx/jobs"].map(PathBuf::from);
+    let above = [paths::CTX, "_ctx/jobs"].map(PathBuf::from);
     let states = State::ALL.map(paths::dir);
     above.into_iter().chain(states).chain(own.map(PathBuf::from)).collect()
 }
@@ -20,7 +20,7 @@ pub(super) fn needed() -> Vec<PathBuf> {
 /// Where people put what they write.
 pub(super) fn offered() -> Vec<PathBuf> {
     let names = ["backlog", "dod", "orchestrators", "packages", "schema", "templates", "workflows"];
-    names.iter().map(|name| Path::new("_ctx").join(name)).collect()
+    names.iter().map(|name| Path::new(paths::CTX).join(name)).collect()
 }
 
 /// Makes those that are missing and returns them.

@@ -83,11 +83,13 @@ fn failed(fault: &Fault) -> Failure {
 /// What the changes make of it.
 fn by_keys(id: &OrderId, ticket: &Ticket, changes: &[Change]) -> Result<Vec<u8>, Failure> {
     let path = ticket.path.to_string_lossy();
-    let text = String::from_utf8_lossy(&ticket.bytes);
-    let new = edit(&text, changes).map_err(|defect| refused(&path, &[defect]))?.into_bytes();
-    submit::judge(&path, id.as_str(), new)
-        .map(|draft| draft.bytes)
-        .map_err(|defects| refused(&path, &defects))
+    let judge = |bytes| submit::judge(&path, id.as_str(), bytes).map(|draft| draft.bytes);
+    let new = match std::str::from_utf8(&ticket.bytes) {
+        Ok(text) => edit(text, changes).map(String::into_bytes).map_err(|defect| vec![defect]),
+        // It is no order either, and that says where.
+        Err(_) => Ok(ticket.bytes.clone()),
+    };
+    new.and_then(judge).map_err(|defects| refused(&path, &defects))
 }
 
 /// What a person makes of it, valid or the same as before.
@@ -105,7 +107,7 @@ fn by_editor(id: &OrderId, ticket: &Ticket) -> Result<(Vec<u8>, Option<Copy>), F
             Ok(draft) => return Ok((draft.bytes, Some(copy))),
             Err(defects) => refused(&name, &defects),
         };
-        if !again(&failure)? {
+        if !again(&failure).map_err(|failure| keeping(failure, Some(&copy)))? {
             return Err(keeping(failure, Some(&copy)));
         }
     }
@@ -129,7 +131,7 @@ fn again(failure: &Failure) -> Result<bool, Failure> {
         return Ok(false);
     }
     say::talk(&failure.text);
-    eprint!("Edit again? [Y/n] ");
+    say::ask("Edit again? [Y/n] ");
     let mut typed = String::new();
     let read = io::stdin().lock().read_line(&mut typed);
     let read = read.map_err(|e| Failure::new(code::FAILED, format!("read the answer: {e}")))?;

@@ -11,14 +11,13 @@ use crate::model::config::{CONFIG_BYTES_MAX, Change, NO_REASON, set};
 use crate::model::order::State;
 use crate::model::paths;
 use crate::observe::plain;
-use crate::plan::action::{pause, resume};
+use crate::plan::action::{pause, pause_and_release};
 use crate::scan::View;
 use crate::world::root_lock::{self, Called};
 use crate::world::store::Outcome::{Done, LookAgain};
 use crate::world::store::{self, errno, publish};
 use crate::world::{Fault, World};
 use serde_json::{Value, json};
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -91,12 +90,12 @@ pub(super) fn run(globals: &Globals, given: Arguments) -> Outcome {
     }
 }
 
-/// Sets it, has a daemon read it, and says how it is now.
+/// Sets it, has a daemon read it, and says how it is now. A daemon may not have read what was so already.
 fn change(globals: &Globals, group: Option<&str>, change: Change<'_>, text: &str) -> Outcome {
     let mut seat = look::open(globals)?;
     let changed = write(&seat.root, group, change)?;
-    let called = if changed { call(&seat.root) } else { Ok(None) };
-    let (Ok(said) | Err(said)) = called.clone().map_err(Some);
+    let (told, said) = call(&seat.root);
+    let exit = if told { code::DONE } else { code::FAILED };
     if globals.json {
         let fields = [
             ("group", group.into()),
@@ -105,18 +104,16 @@ fn change(globals: &Globals, group: Option<&str>, change: Change<'_>, text: &str
             ("daemon", said.into()),
         ];
         say::object("group", fields)?;
-        return Ok(if called.is_ok() { code::DONE } else { code::FAILED });
+        return Ok(exit);
     }
     say::line(&out::plain(&format!("{text}{}", if changed { "" } else { "; unchanged" })))?;
-    if let Some(said) = said {
-        say::talk(&format!("jobyard: {said}"));
-    }
+    say::talk(&format!("jobyard: {said}"));
     if let Some(group) = group.filter(|_| changed)
         && !orders(&seat.look()?).contains_key(&Some(group.to_owned()))
     {
         say::talk(&format!("jobyard: no order names the group {} yet", out::plain(group)));
     }
-    Ok(if called.is_ok() { code::DONE } else { code::FAILED })
+    Ok(exit)
 }
 
 /// Writes the configuration; whether it had to be changed.
@@ -127,14 +124,16 @@ fn write(place: &Path, group: Option<&str>, change: Change<'_>) -> Result<bool, 
         let read = plain::snapshot(&mut world, path, CONFIG_BYTES_MAX)
             .map_err(|fault| failed(&fault))?
             .map_err(|text| Failure::new(code::FAILED, format!("{}: it {text}", path.display())))?;
-        let text = read.as_ref().map_or(Cow::default(), |r| String::from_utf8_lossy(&r.bytes));
-        let Some(new) = set(&text, group, change).map_err(|d| root::refused(place, &d))? else {
+        let text = std::str::from_utf8(read.as_ref().map_or(&[], |r| &r.bytes)).map_err(|e| {
+            Failure::new(code::FAILED, format!("{}: it is not UTF-8: {e}", path.display()))
+        })?;
+        let Some(new) = set(text, group, change).map_err(|d| root::refused(place, &d))? else {
             return Ok(false);
         };
         let put = match &read {
             Some(read) => store::replace(&mut world, read, new.as_bytes(), &[]),
             None => publish(&mut world, path, new.as_bytes(), 0o644)
-                .and_then(|()| world.sync_dir(Path::new("_ctx")))
+                .and_then(|()| world.sync_dir(Path::new(paths::CTX)))
                 .map(|()| (Done, None)),
         };
         match put {
@@ -152,18 +151,20 @@ fn failed(fault: &Fault) -> Failure {
     Failure::new(code::FAILED, format!("write {}: {fault}", paths::CONFIG))
 }
 
-/// Has the daemon read the configuration again; what there is to say about it. An error: it goes on with the
-/// old one.
-fn call(place: &Path) -> Result<Option<String>, String> {
+/// Has the daemon read the configuration again: whether it will, and what there is to say about it.
+fn call(place: &Path) -> (bool, String) {
     match root_lock::call(place) {
-        Ok(Called::Told(pid)) => Ok(Some(format!("the daemon (pid {pid}) was told to read it"))),
-        Ok(Called::Starting(_)) => Ok(Some("the daemon is just starting and reads it".to_owned())),
-        Ok(Called::Nobody) => Ok(Some("no daemon runs now; the next one reads it".to_owned())),
-        Err(error) => Err(format!(
-            "the daemon was not told ({error}) and goes on by the old configuration; as its user, or root: \
-             `systemctl reload jobyard@$(systemd-escape -p {})`, or `kill -HUP` its process",
-            out::plain(&place.to_string_lossy())
-        )),
+        Ok(Called::Told(pid)) => (true, format!("the daemon (pid {pid}) was told to read it")),
+        Ok(Called::Starting(_)) => (true, "the daemon is just starting and reads it".to_owned()),
+        Ok(Called::Nobody) => (true, "no daemon runs now; the next one reads it".to_owned()),
+        Err(error) => {
+            let text = format!(
+                "the daemon was not told ({error}) and goes on by the old configuration; as its user, or \
+                 root: `systemctl reload jobyard@$(systemd-escape -p {})`, or `kill -HUP` its process",
+                out::plain(&place.to_string_lossy())
+            );
+            (false, text)
+        }
     }
 }
 
@@ -207,8 +208,7 @@ fn list(globals: &Globals) -> Outcome {
         return Ok(code::DONE);
     }
     if let Some(reason) = &config.paused.all {
-        let text = format!("{}, released by `{}`", pause(None, reason), resume(None));
-        say::talk(&format!("jobyard: {}", out::plain(&text)));
+        say::talk(&format!("jobyard: {}", out::plain(&pause_and_release(None, reason))));
     }
     let columns = ["GROUP", "SLOTS", "RUNNING", "PENDING", "PAUSED"];
     let columns = columns.map(|name| Column { name, least: (name == "PAUSED").then_some(12) });

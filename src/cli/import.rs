@@ -45,6 +45,20 @@ struct Course {
     note: String,
 }
 
+/// What is said of an import.
+struct Report<'a> {
+    there: &'a Path,
+    here: &'a Path,
+    applied: bool,
+    found: &'a [Found],
+    /// Files of the catalogue and the backlog that go with them.
+    files: &'a [PathBuf],
+    /// How many settled orders got their stamp.
+    adopted: usize,
+    /// What is wrong in the other tree.
+    findings: &'a [Finding],
+}
+
 /// Runs it.
 pub(super) fn run(globals: &Globals, given: &Arguments) -> Outcome {
     let here = globals.find_root()?;
@@ -56,6 +70,8 @@ pub(super) fn run(globals: &Globals, given: &Arguments) -> Outcome {
         let text = format!("import {}: there is no _ctx/jobs in it", there.display());
         return Err(Failure::new(code::NOT_FOUND, text));
     }
+    // Before anything is looked at: nobody but a person changes what is here after that.
+    let lock = given.apply.then(|| init::lock(&here, "import")).transpose()?.transpose()?;
     let mut theirs = look::seat(there.clone())?;
     let (view, findings) = theirs.findings()?;
     let mut ours = world(&here)?;
@@ -65,14 +81,17 @@ pub(super) fn run(globals: &Globals, given: &Arguments) -> Outcome {
     }
     let files = if there == here { Vec::new() } else { catalogues(&mut theirs.world, &mut ours)? };
     let mut adopted = 0;
-    if given.apply {
-        let lock = init::lock(&here, "import")??;
+    if lock.is_some() {
         let copied = copy(&mut theirs.world, &mut ours, &found, &files);
         copied.map_err(|f| failed(&f))?;
-        adopted = init::adopt_locked(&here, true)?;
-        drop(lock);
+        let imported = found.iter().filter(|f| f.course.is_ok()).map(|f| f.id.clone());
+        let only = (there != here).then(|| imported.collect());
+        adopted = init::adopt_locked(&here, true, only)?;
     }
-    tell(globals, (&there, &here), given.apply, &found, (&files, adopted), &findings)
+    drop(lock);
+    let (there, here, applied) = (&*there, &*here, given.apply);
+    let (found, files, findings) = (&*found, &*files, &*findings);
+    tell(globals, &Report { there, here, applied, found, files, adopted, findings })
 }
 
 fn failed(fault: &Fault) -> Failure {
@@ -188,14 +207,8 @@ fn copy(
     touched.iter().try_for_each(|dir| ours.sync_dir(dir))
 }
 
-fn tell(
-    globals: &Globals,
-    (there, here): (&Path, &Path),
-    applied: bool,
-    found: &[Found],
-    (files, adopted): (&[PathBuf], usize),
-    findings: &[Finding],
-) -> Outcome {
+fn tell(globals: &Globals, report: &Report<'_>) -> Outcome {
+    let Report { there, here, applied, found, files, adopted, findings } = *report;
     let stays = found.iter().filter(|f| f.course.is_err()).count();
     let exit = if stays > 0 { code::FINDINGS } else { code::DONE };
     if globals.json {

@@ -8,6 +8,7 @@ mod systemd;
 use super::ask::drive::{engine, world};
 use super::{Failure, Globals, Outcome, code, dirs, root, say};
 use crate::model::config;
+use crate::model::id::OrderId;
 use crate::model::index::{Index, Reading};
 use crate::model::order::State;
 use crate::model::paths;
@@ -18,6 +19,7 @@ use crate::world::root_lock::{Role, RootLock, Tried, try_lock};
 use crate::world::store::{errno, publish};
 use crate::world::{Fault, World};
 use serde_json::Value;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -158,7 +160,7 @@ fn look_at_git(root: &Path, dry: bool, report: &mut Report) -> Result<(), Failur
 /// Settled tickets that were there before get their stamp. A daemon does that by itself.
 fn adopt(root: &Path, all: bool) -> Result<usize, Failure> {
     match lock(root, "init")? {
-        Ok(_lock) => adopt_locked(root, all),
+        Ok(_lock) => adopt_locked(root, all, None),
         Err(daemon) if all => Err(daemon),
         Err(_) => Ok(0),
     }
@@ -185,9 +187,13 @@ pub(super) fn lock(root: &Path, verb: &str) -> Result<Result<RootLock, Failure>,
     }
 }
 
-/// The same, by whoever holds the root lock: how many got their stamp.
-pub(super) fn adopt_locked(root: &Path, all: bool) -> Result<usize, Failure> {
-    let mut opened = engine(root, None)?;
+/// The same, by whoever holds the root lock, for some orders or for every one: how many got their stamp.
+pub(super) fn adopt_locked(
+    root: &Path,
+    all: bool,
+    only: Option<BTreeSet<OrderId>>,
+) -> Result<usize, Failure> {
+    let mut opened = engine(root, only)?;
     let before = settled(&opened.index);
     opened.options.policy.fresh |= all;
     let turned = opened.turn();

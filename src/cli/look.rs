@@ -104,7 +104,7 @@ impl Seat {
 
     /// A root that goes while somebody waits on it settles nothing.
     pub(super) fn still_there(&self) -> Result<(), Failure> {
-        if self.root.join("_ctx").is_dir() {
+        if self.root.join(paths::CTX).is_dir() {
             return Ok(());
         }
         let text = format!("the root {} is gone: nothing more comes", self.root.display());

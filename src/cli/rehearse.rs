@@ -159,7 +159,7 @@ fn accepted(action: &Action) -> Option<Asked> {
 
 fn rehearse(place: &Path, ask: &Ask) -> Result<Rehearsal, Failure> {
     let mut options = root::options(place, None, false, &mut say::talk)?;
-    options.policy.only = Some(ask.id.clone());
+    options.policy.only = Some(BTreeSet::from([ask.id.clone()]));
     let opened = Engine::open(ReadOnly(world(place)?), options);
     let failed = |f| Failure::new(code::FAILED, format!("look at {}: {f}", place.display()));
     let mut engine = opened.map_err(|(_, fault)| failed(fault))?;

@@ -137,7 +137,7 @@ pub(super) fn needed_reason(
     let mut reason = given.as_deref().and_then(good);
     let asks = std::io::stdin().is_terminal() && std::io::stderr().is_terminal();
     if reason.is_none() && asks {
-        eprint!("Reason for {flag}: ");
+        say::ask(&format!("Reason for {flag}: "));
         let mut typed = String::new();
         let read = std::io::stdin().lock().read_line(&mut typed);
         reason = read.ok().and_then(|_| good(&typed));

@@ -26,7 +26,7 @@ pub fn named() -> Option<PathBuf> {
 pub fn find(given: Option<&Path>) -> Result<PathBuf, Failure> {
     if let Some(named) = given.map(Path::to_owned).or_else(named) {
         let root = existing(&named)?;
-        if root.join("_ctx").is_dir() {
+        if root.join(paths::CTX).is_dir() {
             return Ok(root);
         }
         let shown = root.display();
@@ -42,7 +42,7 @@ pub fn find(given: Option<&Path>) -> Result<PathBuf, Failure> {
         )
     })?;
     let start = Git::main_checkout(&here).unwrap_or_else(|| here.clone());
-    let found = start.ancestors().find(|dir| dir.join("_ctx").is_dir());
+    let found = start.ancestors().find(|dir| dir.join(paths::CTX).is_dir());
     match found {
         Some(root) => existing(root),
         None => Err(Failure::new(

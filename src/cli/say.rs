@@ -38,3 +38,8 @@ pub(super) fn object_text<const N: usize>(name: &str, fields: [(&str, Value); N]
 pub(super) fn talk(text: &str) {
     let _ = writeln!(io::stderr(), "{text}");
 }
+
+/// Asks on stderr; the answer is typed on the same line.
+pub(super) fn ask(text: &str) {
+    let _ = write!(io::stderr(), "{text}");
+}

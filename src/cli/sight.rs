@@ -122,8 +122,7 @@ fn of_order(
     // What it needs of the others on the cycle is said by the cycle.
     let said = |wait: &Wait| matches!(wait, Wait::Dependency { id, .. } if cycle.contains(id));
     let policy = &view.settings.policy;
-    let mut waits = ready::unmet(&view.index, id, brief, view.now, policy);
-    waits.extend(ready::paused(brief, policy));
+    let waits = ready::unstarted(&view.index, id, brief, view.now, policy);
     if let Some((_, text)) = view.extra.refused.get(id) {
         let release = "that is cured, and its file touched or the daemon started again";
         found.push(Obstacle::new("refused", text.clone(), release));

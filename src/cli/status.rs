@@ -7,7 +7,7 @@ use super::out::{self, Colour, Screen};
 use super::{Failure, Globals, Outcome, code, notice, say, sight};
 use crate::model::id::OrderId;
 use crate::model::order::State;
-use crate::plan::action::{pause, resume};
+use crate::plan::action::pause_and_release;
 use crate::plan::findings::{Finding, Severity};
 use crate::scan::View;
 use serde_json::{Value, json};
@@ -159,7 +159,7 @@ fn text(seat: &Seat, view: &View, found: &[Finding], counts: &Counts, screen: Sc
     let all = policy.paused.all.iter().map(|reason| (None, reason));
     let groups = policy.paused.groups.iter().map(|(g, reason)| (Some(g.as_str()), reason));
     for (group, reason) in all.chain(groups) {
-        let line = format!("{}, released by `{}`", pause(group, reason), resume(group));
+        let line = pause_and_release(group, reason);
         text.push_str(&format!("\npaused   {}", out::plain(&line)));
     }
     text.push_str(&format!("\norders   {}\n", orders(counts)));

@@ -15,10 +15,10 @@ use crate::model::paths;
 use crate::model::protocol::{
     Cause, CommandKey, End, FromExecutor, KnownCommand, StartCommand, ToExecutor,
 };
-use crate::plan;
 use crate::plan::argv::argv;
-use crate::world::World;
+use crate::world::{Entry, World};
 use std::collections::{BTreeMap, VecDeque};
+use std::path::{Path, PathBuf};
 
 /// Hooks that run at once.
 const AT_ONCE_MAX: usize = 4;
@@ -28,6 +28,25 @@ const QUEUE_MAX: usize = 1000;
 
 /// Whose key `drained` has: no order is called so.
 const NOBODY: &str = ".drained";
+
+/// Logs of `drained` that are kept: only what failed leaves one.
+const DRAINED_LOGS_MAX: usize = 8;
+
+/// Where they are.
+fn drained_logs() -> PathBuf {
+    Path::new(paths::OWN).join("hooks")
+}
+
+/// A settlement that is to be told.
+pub(super) struct Told<'a> {
+    /// The attempt; 0: the order was settled without one.
+    pub(super) attempt: u32,
+    pub(super) state: State,
+    /// Line of the ledger.
+    pub(super) seq: u64,
+    pub(super) result: &'a str,
+    pub(super) reason: &'a str,
+}
 
 /// One hook to be run.
 #[derive(Debug)]
@@ -69,6 +88,11 @@ impl Hooks {
     pub(super) fn none_runs(&self) -> bool {
         self.running.is_empty()
     }
+
+    /// None is under way or waits.
+    fn none_is_left(&self) -> bool {
+        self.queue.is_empty() && self.running.is_empty()
+    }
 }
 
 impl<W: World> Engine<W> {
@@ -76,18 +100,15 @@ impl<W: World> Engine<W> {
     pub(super) fn hook_attempt(&mut self, id: &OrderId, attempt: &Attempt) {
         let settled = attempt.settled.as_ref().filter(|s| s.state() != State::Pending);
         if let Some(s) = settled.filter(|s| s.seq > self.hooks.opened_seq) {
-            self.hook_settled(id, attempt.number, s.state(), (s.seq, &s.result, &s.reason));
+            let (attempt, state) = (attempt.number, s.state());
+            let (seq, result, reason) = (s.seq, &*s.result, &*s.reason);
+            self.hook_settled(id, &Told { attempt, state, seq, result, reason });
         }
     }
 
     /// An order was settled for good, and that is durable.
-    pub(super) fn hook_settled(
-        &mut self,
-        id: &OrderId,
-        attempt: u32,
-        state: State,
-        (seq, result, reason): (u64, &str, &str),
-    ) {
+    pub(super) fn hook_settled(&mut self, id: &OrderId, told: &Told<'_>) {
+        let Told { attempt, state, seq, result, reason } = *told;
         if self.options.config.hooks.settled.is_none() {
             return;
         }
@@ -141,13 +162,8 @@ impl<W: World> Engine<W> {
 
     /// Once after there was something: nothing runs, nothing can be started, and all other hooks have ended.
     fn look_whether_drained(&mut self) {
-        let wanted = self.hooks.worked && self.options.config.hooks.drained.is_some();
-        let quiet = self.hooks.queue.is_empty()
-            && self.hooks.running.is_empty()
-            && self.dirty.is_empty()
-            && self.replan.is_empty()
-            && self.requests.is_empty();
-        if !wanted || !self.options.policy.runs || !quiet || plan::busy(&self.index) {
+        let wanted = self.drained_is_due() && self.options.policy.runs;
+        if !wanted || !self.hooks.none_is_left() || !self.is_quiet() {
             return;
         }
         self.hooks.worked = false;
@@ -157,7 +173,7 @@ impl<W: World> Engine<W> {
         self.queue_hook(Hook {
             key: CommandKey { id: NOBODY.to_owned(), attempt: 0, number },
             name: "drained",
-            log: format!("{}/hooks/drained-{seq}.log", paths::OWN),
+            log: format!("{}/drained-{seq}.log", drained_logs().display()),
             token,
             env: Vec::new(),
         });
@@ -230,6 +246,9 @@ impl<W: World> Engine<W> {
             }
             return;
         }
+        if hook.key.id == NOBODY {
+            self.tidy_drained_logs();
+        }
         let how = match (end.cause, end.exit, end.signal, &end.detail) {
             (Cause::Timeout, ..) => "it took too long and was ended".to_owned(),
             (Cause::OutputLimit, ..) => "it wrote too much and was ended".to_owned(),
@@ -264,7 +283,24 @@ impl<W: World> Engine<W> {
 
     /// No hook waits or runs, and none is due.
     pub(super) fn hooks_are_over(&self) -> bool {
-        let due = self.hooks.worked && self.options.config.hooks.drained.is_some();
-        self.hooks.queue.is_empty() && self.hooks.running.is_empty() && !due
+        self.hooks.none_is_left() && !self.drained_is_due()
+    }
+
+    fn drained_is_due(&self) -> bool {
+        self.hooks.worked && self.options.config.hooks.drained.is_some()
+    }
+
+    /// Keeps the newest logs of `drained`; a rest does no harm.
+    fn tidy_drained_logs(&mut self) {
+        let dir = drained_logs();
+        let Ok(entries) = self.world.list(&dir) else { return };
+        let seq = |e: &Entry| {
+            let name = e.name.to_str()?.strip_prefix("drained-")?.strip_suffix(".log")?;
+            Some((name.parse::<u64>().ok()?, e.name.clone()))
+        };
+        let logs: BTreeMap<u64, _> = entries.iter().filter_map(seq).collect();
+        for name in logs.into_values().rev().skip(DRAINED_LOGS_MAX) {
+            let _ = self.world.unlink(&dir.join(name));
+        }
     }
 }

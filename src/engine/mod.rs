@@ -325,12 +325,18 @@ impl<W: World> Engine<W> {
 
     /// Nothing is left that can be done without a person.
     pub fn is_drained(&self) -> bool {
-        self.requests.is_empty()
-            && self.dirty.is_empty()
+        self.is_quiet()
             && self.answers.is_empty()
             && self.answered_files.is_empty()
             && self.dirs.is_empty()
             && self.hooks_are_over()
+    }
+
+    /// Nothing runs, and nothing was seen that could start anything.
+    fn is_quiet(&self) -> bool {
+        self.requests.is_empty()
+            && self.dirty.is_empty()
+            && self.replan.is_empty()
             && !plan::busy(&self.index)
     }
 

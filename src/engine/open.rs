@@ -163,7 +163,7 @@ type Opened<F> = (Vec<String>, Ledger<F>, ledger::Tail);
 /// The names of the directories are durable before the ledger's first segment is begun.
 fn open_ledger<W: World>(world: &mut W) -> Result<Opened<W::File>, Fault> {
     let states = State::ALL.map(paths::dir);
-    let fixed = ["_ctx", "_ctx/jobs"].map(PathBuf::from);
+    let fixed = [paths::CTX, "_ctx/jobs"].map(PathBuf::from);
     let rest = [paths::CONTROL, paths::ANSWERED, paths::RUNS, paths::OWN, paths::AUDIT];
     let mut changed = BTreeSet::new();
     let all: Vec<PathBuf> =
@@ -201,7 +201,7 @@ fn tidy<W: World>(world: &mut W) -> Result<Vec<String>, Fault> {
     let dir = Path::new(paths::BACKLOG).parent().unwrap_or(Path::new(""));
     kept.extend(leftovers::tidy(world, dir, &backlog)?);
     let config = |_: &str| vec![PathBuf::from(paths::CONFIG)];
-    kept.extend(leftovers::tidy(world, Path::new("_ctx"), &config)?);
+    kept.extend(leftovers::tidy(world, Path::new(paths::CTX), &config)?);
     let nothing = |_: &str| Vec::new();
     leftovers::tidy(world, Path::new(paths::OWN), &nothing)?;
     let own = format!("lease-{}-", world.identity().instance);

@@ -3,6 +3,7 @@
 //! Invariants: the `settled` line is durable before the ticket is touched; content first, then one
 //! rename; a lease is released only when its ticket has left `running/`; a person's edit survives.
 
+use super::hooks::Told;
 use super::{Engine, Planted};
 use crate::model::attempt::{Asked, Attempt, Place, Wish};
 use crate::model::defect::Defect;
@@ -305,7 +306,8 @@ impl<W: World> Engine<W> {
         let ticket = self.index.ticket_mut(id);
         ticket.seen = Seen::Settled(State::Failed);
         let attempt = ticket.last_attempt;
-        self.hook_settled(id, attempt, State::Failed, (seq, result, reason));
+        let told = Told { attempt, state: State::Failed, seq, result, reason };
+        self.hook_settled(id, &told);
         if let Some(request) = request {
             self.consume_unbound(id, request);
             let why = if reason == result { String::new() } else { format!(": {reason}") };

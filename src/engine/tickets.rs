@@ -116,26 +116,35 @@ impl<W: World> Engine<W> {
     /// Takes away explanations of moves that were put back, at a start or after half an hour: a settled order
     /// is as it should be since, and others have gone on when their ticket is not beside it.
     pub(super) fn forget_moves(&mut self, state: State, entries: &[Entry]) -> Result<(), Fault> {
-        let open = matches!(state, State::Pending | State::Running);
-        let waiting: BTreeSet<&OsStr> =
-            entries.iter().filter(|_| open).map(|e| e.name.as_os_str()).collect();
-        for entry in entries.iter().filter(|e| e.kind == Kind::File) {
-            let of = entry.name.to_str().and_then(|name| name.strip_suffix(".why"));
-            if of.is_none_or(|of| waiting.contains(OsStr::new(of))) {
-                continue;
+        match state {
+            State::Pending | State::Running => {
+                self.forget_marked(state, entries, entries, NOT_DONE)
             }
-            self.unlink_ours(&paths::dir(state).join(&entry.name), NOT_DONE)?;
+            State::Done | State::Failed => self.forget_marked(state, entries, &[], NOT_DONE),
         }
-        Ok(())
     }
 
-    /// Removes an explanation that begins with this mark of ours.
-    fn unlink_ours(&mut self, path: &Path, mark: &str) -> Result<(), Fault> {
-        let text = read_plain(&mut self.world, path, 64)?;
-        match text.is_some_and(|text| text.bytes.starts_with(mark.as_bytes())) {
-            true => self.world.unlink(path),
-            false => Ok(()),
+    /// Removes the explanations that begin with this mark of ours, but for those of names that are kept.
+    fn forget_marked(
+        &mut self,
+        state: State,
+        entries: &[Entry],
+        kept: &[Entry],
+        mark: &str,
+    ) -> Result<(), Fault> {
+        let kept: BTreeSet<&OsStr> = kept.iter().map(|e| e.name.as_os_str()).collect();
+        for entry in entries.iter().filter(|e| e.kind == Kind::File) {
+            let of = entry.name.to_str().and_then(|name| name.strip_suffix(".why"));
+            if of.is_none_or(|of| kept.contains(OsStr::new(of))) {
+                continue;
+            }
+            let path = paths::dir(state).join(&entry.name);
+            let text = read_plain(&mut self.world, &path, 64)?;
+            if text.is_some_and(|text| text.bytes.starts_with(mark.as_bytes())) {
+                self.world.unlink(&path)?;
+            }
         }
+        Ok(())
     }
 
     /// Undoes a move by hand.
@@ -217,7 +226,7 @@ impl<W: World> Engine<W> {
     pub(super) fn strays(&mut self) -> Result<(), Fault> {
         let entries = self.world.list(&paths::dir(State::Pending))?;
         self.noted.retain(|name| entries.iter().any(|e| e.name == *name));
-        for entry in entries {
+        for entry in &entries {
             let Some(text) = entry.name.to_str().and_then(stray) else {
                 if entry.name.to_str().is_none() {
                     self.note_stray(&entry.name, "its name is not UTF-8");
@@ -239,7 +248,8 @@ impl<W: World> Engine<W> {
                 }
             }
         }
-        self.stale_whys()
+        // Explanations of names that are gone.
+        self.forget_marked(State::Pending, &entries, &entries, REFUSAL_MARK)
     }
 
     /// Says once what is wrong with a name.
@@ -247,22 +257,6 @@ impl<W: World> Engine<W> {
         if self.noted.insert(name.to_owned()) {
             self.notes.push(format!("{name:?} in pending/: {text}"));
         }
-    }
-
-    /// Removes explanations of names that are gone.
-    fn stale_whys(&mut self) -> Result<(), Fault> {
-        let dir = paths::dir(State::Pending);
-        let entries = self.world.list(&dir)?;
-        let names: BTreeSet<_> = entries.iter().map(|e| e.name.clone()).collect();
-        for entry in entries.iter().filter(|e| e.kind == Kind::File) {
-            let Some(of) = entry.name.to_str().and_then(|n| n.strip_suffix(".why")) else {
-                continue;
-            };
-            if !names.contains(OsStr::new(of)) {
-                self.unlink_ours(&dir.join(&entry.name), REFUSAL_MARK)?;
-            }
-        }
-        Ok(())
     }
 
     /// The epic's status follows its queue.

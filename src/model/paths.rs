@@ -4,6 +4,8 @@ use super::id::OrderId;
 use super::order::State;
 use std::path::PathBuf;
 
+/// What holds everything else, and makes a directory a root.
+pub const CTX: &str = "_ctx";
 /// Requests.
 pub const CONTROL: &str = "_ctx/jobs/control";
 /// Requests that were answered without an attempt.

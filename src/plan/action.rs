@@ -242,10 +242,7 @@ pub fn wait_text(wait: &Wait) -> String {
         Wait::Refused(text) => format!("refused: {text}"),
         Wait::Settling(_) => "it may still be being written".to_owned(),
         Wait::Held(reason) => format!("held ({reason}); released by `unhold`"),
-        Wait::Paused { group, reason } => {
-            let group = group.as_deref();
-            format!("{}, released by `{}`", pause(group, reason), resume(group))
-        }
+        Wait::Paused { group, reason } => pause_and_release(group.as_deref(), reason),
         Wait::NotBefore(at) => format!("not before {}", at.rfc3339()),
         Wait::RetryAt(at) => format!("retried at {}", at.rfc3339()),
         Wait::Dependency { id, state, on, possible } => {
@@ -266,6 +263,11 @@ pub fn wait_text(wait: &Wait) -> String {
 pub fn pause(group: Option<&str>, reason: &str) -> String {
     let what = group.map_or_else(|| "everything".to_owned(), |group| format!("group {group}"));
     format!("{what} is paused: {reason}")
+}
+
+/// The same, with what ends it.
+pub fn pause_and_release(group: Option<&str>, reason: &str) -> String {
+    format!("{}, released by `{}`", pause(group, reason), resume(group))
 }
 
 /// The command line that ends a pause.

@@ -153,8 +153,7 @@ fn weigh(
     impact: &mut Impact,
 ) -> Option<bool> {
     let brief = pending(facts, id)?;
-    let mut by = ready::unmet(facts.index, id, brief, facts.now, facts.policy);
-    by.extend(ready::paused(brief, facts.policy));
+    let mut by = ready::unstarted(facts.index, id, brief, facts.now, facts.policy);
     by.retain(|w| !matches!(w, Wait::Dependency { id, .. } if ends.contains_key(id)));
     if facts.cyclic.contains(id) {
         by.insert(0, Wait::Refused(CYCLE_MARK.to_owned()));

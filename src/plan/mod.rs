@@ -61,7 +61,7 @@ pub struct Policy {
     /// The ledger was just begun: settled tickets are adopted.
     pub fresh: bool,
     /// Only these orders are acted on; `None`: all.
-    pub only: Option<OrderId>,
+    pub only: Option<BTreeSet<OrderId>>,
 }
 
 impl Policy {
@@ -102,7 +102,7 @@ pub fn plan(
     let mut ids: BTreeSet<OrderId> = changed.clone();
     ids.extend(ready::due(index, now));
     for id in &ids {
-        if policy.only.as_ref().is_some_and(|only| only != id) {
+        if policy.only.as_ref().is_some_and(|only| !only.contains(id)) {
             continue;
         }
         let step = step::step(index, id, now, tick, policy);

@@ -42,8 +42,21 @@ pub fn unmet(
     waits
 }
 
+/// Every unmet condition of its start by the daemon, slots left out: also the pauses.
+pub fn unstarted(
+    index: &Index,
+    id: &OrderId,
+    brief: &Brief,
+    now: Moment,
+    policy: &Policy,
+) -> Vec<Wait> {
+    let mut waits = unmet(index, id, brief, now, policy);
+    waits.extend(paused(brief, policy));
+    waits
+}
+
 /// The pauses that keep an order from being started. Nobody is kept from taking it.
-pub fn paused(brief: &Brief, policy: &Policy) -> Vec<Wait> {
+fn paused(brief: &Brief, policy: &Policy) -> Vec<Wait> {
     let paused = &policy.paused;
     let all = paused.all.iter().map(|reason| (None, reason));
     let group = brief.group.as_deref();

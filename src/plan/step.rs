@@ -205,8 +205,7 @@ fn pending_order(facts: &Facts<'_>, place: &Place, brief: &Brief) -> Step {
         step.actions.push(action);
         return step;
     }
-    let mut waits = ready::unmet(facts.index, facts.id, brief, facts.now, facts.policy);
-    waits.extend(ready::paused(brief, facts.policy));
+    let waits = ready::unstarted(facts.index, facts.id, brief, facts.now, facts.policy);
     let hopeless = waits.iter().any(|w| matches!(w, Wait::Dependency { possible: false, .. }));
     if hopeless && facts.policy.unsatisfiable != Unsatisfiable::Hold {
         let result = match facts.policy.unsatisfiable {

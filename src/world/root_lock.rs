@@ -82,7 +82,7 @@ fn holder_lives(text: &str) -> Option<bool> {
 pub fn try_lock(root: &Path, role: Role, who: &str) -> io::Result<Tried> {
     let own = root.join(paths::OWN);
     std::fs::create_dir_all(&own)?;
-    let dir = File::open(root.join("_ctx"))?;
+    let dir = File::open(root.join(paths::CTX))?;
     match dir.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => return taken(root),
@@ -122,7 +122,7 @@ pub fn look(root: &Path) -> io::Result<Option<Found>> {
     };
     let pid = text.split_whitespace().nth(2).and_then(|w| w.parse().ok());
     let Some(pid) = pid.filter(|_| holder_lives(&text) == Some(true)) else { return Ok(None) };
-    let inode = std::fs::metadata(root.join("_ctx"))?.ino();
+    let inode = std::fs::metadata(root.join(paths::CTX))?.ino();
     // The living process that wrote the text is believed where another user's descriptors are not shown.
     if !holds(pid, inode).unwrap_or(true) {
         return Ok(None);
@@ -200,7 +200,7 @@ fn holds(pid: u32, inode: u64) -> io::Result<bool> {
 
 /// Whoever holds the root although somebody removed the file that tells who it is.
 fn nameless(root: &Path) -> Option<Found> {
-    let inode = std::fs::metadata(root.join("_ctx")).ok()?.ino();
+    let inode = std::fs::metadata(root.join(paths::CTX)).ok()?.ino();
     let locks = std::fs::read_to_string("/proc/locks").ok()?;
     let line = locks.lines().find(|line| is_on(line, inode))?;
     let pid = line.split_whitespace().nth(4)?.parse().ok()?;

@@ -243,20 +243,17 @@ fn a_root_is_the_named_one_and_never_made_by_naming_it() {
     assert_eq!(shown("status --root ..", Some("/nonexistent")), nearest);
 }
 
-/// Whoever has no right to anything here. Without root rights to give up, the root's modes are taken away.
-fn nobody(stage: &Stage) -> Vec<&'static str> {
-    if rustix::process::geteuid().is_root() {
-        return vec!["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"];
-    }
-    let mode = ["-R", "a-w"];
-    assert!(Command::new("chmod").args(mode).arg(stage.scene.root()).status().unwrap().success());
-    Vec::new()
+/// Whoever has no right to anything here.
+fn nobody() -> [&'static str; 4] {
+    let root = rustix::process::geteuid().is_root();
+    assert!(root, "this test becomes another user, which only root can: run it as root");
+    ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
 }
 
 #[test]
 fn a_root_of_somebody_else_may_be_looked_at_and_not_changed() {
+    let prefix = nobody();
     let stage = Stage::new();
-    let prefix = nobody(&stage);
     all(&stage, "foreign", &prefix, stage.scene.root(), None, |row| row.foreign);
     let own = stage.scene.root().join("_ctx");
     fs::set_permissions(&own, fs::Permissions::from_mode(0o000)).unwrap();

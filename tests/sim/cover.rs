@@ -73,7 +73,7 @@ pub(crate) const WATCHER: Watcher = Watcher { plans, acts };
 /// Counts the rows that a round was planned on, and notes where the plan is not what they say.
 fn plans(round: &Round<'_>) {
     let only = round.policy.only.as_ref();
-    for id in round.changed.iter().filter(|id| only.is_none_or(|only| only == *id)) {
+    for id in round.changed.iter().filter(|id| only.is_none_or(|only| only.contains(*id))) {
         let Some(ticket) = round.index.tickets.get(id) else { continue };
         let Some(wanted) = agree::wanted(round, id, ticket) else { continue };
         if let Some(text) = agree::contradiction(round, id, ticket, &wanted) {

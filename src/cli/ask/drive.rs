@@ -19,6 +19,7 @@ use crate::world::World;
 use crate::world::ledger;
 use crate::world::real::RealWorld;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -50,14 +51,14 @@ pub(in crate::cli) fn world(place: &Path) -> Result<RealWorld, Failure> {
     Ok(world)
 }
 
-/// An engine that runs nothing; for one order, or for all.
+/// An engine that runs nothing; for some orders, or for all.
 pub(in crate::cli) fn engine(
     place: &Path,
-    only: Option<&OrderId>,
+    only: Option<BTreeSet<OrderId>>,
 ) -> Result<Engine<RealWorld>, Failure> {
     let mut options =
         root::options(place, None, false, &mut |text| say::talk(&format!("jobyard: {text}")))?;
-    options.policy.only = only.cloned();
+    options.policy.only = only;
     Engine::open(world(place)?, options).map_err(|(_, fault)| refused_by_disk(&fault))
 }
 
@@ -84,7 +85,8 @@ impl Asking<'_> {
         begin_ledger(self.root)?;
         let mut faults = 0;
         loop {
-            let worked = engine(self.root, Some(&self.ask.id)).map(|engine| self.turns(engine));
+            let only = BTreeSet::from([self.ask.id.clone()]);
+            let worked = engine(self.root, Some(only)).map(|engine| self.turns(engine));
             match worked {
                 Ok(Ok(step)) => return Ok(step),
                 Ok(Err(failure)) | Err(failure) => {

@@ -1,6 +1,6 @@
 //! Setting one key of the configuration's text.
 //!
-//! Invariants: comments, order and line ends stay; the result is read again and says what was wanted and
+//! Invariants: comments, order and line ends stay, and a file with two kinds of line ends is refused; the result is read again and says what was wanted and
 //! nothing else, or it is refused and nothing of it is used.
 
 use super::{Config, Setting, effective, parse_config};
@@ -57,12 +57,18 @@ pub fn set(
     let table: Vec<&str> = group.map_or_else(Vec::new, |group| vec!["groups", group]);
     let (table, name, value) = (table.as_slice(), change.name(), change.value());
     let body = text.strip_prefix('\u{feff}').unwrap_or(text);
+    // The editor ends every line in the same way.
+    let crlf = body.matches("\r\n").count();
+    if crlf > 0 && crlf < body.matches('\n').count() {
+        let text =
+            "some lines end in CR LF and others in LF: make them the same, or set it by hand";
+        return Err(vec![Defect::whole(INVALID_CONFIG, text)]);
+    }
     let mut new = in_place(body, table, name, &value)
         .or_else(|| appended(body, table, name, &value))
         .or_else(|| within(body, table, name, &value))
         .ok_or_else(|| not_possible(table, name))?;
-    // The editor ends every line in the same way.
-    if body.contains("\r\n") {
+    if crlf > 0 {
         new = new.replace("\r\n", "\n").replace('\n', "\r\n");
     }
     if body.len() < text.len() {
@@ -203,5 +209,6 @@ mod tests {
         assert!(refused("slots = 2\n", 3).starts_with("4:9: `groups.gpu.slots` is 3 but"));
         assert!(refused("", 0).contains("could never run"));
         assert!(refused("slotz = 2\n", 1).contains("unknown key"));
+        assert!(refused("slots = 2\r\n# a\n", 1).contains("some lines end in CR LF"));
     }
 }

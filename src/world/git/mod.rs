@@ -37,6 +37,9 @@ use std::path::{Component, Path, PathBuf};
 /// Most paths in a list of facts; a person is helped by the first ones.
 pub const LIST_MAX: usize = 1000;
 
+/// What is attempted when a new branch needs a place to begin at.
+const BASE: &str = "resolve base";
+
 /// Directories of state that git must not track, relative to the root.
 pub const STATE_PATHS: [&str; 5] =
     ["_ctx/jobs", "_ctx/runs", "_ctx/audit", "_ctx/packages", ".worktrees"];
@@ -115,39 +118,55 @@ impl Git {
     /// # Errors
     /// The revision does not exist, or the repository has no commit.
     pub fn base(&self, wanted: Option<&str>) -> Result<CommitId, GitFault> {
-        let act = "resolve base";
-        let layout = self.layout(act)?;
+        let layout = self.layout(BASE)?;
+        let top = layout.top.display();
+        Self::find_in(&layout, wanted)?.ok_or_else(|| {
+            let cause = match wanted {
+                Some(text) => {
+                    format!("{text:?} names no commit of {top}: correct `base` or make the commit")
+                }
+                None => format!(
+                    "{top} has no commit on main, master or HEAD: make a first commit, or set `base`"
+                ),
+            };
+            refused(BASE, cause)
+        })
+    }
+
+    /// Whether there is a commit that a new branch can begin at.
+    ///
+    /// # Errors
+    /// There is no repository, or git cannot tell.
+    pub fn has_base(&self) -> Result<bool, GitFault> {
+        Ok(Self::find_in(&self.layout(BASE)?, None)?.is_some())
+    }
+
+    /// The first of the candidates that is a commit.
+    fn find_in(layout: &Layout, wanted: Option<&str>) -> Result<Option<CommitId>, GitFault> {
         let candidates = match wanted {
             Some(text) => vec![text],
             None => vec!["refs/heads/main", "refs/heads/master", "HEAD"],
         };
-        for name in &candidates {
+        for name in candidates {
             if name.is_empty() || name.starts_with('-') || name.contains(['\0', '\n']) {
-                return Err(refused(act, format!("{name:?} is not a revision")));
+                return Err(refused(BASE, format!("{name:?} is not a revision")));
             }
-            let answer = Self::reading(act, &layout)
+            let answer = Self::reading(BASE, layout)
                 .args(&["rev-parse", "--verify", "--quiet", "--end-of-options"])
                 .arg(format!("{name}^{{commit}}"))
                 .run()?;
-            if answer.status.success() {
-                let text = line(&answer.stdout);
-                return CommitId::parse(&text)
-                    .ok_or_else(|| refused(act, format!("git answered {text:?} for {name:?}")));
+            match answer.status.code() {
+                Some(0) => {
+                    let text = line(&answer.stdout);
+                    let told = || refused(BASE, format!("git answered {text:?} for {name:?}"));
+                    return CommitId::parse(&text).ok_or_else(told).map(Some);
+                }
+                // With --quiet: there is no such commit.
+                Some(1) => {}
+                _ => return Err(answer.fault()),
             }
         }
-        Err(refused(
-            act,
-            match wanted {
-                Some(text) => format!(
-                    "{text:?} names no commit of {}: correct `base` or make the commit",
-                    layout.top.display()
-                ),
-                None => format!(
-                    "{} has no commit on main, master or HEAD: make a first commit, or set `base`",
-                    layout.top.display()
-                ),
-            },
-        ))
+        Ok(None)
     }
 
     /// The commit of a branch (short name), or `None` when it does not exist.

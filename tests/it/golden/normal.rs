@@ -25,8 +25,9 @@ const FORMS: &[(&str, &str)] = &[
     (r#""([a-z0-9_]*_ms)":\d+"#, r#""$1":"<ms>""#),
     (r"\b\d+\.\ds\b", "<span>"),
     (r"\bAfter \d+\.\d s\b", "After <span>"),
-    (r"\(\d+s\)", "(<span>)"),
-    (r", \d+s\b", ", <span>"),
+    (r"\((\d+s|\d+[mhd]\d\d[smh])\)", "(<span>)"),
+    (r", (\d+s|\d+[mhd]\d\d[smh])\b", ", <span>"),
+    (r"\b(after|median|p95|max) \d+[mhd]\d\d[smh]\b", "$1 <span>"),
     (r"\b\d+ s ago\b", "<span> ago"),
     (r"\(\d+ s old\)", "(<span> old)"),
     (r"\bsign of life for \d+ s\b", "sign of life for <span>"),
@@ -76,7 +77,17 @@ fn words_and_numbers_that_mean_something_stay() {
     {
         assert!(!fits(text), "{text}");
     }
-    for text in ["2026-01-02T03:04:05.678Z", "pid 77", "(3s)", "after 0.1s", "\"age_ms\":12"] {
+    for text in [
+        "2026-01-02T03:04:05.678Z",
+        "pid 77",
+        "(3s)",
+        "(2m05s)",
+        "x, 1h02m",
+        "x, 3d04h",
+        "after 2m05s",
+        "after 0.1s",
+        "\"age_ms\":12",
+    ] {
         assert!(fits(text), "{text}");
     }
 }

@@ -73,6 +73,20 @@ fn an_order_runs_in_a_worktree_where_git_has_a_commit() {
 }
 
 #[test]
+fn a_git_that_cannot_tell_is_an_error_and_not_an_order_in_the_root() {
+    let root = Root::new();
+    let commit = fs::read_to_string(root.path(".git/refs/heads/main")).unwrap();
+    let (dir, name) = commit.trim().split_at(2);
+    let object = root.path(&format!(".git/objects/{dir}/{name}"));
+    fs::remove_file(&object).unwrap();
+    fs::write(&object, "torn").unwrap();
+    let said = root.run(&["add", "--id", "A", "--", "true"]).ends(1);
+    assert!(said.err.contains("is corrupt; or name --workspace"), "{said:?}");
+    assert_eq!(root.state("A"), "nowhere");
+    root.run(&["add", "--id", "A", "--workspace", "none", "--", "true"]).ends(0);
+}
+
+#[test]
 fn what_is_no_order_is_refused_and_nothing_is_published() {
     let root = Root::without_git();
     let check = |call: &[&str], code: i32, part: &str| {

@@ -4,6 +4,7 @@ use super::root::{Root, Running, Said, until};
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::PathBuf;
+use std::process::Command;
 
 /// A root whose temporary files are its own.
 fn yard() -> Root {
@@ -30,7 +31,7 @@ fn copies(root: &Root) -> Vec<PathBuf> {
 
 /// An editor that waits at a gate, and then changes the title.
 fn slow_editor(root: &Root) -> String {
-    let made = std::process::Command::new("mkfifo").arg(root.path("gate")).status().unwrap();
+    let made = Command::new("mkfifo").arg(root.path("gate")).status().unwrap();
     assert!(made.success());
     let script = "echo > began; read x < gate; sed -i 's/title: t/title: mine/' \"$1\"\n";
     fs::write(root.path("slow"), script).unwrap();
@@ -135,6 +136,32 @@ fn keys_are_set_without_an_editor() {
     assert!(said.err.contains("--set knows title"), "{said:?}");
     assert_eq!(root.ticket("A"), dry.out);
     root.run(&["edit", "B", "--set", "title=x"]).ends(3);
+}
+
+#[test]
+fn the_copy_is_named_when_the_answer_cannot_be_read() {
+    let root = yard();
+    root.order("A", "priority: low");
+    let typed = "printf '\\377\\n' | script -qec \"$1\" /dev/null";
+    let mut command = Command::new("sh");
+    command.args(["-c", typed, "sh", concat!(env!("CARGO_BIN_EXE_jobyard"), " edit A")]);
+    command.env("TMPDIR", root.path("tmp")).env("VISUAL", "sed -i s/low/lwo/");
+    let out = command.current_dir(root.path("")).output().unwrap();
+    let said = String::from_utf8_lossy(&out.stdout);
+    let kept = copies(&root).remove(0);
+    assert!(said.contains("Edit again?") && said.contains("read the answer"), "{said}");
+    assert!(said.contains(&format!("your version is in {}", kept.display())), "{said}");
+}
+
+#[test]
+fn what_is_not_utf_8_is_refused_and_stays() {
+    let root = yard();
+    let file = root.path("_ctx/jobs/pending/A.yaml");
+    let before = b"id: A\ntitle: caf\xe9\n";
+    fs::write(&file, before).unwrap();
+    let said = root.run(&["edit", "A", "--set", "priority=high"]).ends(4);
+    assert!(said.err.contains("A.yaml:2:11: not UTF-8: byte 0xe9"), "{said:?}");
+    assert_eq!(fs::read(&file).unwrap(), before);
 }
 
 #[test]

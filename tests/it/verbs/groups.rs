@@ -60,6 +60,22 @@ fn what_runs_goes_on_and_people_may_take() {
 }
 
 #[test]
+fn a_pause_that_was_written_by_hand_reaches_the_daemon_when_it_is_asked_for() {
+    let root = Root::without_git();
+    let _daemon = root.daemon();
+    let file = root.path("_ctx/jobyard.toml");
+    let before = fs::read_to_string(&file).unwrap();
+    fs::write(&file, format!("{before}[groups.gpu]\npaused = \"dear\"\n")).unwrap();
+    let said = root.run(&["groups", "pause", "gpu", "--reason", "dear"]).ends(0);
+    assert_eq!(said.out, "group gpu is paused: dear; unchanged\n");
+    assert!(said.err.contains("was told to read it"), "{said:?}");
+    root.order("A", GPU);
+    root.order("B", "run: 'true'\nworkspace: none");
+    until("an order without a group has run", || root.state("B") == "done");
+    assert_eq!(root.state("A"), "pending");
+}
+
+#[test]
 fn drain_does_not_wait_for_what_is_paused() {
     let root = Root::without_git();
     root.order("A", GPU);
@@ -140,4 +156,10 @@ fn what_cannot_be_is_refused_and_the_file_stays() {
     check(&["groups", "slots", "gpu", "3"], 2, "`groups.gpu.slots` is 3 but `slots` is 2");
     fs::write(&file, format!("{before}slotz = 2\n")).unwrap();
     check(&["groups", "pause", "gpu"], 2, "3:1: unknown key `slotz`");
+    fs::write(&file, format!("{before}# a\r\n")).unwrap();
+    check(&["groups", "pause", "gpu"], 2, "some lines end in CR LF");
+    fs::write(&file, [before.as_bytes(), b"# caf\xe9\n"].concat()).unwrap();
+    let said = root.run(&["groups", "pause", "gpu"]).ends(1);
+    assert!(said.err.contains("it is not UTF-8"), "{said:?}");
+    assert!(fs::read(&file).unwrap().ends_with(b"# caf\xe9\n"));
 }

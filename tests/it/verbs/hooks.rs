@@ -89,6 +89,24 @@ fn a_hook_that_fails_is_a_line_and_nothing_else() {
 }
 
 #[test]
+fn of_the_logs_of_drained_that_failed_the_newest_are_kept() {
+    let root = yard("drained = 'echo >> told; exit 1'");
+    let _daemon = root.daemon();
+    let logs = || {
+        let names = fs::read_dir(root.path("_ctx/runs/.jobyard/hooks")).into_iter().flatten();
+        names.map(|e| e.unwrap().path()).collect::<std::collections::BTreeSet<_>>()
+    };
+    let mut seen = std::collections::BTreeSet::new();
+    for n in 1..=10 {
+        root.order(&format!("A{n}"), RUN);
+        until("the end of work is told", || lines(&root, "told").len() == n);
+        seen.extend(logs());
+    }
+    assert_eq!(seen.len(), 10);
+    until("two are gone", || logs().len() == 8);
+}
+
+#[test]
 fn a_slow_hook_is_ended_with_its_whole_tree() {
     let hook = "settled = 'setsid tail -f /dev/null & echo $! > pids; tail -f /dev/null'";
     let root = yard(&format!("{hook}\ntimeout = \"300ms\""));
@@ -103,7 +121,12 @@ fn a_slow_hook_is_ended_with_its_whole_tree() {
 
 #[test]
 fn no_more_than_four_run_at_once_and_orders_do_not_wait_for_them() {
-    let root = yard("settled = 'echo >> began; cat gate; echo >> ended'");
+    let root = yard("settled = 'sh hook'");
+    let count = "echo >> began; echo $(($(wc -l < began) - $(wc -l < ended))) >> at_once";
+    let hook =
+        format!("flock counts sh -c '{count}'\ncat gate\nflock counts sh -c 'echo >> ended'\n");
+    fs::write(root.path("hook"), hook).unwrap();
+    fs::write(root.path("ended"), "").unwrap();
     fifo(&root);
     let _daemon = root.daemon();
     let ids = ["A", "B", "C", "D", "E", "F", "G"];
@@ -117,6 +140,9 @@ fn no_more_than_four_run_at_once_and_orders_do_not_wait_for_them() {
         open_gate(&root);
         lines(&root, "ended").len() == 8
     });
+    // As each of them saw it when it began, itself among them: a fifth would have come late.
+    let at_once = lines(&root, "at_once");
+    assert_eq!((at_once.len(), at_once.iter().max().unwrap().as_str()), (8, "4"), "{at_once:?}");
 }
 
 #[test]

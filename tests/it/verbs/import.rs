@@ -97,6 +97,22 @@ fn an_older_tree_is_reported_and_adopted_whole() {
 }
 
 #[test]
+fn only_what_was_imported_is_adopted() {
+    let (older, root) = (Root::new(), Root::new());
+    older_tree(&older);
+    root.order("X", "");
+    root.run(&["hold", "X", "--reason", "x"]).ends(0);
+    let mine = "id: Y\ntitle: t\n";
+    fs::write(root.path("_ctx/jobs/done/Y.yaml"), mine).unwrap();
+    fs::rename(root.path("_ctx/jobs/pending/X.yaml"), root.path("_ctx/jobs/done/X.yaml")).unwrap();
+    let moved = root.ticket("X");
+    root.run(&["import", older.path("").to_str().unwrap(), "--apply"]).ends(7);
+    assert!(root.ticket("WO-2").contains("settled_"), "{}", root.ticket("WO-2"));
+    assert_eq!((root.ticket("X"), root.ticket("Y")), (moved, mine.to_owned()));
+    assert!(!root.path("_ctx/jobs/done/X.yaml.why").exists());
+}
+
+#[test]
 fn a_tree_is_adopted_where_it_lies() {
     let root = Root::new();
     older_tree(&root);

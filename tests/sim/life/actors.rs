@@ -53,7 +53,7 @@ impl Life {
         let policy = Policy {
             host: "simulated".to_owned(),
             runs: only.is_none(),
-            only: only.and_then(|id| OrderId::parse(id).ok()),
+            only: only.and_then(|id| OrderId::parse(id).ok()).map(|id| [id].into()),
             ..Policy::of(&config, TimeZone::UTC, self.temper.slots)
         };
         Options { config, policy, faults: self.setup.planted }
