@@ -142,11 +142,11 @@ fn again(failure: &Failure) -> Result<bool, Failure> {
 fn put(world: &mut RealWorld, id: &OrderId, ticket: &Ticket, bytes: &[u8]) -> Result<(), Failure> {
     let places = State::ALL.map(|state| paths::ticket(state, id));
     let (stamped, kept) = replace(world, ticket, bytes, &places).map_err(|f| failed(&f))?;
+    if let Some(kept) = kept {
+        say::kept(&kept);
+    }
     if stamped == Stamped::Done {
         return Ok(());
-    }
-    if let Some(kept) = kept {
-        say::talk(&format!("jobyard: of two saves at once the earlier is in {}", kept.display()));
     }
     let pending = world.stat(&ticket.path).map_err(|f| failed(&f))?.is_some();
     Err(match pending {

@@ -88,9 +88,9 @@ pub(super) fn run(globals: &Globals, given: Arguments) -> Outcome {
                 fates.push(keeper.decide(&mut seat, &view, id, path, &listed));
             }
         }
-        return report(globals, &fates, keeper.given.apply);
+        return report(globals, &fates, &keeper.given);
     }
-    report(globals, &fates, given.apply)
+    report(globals, &fates, &given)
 }
 
 /// The worktrees below the directory of worktrees that have an order's name.
@@ -224,16 +224,21 @@ fn works_elsewhere(seat: &mut Seat, order: &OrderId, of: &OrderId) -> bool {
     })
 }
 
-fn report(globals: &Globals, fates: &[Fate], applied: bool) -> Outcome {
-    let failed = fates.iter().any(|f| f.word == "failed");
-    let exit = if failed { code::FAILED } else { code::DONE };
+fn report(globals: &Globals, fates: &[Fate], given: &Arguments) -> Outcome {
+    let any = |word: &str| fates.iter().any(|f| f.word == word);
+    let exit = match (any("failed"), any("stays") && given.apply && !given.ids.is_empty()) {
+        (true, _) => code::FAILED,
+        // It was asked for by name.
+        (false, true) => code::REFUSED,
+        (false, false) => code::DONE,
+    };
     if globals.json {
         let of_fate = |f: &Fate| {
             let id = f.id.as_str();
             json!({ "id": id, "path": f.path, "fate": f.word, "text": f.text })
         };
         let worktrees: Value = fates.iter().map(of_fate).collect();
-        say::object("gc", [("worktrees", worktrees), ("applied", applied.into())])?;
+        say::object("gc", [("worktrees", worktrees), ("applied", given.apply.into())])?;
         return Ok(exit);
     }
     let mut text = String::new();
@@ -248,7 +253,7 @@ fn report(globals: &Globals, fates: &[Fate], applied: bool) -> Outcome {
     }
     if fates.is_empty() {
         text.push_str("no kept worktrees\n");
-    } else if fates.iter().any(|f| f.word == "would-go") {
+    } else if any("would-go") {
         text.push_str("nothing was changed; `jobyard gc --apply` does it\n");
     }
     out::text(&text)?;

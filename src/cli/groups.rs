@@ -136,6 +136,9 @@ fn write(place: &Path, group: Option<&str>, change: Change<'_>) -> Result<bool, 
                 .and_then(|()| world.sync_dir(Path::new(paths::CTX)))
                 .map(|()| (Done, None)),
         };
+        if let Ok((_, Some(kept))) = &put {
+            say::kept(kept);
+        }
         match put {
             Ok((Done, _)) => return Ok(true),
             Ok((LookAgain, _)) => {}

@@ -6,10 +6,11 @@
 
 use super::ask::drive::world;
 use super::{Failure, Globals, Outcome, code, dirs, init, lint, look, out, root, say};
+use crate::model::defect::{INVALID_BACKLOG, INVALID_DOD};
 use crate::model::edit::{Change, Key, Scalar, edit};
 use crate::model::id::OrderId;
 use crate::model::index::Reading;
-use crate::model::order::State;
+use crate::model::order::{OwnKeys, State};
 use crate::model::paths;
 use crate::plan::findings::Finding;
 use crate::scan::View;
@@ -42,7 +43,14 @@ struct Found {
 struct Course {
     to: State,
     bytes: Vec<u8>,
+    mode: u32,
     note: String,
+}
+
+/// A file of the catalogue or the backlog, and why it stays, if it does.
+struct Side {
+    path: PathBuf,
+    stays: Option<String>,
 }
 
 /// What is said of an import.
@@ -52,7 +60,7 @@ struct Report<'a> {
     applied: bool,
     found: &'a [Found],
     /// Files of the catalogue and the backlog that go with them.
-    files: &'a [PathBuf],
+    files: &'a [Side],
     /// How many settled orders got their stamp.
     adopted: usize,
     /// What is wrong in the other tree.
@@ -73,13 +81,24 @@ pub(super) fn run(globals: &Globals, given: &Arguments) -> Outcome {
     // Before anything is looked at: nobody but a person changes what is here after that.
     let lock = given.apply.then(|| init::lock(&here, "import")).transpose()?.transpose()?;
     let mut theirs = look::seat(there.clone())?;
+    if let Some(daemon) = theirs.daemon().filter(|_| lock.is_some() && there != here) {
+        let text = format!(
+            "import: {} is served ({}) and would run them too; stop it first",
+            there.display(),
+            daemon.text
+        );
+        return Err(Failure::new(code::HELD, text));
+    }
     let (view, findings) = theirs.findings()?;
     let mut ours = world(&here)?;
     let mut found = Vec::new();
     for id in view.ids() {
         found.extend(order(&view, &id, &mut theirs.world, &mut ours)?);
     }
-    let files = if there == here { Vec::new() } else { catalogues(&mut theirs.world, &mut ours)? };
+    let files = match there == here {
+        true => Vec::new(),
+        false => catalogues(&mut theirs.world, &mut ours, &findings)?,
+    };
     let mut adopted = 0;
     if lock.is_some() {
         let copied = copy(&mut theirs.world, &mut ours, &found, &files);
@@ -119,7 +138,7 @@ fn order(
         _ => return stays(from, "it is no valid order: see its finding".to_owned()),
     }
     if ours.root() == theirs.root() {
-        let course = Course { to: from, bytes: Vec::new(), note: "as it lies".to_owned() };
+        let course = Course { to: from, bytes: Vec::new(), mode: 0, note: "as it lies".to_owned() };
         let settled = matches!(from, State::Done | State::Failed);
         return Ok(settled.then(|| Found { id: id.clone(), from, course: Ok(course) }));
     }
@@ -129,22 +148,50 @@ fn order(
     let path = paths::ticket(from, id);
     let read = read_whole(theirs, &path, TICKET_BYTES_MAX).map_err(|f| failed(&f))?;
     let Some(read) = read else { return Ok(None) };
-    if from != State::Running {
-        let course = Course { to: from, bytes: read.bytes, note: String::new() };
-        return Ok(Some(Found { id: id.clone(), from, course: Ok(course) }));
-    }
+    let mode = read.stat.mode & 0o644;
     let lock = ticket.lease.as_ref().map(|lease| lease.body.describe());
-    let note = format!("held, since it ran: {}", lock.as_deref().unwrap_or("it has no lock"));
-    let course = held(&read.bytes).map(|bytes| Course { to: State::Pending, bytes, note });
+    let (to, note) = match from {
+        State::Running => {
+            let lock = lock.unwrap_or_else(|| "it has no lock".to_owned());
+            (State::Pending, format!("held, since it ran: {lock}"))
+        }
+        other => (other, String::new()),
+    };
+    let known = view.known(id);
+    let changes = match (from, known) {
+        (State::Running, Some(known)) => begun_anew(known.order.hold.is_none()),
+        // The counters of another root mean nothing here.
+        (State::Pending, Some(known)) if known.order.own != OwnKeys::default() => {
+            let hold = known.order.own.hold.clone().filter(|_| known.order.hold.is_none());
+            let hold = hold.map(|reason| Change::Set(Key::Top("hold"), Scalar::Text(reason)));
+            hold.into_iter().chain([Change::Remove(Key::Top("x_jobyard"))]).collect()
+        }
+        _ => Vec::new(),
+    };
+    let course = changed(read.bytes, &changes).map(|bytes| Course { to, bytes, mode, note });
     Ok(Some(Found { id: id.clone(), from, course }))
 }
 
-/// The same ticket, held; or why it cannot be.
-fn held(bytes: &[u8]) -> Result<Vec<u8>, String> {
-    let reason = Scalar::Text("imported from running/".to_owned());
-    let text = std::str::from_utf8(bytes).map_err(|e| e.to_string())?;
-    let edited = edit(text, &[Change::Set(Key::Top("hold"), reason)]);
-    edited.map(String::into_bytes).map_err(|defect| format!("`hold` cannot be added: {defect}"))
+/// What makes a pending, held ticket of one that ran.
+fn begun_anew(hold: bool) -> Vec<Change> {
+    let text = |text: &str| Scalar::Text(text.to_owned());
+    let mut changes = vec![Change::Set(Key::Top("status"), text("pending"))];
+    if hold {
+        changes.push(Change::Set(Key::Top("hold"), text("imported from running/")));
+    }
+    let gone = ["branch", "worktree", "started_at", "x_jobyard"];
+    changes.extend(gone.map(|key| Change::Remove(Key::Top(key))));
+    changes
+}
+
+/// The ticket with these changes; or why it cannot have them.
+fn changed(bytes: Vec<u8>, changes: &[Change]) -> Result<Vec<u8>, String> {
+    if changes.is_empty() {
+        return Ok(bytes);
+    }
+    let text = std::str::from_utf8(&bytes).map_err(|e| e.to_string())?;
+    let edited = edit(text, changes);
+    edited.map(String::into_bytes).map_err(|defect| format!("it cannot be changed: {defect}"))
 }
 
 /// A ticket or a lock of this id that is here.
@@ -159,7 +206,11 @@ fn known(ours: &mut RealWorld, id: &OrderId) -> Result<Option<PathBuf>, Failure>
 }
 
 /// Files of the catalogue and the backlog that are there and not here.
-fn catalogues(theirs: &mut RealWorld, ours: &mut RealWorld) -> Result<Vec<PathBuf>, Failure> {
+fn catalogues(
+    theirs: &mut RealWorld,
+    ours: &mut RealWorld,
+    findings: &[Finding],
+) -> Result<Vec<Side>, Failure> {
     let mut wanted = vec![PathBuf::from(paths::BACKLOG)];
     let dod = Path::new(paths::DOD);
     match theirs.list(dod) {
@@ -174,9 +225,18 @@ fn catalogues(theirs: &mut RealWorld, ours: &mut RealWorld) -> Result<Vec<PathBu
     for path in wanted {
         let there = theirs.stat(&path).map_err(|f| failed(&f))?;
         let here = ours.stat(&path).map_err(|f| failed(&f))?;
-        if there.is_some_and(|s| s.kind == Kind::File) && here.is_none() {
-            missing.push(path);
-        }
+        let Some(there) = there.filter(|s| s.kind == Kind::File && here.is_none()) else {
+            continue;
+        };
+        let broken = |f: &&Finding| {
+            Path::new(&f.file) == path && matches!(f.code, INVALID_DOD | INVALID_BACKLOG)
+        };
+        let stays = match findings.iter().find(broken) {
+            _ if there.size > TICKET_BYTES_MAX as u64 => Some("it is larger than 1 MiB".to_owned()),
+            Some(finding) => Some(finding.message.clone()),
+            None => None,
+        };
+        missing.push(Side { path, stays });
     }
     Ok(missing)
 }
@@ -186,13 +246,13 @@ fn copy(
     theirs: &mut RealWorld,
     ours: &mut RealWorld,
     found: &[Found],
-    files: &[PathBuf],
+    files: &[Side],
 ) -> Result<(), Fault> {
     let mut wanted = dirs::needed();
     wanted.extend(dirs::offered());
     dirs::make(ours, &wanted)?;
     let mut touched = BTreeSet::new();
-    for path in files {
+    for Side { path, .. } in files.iter().filter(|side| side.stays.is_none()) {
         let Some(read) = read_whole(theirs, path, TICKET_BYTES_MAX)? else { continue };
         publish(ours, path, &read.bytes, 0o644)?;
         touched.extend(path.parent().map(Path::to_owned));
@@ -201,7 +261,7 @@ fn copy(
     let mut going: Vec<_> = courses.filter(|(_, course)| !course.bytes.is_empty()).collect();
     going.sort_by_key(|(_, course)| course.to == State::Pending);
     for (id, course) in going {
-        publish(ours, &paths::ticket(course.to, id), &course.bytes, 0o644)?;
+        publish(ours, &paths::ticket(course.to, id), &course.bytes, course.mode)?;
         touched.insert(paths::dir(course.to));
     }
     touched.iter().try_for_each(|dir| ours.sync_dir(dir))
@@ -210,7 +270,8 @@ fn copy(
 fn tell(globals: &Globals, report: &Report<'_>) -> Outcome {
     let Report { there, here, applied, found, files, adopted, findings } = *report;
     let stays = found.iter().filter(|f| f.course.is_err()).count();
-    let exit = if stays > 0 { code::FINDINGS } else { code::DONE };
+    let whole = stays == 0 && files.iter().all(|side| side.stays.is_none());
+    let exit = if whole { code::DONE } else { code::FINDINGS };
     if globals.json {
         let one = |f: &Found| {
             let (to, note) = match &f.course {
@@ -219,13 +280,14 @@ fn tell(globals: &Globals, report: &Report<'_>) -> Outcome {
             };
             json!({ "id": f.id.as_str(), "from": f.from.name(), "to": to, "note": note })
         };
-        let shown = |path: &PathBuf| Value::from(path.to_string_lossy().into_owned());
+        let shown =
+            |side: &Side| json!({ "file": side.path.to_string_lossy(), "stays": side.stays });
         let fields = [
             ("from", there.to_string_lossy().into()),
             ("to", here.to_string_lossy().into()),
             ("applied", applied.into()),
             ("orders", found.iter().map(one).collect()),
-            ("files", files.iter().map(shown).collect()),
+            ("files", files.iter().map(shown).collect::<Value>()),
             ("adopted", adopted.into()),
             ("findings", look::findings_json(findings)),
         ];
@@ -244,8 +306,10 @@ fn tell(globals: &Globals, report: &Report<'_>) -> Outcome {
         };
         text.push_str(&format!("{}\n", out::plain(&line)));
     }
-    for file in files {
-        text.push_str(&format!("{}: copied with them\n", out::plain(&file.to_string_lossy())));
+    for Side { path, stays } in files {
+        let fate =
+            stays.as_ref().map_or("copied with them".to_owned(), |why| format!("stays: {why}"));
+        text.push_str(&format!("{}\n", out::plain(&format!("{}: {fate}", path.display()))));
     }
     if !findings.is_empty() {
         text.push_str(&format!("\nwhat is wrong in {}:\n", out::plain(&there.to_string_lossy())));

@@ -82,9 +82,6 @@ fn place(globals: &Globals) -> Result<PathBuf, Failure> {
     if let Some(named) = named {
         return root::existing(&named);
     }
-    if let Ok(found) = root::find(None) {
-        return Ok(found);
-    }
     let here = std::env::current_dir().map_err(|e| {
         Failure::new(
             code::NOT_FOUND,
@@ -93,7 +90,12 @@ fn place(globals: &Globals) -> Result<PathBuf, Failure> {
     })?;
     let here = root::existing(&here)?;
     let top = here.ancestors().find(|dir| dir.join(".git").exists());
-    Ok(top.unwrap_or(&here).to_owned())
+    match (root::find(None), top) {
+        // A repository within another root is meant itself.
+        (Ok(found), Some(top)) if top != found && top.starts_with(&found) => Ok(top.to_owned()),
+        (Ok(found), _) => Ok(found),
+        (Err(_), top) => Ok(top.unwrap_or(&here).to_owned()),
+    }
 }
 
 fn make_files(world: &mut RealWorld, dry: bool, report: &mut Report) -> Result<(), Fault> {

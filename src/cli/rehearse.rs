@@ -13,6 +13,7 @@ use crate::engine::Engine;
 use crate::model::attempt::{Asked, CommandKind, Mode};
 use crate::model::id::OrderId;
 use crate::model::index::Request;
+use crate::model::lease::LeaseBody;
 use crate::model::protocol::{End, StartCommand};
 use crate::observe::Arrival;
 use crate::plan::action::{Action, Wait, describe};
@@ -166,6 +167,11 @@ fn rehearse(place: &Path, ask: &Ask) -> Result<Rehearsal, Failure> {
     let asked = request(&engine.world, ask);
     engine.index.ticket_mut(&ask.id).requests.push(asked);
     engine.look_at_ticket(&ask.id, Arrival::Renamed).map_err(failed)?;
+    // As whoever carries the order would plan it: the daemon, or who comes after it and renews its lease.
+    let lease = engine.index.tickets.get(&ask.id).and_then(|ticket| ticket.lease.as_deref());
+    if let Some(LeaseBody::Ours(lease)) = lease.map(|lease| lease.body.clone()) {
+        engine.options.policy.instance = lease.instance;
+    }
     let planned = decide(&engine, &ask.id);
     Ok(Rehearsal { engine, actions: planned.actions, waits: planned.waits })
 }

@@ -5,6 +5,7 @@
 use super::{Failure, code};
 use serde_json::{Map, Value};
 use std::io::{self, Write};
+use std::path::Path;
 
 /// Prints text and a newline.
 pub(super) fn line(text: &str) -> Result<(), Failure> {
@@ -42,4 +43,9 @@ pub(super) fn talk(text: &str) {
 /// Asks on stderr; the answer is typed on the same line.
 pub(super) fn ask(text: &str) {
     let _ = write!(io::stderr(), "{text}");
+}
+
+/// Says where the earlier of two saves at once is.
+pub(super) fn kept(kept: &Path) {
+    talk(&format!("jobyard: of two saves at once the earlier is in {}", kept.display()));
 }

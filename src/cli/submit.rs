@@ -19,6 +19,7 @@ use crate::world::{Fault, World};
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::io::Read;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 /// Flags of `jobyard submit`.
@@ -35,12 +36,17 @@ pub(super) struct Arguments {
     dry_run: bool,
 }
 
+/// Mode of a ticket, but for what its file's own takes away.
+const READABLE: u32 = 0o644;
+
 /// A valid order that is not published yet.
 pub(super) struct Draft {
     pub(super) id: OrderId,
     pub(super) bytes: Vec<u8>,
     /// Where it came from.
     file: String,
+    /// Who may read it: no more than may read the file.
+    mode: u32,
 }
 
 /// Runs it.
@@ -92,8 +98,9 @@ fn drafts(given: &Arguments) -> Result<Vec<Draft>, Failure> {
 }
 
 fn draft(file: &str, id: Option<&str>) -> Result<Result<Draft, Vec<Defect>>, Failure> {
-    let bytes = read(file)?;
-    Ok(identified(bytes, id).and_then(|(id, bytes)| judge(file, &id, bytes)))
+    let (bytes, mode) = read(file)?;
+    let judged = identified(bytes, id).and_then(|(id, bytes)| judge(file, &id, bytes));
+    Ok(judged.map(|draft| Draft { mode, ..draft }))
 }
 
 /// The order in these bytes, if it can be published under this id; what is odd about it is said.
@@ -107,7 +114,7 @@ pub(super) fn judge(file: &str, id: &str, bytes: Vec<u8>) -> Result<Draft, Vec<D
                     `x_jobyard`, or `requeue` the order where it failed";
         return Err(vec![Defect::whole("settled", text)]);
     }
-    Ok(Draft { id: parsed.order.id, bytes, file: file.to_owned() })
+    Ok(Draft { id: parsed.order.id, bytes, file: file.to_owned(), mode: READABLE })
 }
 
 pub(super) fn located(file: &str, defect: &Defect) -> String {
@@ -115,9 +122,10 @@ pub(super) fn located(file: &str, defect: &Defect) -> String {
     format!("{file}{between}{defect}")
 }
 
-fn read(file: &str) -> Result<Vec<u8>, Failure> {
+/// What a file says, and who may read that.
+fn read(file: &str) -> Result<(Vec<u8>, u32), Failure> {
     let failed = |e| Failure::new(code::NOT_FOUND, format!("read {file}: {e}"));
-    let mut bytes = Vec::new();
+    let (mut bytes, mut mode) = (Vec::new(), READABLE);
     let most = ORDER_BYTES_MAX as u64 + 1;
     let read = match file {
         "-" => std::io::stdin().lock().take(most).read_to_end(&mut bytes),
@@ -127,11 +135,12 @@ fn read(file: &str) -> Result<Vec<u8>, Failure> {
                 let text = format!("read {file}: it is not a regular file");
                 return Err(Failure::new(code::NOT_FOUND, text));
             }
+            mode &= found.permissions().mode();
             std::fs::File::open(file).map_err(failed)?.take(most).read_to_end(&mut bytes)
         }
     };
     read.map_err(failed)?;
-    Ok(bytes)
+    Ok((bytes, mode))
 }
 
 /// The id of an order and its text, which carries that id.
@@ -187,7 +196,7 @@ pub(super) fn publish_all(world: &mut RealWorld, drafts: &[Draft]) -> Result<(),
     let mut done = Vec::new();
     for draft in drafts {
         let path = paths::ticket(State::Pending, &draft.id);
-        let published = publish(world, &path, &draft.bytes, 0o644)
+        let published = publish(world, &path, &draft.bytes, draft.mode)
             .and_then(|()| world.sync_dir(path.parent().unwrap_or(Path::new(""))));
         if let Err(fault) = published {
             let before = match done.is_empty() {

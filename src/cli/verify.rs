@@ -11,11 +11,11 @@ use super::{Failure, Globals, Outcome, code, finish, look, out, rehearse, reques
 use crate::executor::{Link, process_start_time, spawn_for_client};
 use crate::model::id::OrderId;
 use crate::model::paths;
-use crate::model::protocol::{End, FromExecutor, StartCommand, ToExecutor};
+use crate::model::protocol::{CommandKey, End, FromExecutor, StartCommand, ToExecutor};
 use crate::model::request::{RequestBody, Verb};
 use crate::plan::verdict::{GateInput, Outcome as Found, Verdict, VerdictResult};
 use crate::world::real::RealWorld;
-use crate::world::{Fault, World};
+use crate::world::{Fault, World, identity};
 use rustix::event::{PollFd, PollFlags, poll};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -27,6 +27,9 @@ const TAIL_LINES: usize = 40;
 
 /// Most bytes of it that are read for that.
 const TAIL_BYTES: usize = 64 << 10;
+
+/// Between TERM and KILL for what a killed executor left behind.
+const GRACE_MS: u64 = 1000;
 
 /// How the names of its logs begin; the process follows.
 const LOG: &str = "verify-";
@@ -52,22 +55,30 @@ pub(super) fn run(globals: &Globals, given: &Arguments) -> Outcome {
     if ticket.is_settled() {
         return evidence::run(globals, &mut seat, &id);
     }
-    trial(globals, &seat.root, &id)
+    let number = view.attempt(&id).map(|attempt| attempt.number);
+    trial(globals, &seat.root, &id, number)
 }
 
-/// The gate, tried.
-fn trial(globals: &Globals, root: &Path, id: &OrderId) -> Outcome {
+/// The gate, tried for the attempt of this number.
+fn trial(globals: &Globals, root: &Path, id: &OrderId, number: Option<u32>) -> Outcome {
     let body = RequestBody::default();
     let ask = Ask { id: id.clone(), verb: Verb::Finish, body, wait: None };
     let mut bench = Bench::new(root)?;
     let tried = rehearse::trial(root, &ask, |start, text| bench.run(start, text))?;
-    match tried {
-        Ok((input, verdict)) => told(globals, id, &input, &verdict, &bench.tails),
+    let (input, verdict) = match tried {
+        Ok(judged) => judged,
         Err(answer) => {
-            let text = format!("finish would be refused: {}", answer.text);
-            Err(Failure::new(answer.code, format!("verify {id}: {text}")))
+            let text = format!("verify {id}: finish would be refused: {}", answer.text);
+            return Err(Failure::new(answer.code, text));
         }
+    };
+    let view = look::seat(root.to_owned())?.look_at(&BTreeSet::from([id.clone()]))?;
+    if view.attempt(id).map(|attempt| attempt.number) != number {
+        let text =
+            format!("verify {id}: it was settled or begun anew meanwhile: `jobyard show {id}`");
+        return Err(Failure::new(code::AGAIN, text));
     }
+    told(globals, id, &input, &verdict, &bench.tails)
 }
 
 /// Where checks are run: an executor for this verb alone.
@@ -105,17 +116,53 @@ impl Bench {
     fn run(&mut self, mut start: StartCommand, text: &str) -> Result<End, Failure> {
         let own = format!("{LOG}{}-{}", std::process::id(), start.key.number);
         start.log = format!("{}/{own}.log", paths::OWN);
-        start.token = own;
+        start.token = format!("{own}-{:016x}", identity::random_bits());
         say::talk(&format!("jobyard: {} ...", out::plain(text)));
-        let log = PathBuf::from(&start.log);
-        let ended = self.converse(start);
+        let (log, token) = (PathBuf::from(&start.log), start.token.clone());
+        let key = start.key.clone();
+        let start = ToExecutor::Start(Box::new(start));
+        let ended = self.converse(&key, &start, &mut |message| match message {
+            FromExecutor::Ended { end, .. } => Some(Ok(end)),
+            FromExecutor::Refused { reason, .. } => Some(Err(reason)),
+            _ => None,
+        });
+        if ended.is_err() {
+            self.sweep(&key, token)?;
+        }
         let tail = self.tail(&log).map_err(|f| Failure::of_fault(&f, "nothing was changed"))?;
         self.tails.push(tail);
         self.remove(&log);
         ended
     }
 
-    fn converse(&mut self, start: StartCommand) -> Result<End, Failure> {
+    /// The executor ends what it runs, removes its logs, and ends.
+    fn dismiss(&mut self) {
+        if let Some((mut child, link)) = self.executor.take() {
+            drop(link);
+            let _ = child.wait();
+        }
+    }
+
+    /// What its executor left behind, killed in the middle of a check.
+    fn sweep(&mut self, key: &CommandKey, token: String) -> Result<(), Failure> {
+        self.dismiss();
+        let sweep = ToExecutor::Sweep { key: key.clone(), token, grace_ms: GRACE_MS };
+        self.converse(key, &sweep, &mut |message| match message {
+            FromExecutor::Swept { left: 0, .. } => Some(Ok(())),
+            FromExecutor::Swept { left, .. } => {
+                Some(Err(format!("{left} processes are left of it")))
+            }
+            _ => None,
+        })
+    }
+
+    /// Says one thing to the executor and waits for what answers it.
+    fn converse<T>(
+        &mut self,
+        key: &CommandKey,
+        said: &ToExecutor,
+        answers: &mut dyn FnMut(FromExecutor) -> Option<Result<T, String>>,
+    ) -> Result<T, Failure> {
         let failed = |what: &dyn std::fmt::Display| {
             Failure::new(code::FAILED, format!("run a check: {what}; nothing was changed"))
         };
@@ -127,16 +174,15 @@ impl Bench {
                 none.insert(spawned)
             }
         };
-        let key = start.key.clone();
-        link.send(&ToExecutor::Start(Box::new(start))).map_err(|e| failed(&e))?;
+        link.send(said).map_err(|e| failed(&e))?;
         loop {
             for message in link.receive() {
-                match message {
-                    FromExecutor::Ended { key: of, end } if of == key => return Ok(end),
-                    FromExecutor::Refused { key: of, reason } if of == key => {
-                        return Err(failed(&reason));
-                    }
-                    _ => {}
+                let about = matches!(&message,
+                    FromExecutor::Ended { key: of, .. }
+                    | FromExecutor::Refused { key: of, .. }
+                    | FromExecutor::Swept { key: of, .. } if of == key);
+                if let Some(answer) = about.then(|| answers(message)).flatten() {
+                    return answer.map_err(|what| failed(&what));
                 }
             }
             if link.is_closed() {
@@ -168,10 +214,7 @@ impl Bench {
 
 impl Drop for Bench {
     fn drop(&mut self) {
-        if let Some((mut child, link)) = self.executor.take() {
-            drop(link);
-            let _ = child.wait();
-        }
+        self.dismiss();
     }
 }
 

@@ -152,7 +152,10 @@ impl<W: World> Engine<W> {
             && let Some(hook) = self.hooks.queue.pop_front()
         {
             // A configuration that was read meanwhile may have none.
-            let Some(start) = self.hook_command(&hook) else { continue };
+            let Some(start) = self.hook_command(&hook) else {
+                self.note_hook(&hook, "is not run: the configuration has none any more");
+                continue;
+            };
             if self.world.send(&ToExecutor::Start(Box::new(start))).is_err() {
                 return self.hooks.queue.push_front(hook);
             }

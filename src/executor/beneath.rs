@@ -2,7 +2,7 @@
 //!
 //! Invariant: no call here follows a symbolic link or leaves the root. Needs `openat2` (Linux 5.6).
 
-use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, mkdirat, open, openat2};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, ResolveFlags, mkdirat, open, openat2, unlinkat};
 use rustix::io::Errno;
 use std::fs::File;
 use std::io;
@@ -67,6 +67,17 @@ pub(crate) fn ensure_dir(base: impl AsFd, path: &Path) -> io::Result<()> {
         // What stands there may be anything.
         Err(Errno::EXIST) => open_dir(base, path).map(drop),
         Err(errno) => Err(errno.into()),
+    }
+}
+
+/// Removes a name beneath `base`; what it leads to, if it is a link, stays.
+pub(crate) fn remove(base: impl AsFd, path: &Path) -> io::Result<()> {
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    let dir = open_dir(base, parent.unwrap_or(Path::new(".")))?;
+    let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
+    match unlinkat(&dir, name, AtFlags::empty()) {
+        Err(errno) if errno != Errno::NOENT => Err(errno.into()),
+        _ => Ok(()),
     }
 }
 

@@ -64,6 +64,8 @@ pub(crate) struct Executor {
     ending: bool,
     /// How long it stays; no longer than needed once a daemon of another version has come.
     stay: Stay,
+    /// Logs that go when it ends: those of one client's own executor.
+    passing: Vec<String>,
 }
 
 impl Executor {
@@ -90,6 +92,7 @@ impl Executor {
             dismissed: false,
             ending: false,
             stay,
+            passing: Vec::new(),
         }
     }
 
@@ -199,6 +202,9 @@ impl Executor {
                 return self.finish(key, 0, 0, not_started(started_ms, detail, 0));
             }
         };
+        if self.stay == Stay::Client {
+            self.passing.push(start.log.clone());
+        }
         let idle = start.idle_timeout_ms.map(duration);
         let output = match Output::open(&self.root, &start.log, start.log_bytes_max, idle) {
             Ok(output) => output,
@@ -395,6 +401,11 @@ impl Executor {
     pub(crate) fn bury(mut self) {
         self.clients.flush();
         self.clients.close();
+        for log in &self.passing {
+            if let Err(error) = beneath::remove(&self.root, std::path::Path::new(log)) {
+                note(&format!("remove {log}: {error}"));
+            }
+        }
         if let Some(groups) = &mut self.groups {
             groups.remove_all();
         }

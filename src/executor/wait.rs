@@ -35,7 +35,7 @@ pub enum Stay {
     /// Until it is told to end: a service manager started it. One that lives already is waited for.
     Always,
     /// As long as the one client on the socket that is the standard input; what it runs ends with that
-    /// client. It knows nothing of what others have started, and keeps no journal.
+    /// client, and its logs go. It knows nothing of what others have started, and keeps no journal.
     Client,
 }
 

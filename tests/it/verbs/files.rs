@@ -27,6 +27,29 @@ fn init_makes_a_root_once_and_adopts_what_was_settled_before() {
 }
 
 #[test]
+fn init_means_the_repository_one_is_in_also_within_another_root() {
+    let root = Root::new();
+    fs::create_dir_all(root.path("inner/below")).unwrap();
+    root.run_in("inner/below", &["init"]).ends(0);
+    assert!(!root.path("inner/_ctx").exists(), "the root around it is the one");
+    fs::create_dir(root.path("inner/.git")).unwrap();
+    root.git(&["-C", "inner", "init", "-q"]);
+    let said = root.run_in("inner/below", &["init"]).ends(0);
+    assert!(root.path("inner/_ctx/jobs").exists(), "{said:?}");
+}
+
+#[test]
+fn whoever_could_not_read_a_file_cannot_read_its_ticket() {
+    use std::os::unix::fs::PermissionsExt;
+    let root = Root::new();
+    fs::write(root.path("a.yaml"), "id: A\ntitle: t\nenv: {TOKEN: s}\n").unwrap();
+    fs::set_permissions(root.path("a.yaml"), fs::Permissions::from_mode(0o600)).unwrap();
+    root.run(&["submit", "a.yaml"]).ends(0);
+    let mode = fs::metadata(root.path("_ctx/jobs/pending/A.yaml")).unwrap().permissions();
+    assert_eq!(mode.mode() & 0o777, 0o600);
+}
+
+#[test]
 fn init_adopts_later_comers_only_when_told_to() {
     let root = Root::new();
     root.run(&["init"]).ends(0);

@@ -139,3 +139,43 @@ fn what_cannot_be_imported_is_said() {
     assert!(said.err.contains("is served") && said.err.contains("stop it first"), "{said:?}");
     assert_eq!(root.state("WO-1"), "nowhere");
 }
+
+#[test]
+fn what_goes_is_whole_and_as_it_was_meant() {
+    use std::os::unix::fs::PermissionsExt;
+    let (other, root) = (Root::new(), Root::new());
+    let big = format!("dod:\n- id: BIG\n  title: {}\n", "x".repeat(1 << 20));
+    fs::create_dir_all(other.path("_ctx/dod")).unwrap();
+    fs::write(other.path("_ctx/dod/big.yaml"), big).unwrap();
+    fs::write(other.path("_ctx/dod/bad.yaml"), "dod: 7\n").unwrap();
+    other.order("SECRET", "env: {TOKEN: s}\nrun: 'true'");
+    other.order("HELD", "run: 'true'");
+    other.order("TAKEN", "hold: mine");
+    other.run(&["hold", "HELD", "--reason", "not yet"]).ends(0);
+    let secret = other.path("_ctx/jobs/pending/SECRET.yaml");
+    fs::set_permissions(secret, fs::Permissions::from_mode(0o600)).unwrap();
+    let ticket = other.ticket("TAKEN");
+    fs::create_dir_all(other.path("_ctx/jobs/running")).unwrap();
+    fs::remove_file(other.path("_ctx/jobs/pending/TAKEN.yaml")).unwrap();
+    let text = format!("{ticket}status: running\nbranch: feat/wo-TAKEN\n");
+    fs::write(other.path("_ctx/jobs/running/TAKEN.yaml"), text).unwrap();
+    let dir = other.path("");
+    let dir = dir.to_str().unwrap();
+    let daemon = other.daemon();
+    let said = root.run(&["import", dir, "--apply"]).ends(5);
+    assert!(said.err.contains("would run them too"), "{said:?}");
+    daemon.kill();
+    let said = root.run(&["import", dir, "--apply"]).ends(7);
+    for part in ["big.yaml: stays: it is larger", "bad.yaml: stays: "] {
+        assert!(said.out.contains(part), "{part}: {said:?}");
+    }
+    assert!(!root.path("_ctx/dod").exists() || list(&root.path("_ctx/dod")).is_empty());
+    let mode = fs::metadata(root.path("_ctx/jobs/pending/SECRET.yaml")).unwrap().permissions();
+    assert_eq!(mode.mode() & 0o777, 0o600);
+    assert!(root.ticket("HELD").contains("hold: not yet"), "{}", root.ticket("HELD"));
+    assert!(!root.ticket("HELD").contains("x_jobyard"), "{}", root.ticket("HELD"));
+    let taken = root.ticket("TAKEN");
+    assert!(taken.contains("hold: mine") && taken.contains("status: pending"), "{taken}");
+    assert!(!taken.contains("branch"), "{taken}");
+    root.run(&["lint"]).ends(0);
+}

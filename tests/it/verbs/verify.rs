@@ -3,6 +3,7 @@
 use super::root::{Root, Said};
 use std::fs;
 use std::io::{BufRead, BufReader};
+use std::path::Path;
 
 impl Root {
     /// Runs `verify`, after which everything is as it was.
@@ -13,6 +14,11 @@ impl Root {
         assert_eq!(self.snapshot(), before, "{arguments:?}");
         said
     }
+}
+
+fn fifo(path: &Path) {
+    use rustix::fs::{CWD, FileType, Mode, mknodat};
+    mknodat(CWD, path, FileType::Fifo, Mode::RWXU, 0).unwrap();
 }
 
 const CHECKED: &str =
@@ -57,14 +63,7 @@ fn the_checks_end_with_the_verb() {
     let root = Root::new();
     let beside = tempfile::tempdir().unwrap();
     let pipe = beside.path().join("pipe");
-    rustix::fs::mknodat(
-        rustix::fs::CWD,
-        &pipe,
-        rustix::fs::FileType::Fifo,
-        rustix::fs::Mode::RWXU,
-        0,
-    )
-    .unwrap();
+    fifo(&pipe);
     let hang = format!(
         "verify: {{commands: ['exec >{}; setsid sleep 1000 & echo on; wait']}}",
         pipe.display()
@@ -166,4 +165,58 @@ fn a_verdict_that_is_gone_or_forged_is_no_evidence() {
     fs::remove_file(&path).unwrap();
     let said = root.run(&["verify", "A"]).ends(7);
     assert!(said.out.contains("verdict.json: it is not there"), "{said:?}");
+}
+
+#[test]
+fn what_a_daemon_runs_is_refused_as_finish_refuses_it() {
+    let root = Root::new();
+    let beside = tempfile::tempdir().unwrap();
+    let pipe = beside.path().join("pipe");
+    fifo(&pipe);
+    root.order("A", &format!("workspace: none\nrun: 'echo > {0}; cat {0}'", pipe.display()));
+    let daemon = root.daemon();
+    drop(fs::File::open(&pipe).unwrap());
+    let refused = |root: &Root, arguments: &[&str]| {
+        let said = root.run(arguments).ends(4);
+        assert!(said.err.contains("finish --stop"), "{arguments:?}: {said:?}");
+    };
+    let all: [&[&str]; 3] = [&["finish", "A"], &["finish", "A", "--dry-run"], &["verify", "A"]];
+    all.iter().for_each(|arguments| refused(&root, arguments));
+    let said = root.run(&["cancel", "A", "--dry-run"]).ends(0);
+    assert!(said.out.contains("would end the whole tree"), "{said:?}");
+    daemon.kill();
+    refused(&root, &["verify", "A"]);
+    root.run(&["cancel", "A"]).ends(0);
+}
+
+#[test]
+fn a_verdict_on_what_was_settled_meanwhile_is_none() {
+    let root = Root::new();
+    let beside = tempfile::tempdir().unwrap();
+    let pipe = beside.path().join("pipe");
+    fifo(&pipe);
+    root.order("A", &format!("verify: {{commands: ['cat {}']}}", pipe.display()));
+    root.run(&["take", "A"]).ends(0);
+    let verb = root.begin(&["verify", "A"]);
+    let gate = fs::File::options().write(true).open(&pipe).unwrap();
+    root.run(&["cancel", "A"]).ends(0);
+    drop(gate);
+    let said = verb.wait().ends(75);
+    assert!(said.out.is_empty() && said.err.contains("meanwhile"), "{said:?}");
+}
+
+#[test]
+fn what_its_killed_executor_left_behind_is_ended() {
+    let root = Root::new();
+    let beside = tempfile::tempdir().unwrap();
+    let pipe = beside.path().join("pipe");
+    fifo(&pipe);
+    let check = format!("exec 3>{}; setsid sleep 1000 & kill -9 $PPID; wait", pipe.display());
+    root.order("A", &format!("verify: {{commands: ['{check}']}}"));
+    root.run(&["take", "A"]).ends(0);
+    let verb = root.begin(&["verify", "A"]);
+    // It ends when the last process that holds it has gone.
+    assert_eq!(fs::read(&pipe).unwrap(), b"");
+    let said = verb.wait().ends(1);
+    assert!(said.err.contains("its executor ended"), "{said:?}");
 }
