@@ -1,7 +1,7 @@
 //! Setting one key of the configuration's text.
 //!
-//! Invariants: comments, order and line ends stay, and a file with two kinds of line ends is refused; the result is read again and says what was wanted and
-//! nothing else, or it is refused and nothing of it is used.
+//! Invariants: comments, order and line ends stay, and a file with two kinds of line ends is refused; the
+//! result is read again and says what was wanted and nothing else, or it is refused and none of it is used.
 
 use super::{Config, Setting, effective, parse_config};
 use crate::model::defect::{Defect, INVALID_CONFIG};
