@@ -26,7 +26,13 @@ impl Listener {
 
     fn next(&self) -> String {
         let mut bytes = [0; 4096];
-        let length = self.0.recv(&mut bytes).expect("a message to the service manager");
+        // A signal to this process is no answer.
+        let length = loop {
+            match self.0.recv(&mut bytes) {
+                Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
+                received => break received.expect("a message to the service manager"),
+            }
+        };
         String::from_utf8(bytes[..length].to_vec()).unwrap()
     }
 

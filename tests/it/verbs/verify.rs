@@ -175,7 +175,7 @@ fn what_a_daemon_runs_is_refused_as_finish_refuses_it() {
     fifo(&pipe);
     root.order("A", &format!("workspace: none\nrun: 'echo > {0}; cat {0}'", pipe.display()));
     let daemon = root.daemon();
-    drop(fs::File::open(&pipe).unwrap());
+    assert_eq!(fs::read(&pipe).unwrap(), b"\n");
     let refused = |root: &Root, arguments: &[&str]| {
         let said = root.run(arguments).ends(4);
         assert!(said.err.contains("finish --stop"), "{arguments:?}: {said:?}");
