@@ -4,8 +4,8 @@ CARGO ?= cargo
 SIM_LIVES ?= 1000000
 
 .DEFAULT_GOAL := help
-# Schemas that are made of the code; that of the verdict is written by hand.
-SCHEMAS = work-order backlog dod findings ledger
+# Schemas that are made of the code.
+SCHEMAS = work-order backlog dod verdict findings ledger
 
 .PHONY: help demo build deb check test proof bench schema clean tools
 

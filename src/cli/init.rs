@@ -12,7 +12,7 @@ use crate::model::id::OrderId;
 use crate::model::index::{Index, Reading};
 use crate::model::order::State;
 use crate::model::paths;
-use crate::model::verdict;
+use crate::model::schema;
 use crate::world::git::Git;
 use crate::world::real::RealWorld;
 use crate::world::root_lock::{Role, RootLock, Tried, try_lock};
@@ -104,7 +104,13 @@ fn make_files(world: &mut RealWorld, dry: bool, report: &mut Report) -> Result<(
     let made = if dry { dirs::missing(world, &wanted)? } else { dirs::make(world, &wanted)? };
     report.made.extend(made.iter().map(|d| format!("{}/", d.display())));
     make_file(world, dry, paths::CONFIG, &config::default_text(), report)?;
-    make_file(world, dry, paths::VERDICT_SCHEMA, verdict::JSON_SCHEMA, report)
+    make_file(
+        world,
+        dry,
+        paths::VERDICT_SCHEMA,
+        &schema::text("verdict").unwrap_or_default(),
+        report,
+    )
 }
 
 /// Makes a file that is not there.

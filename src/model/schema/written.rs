@@ -1,9 +1,22 @@
-//! Schemas of what jobyard writes: findings, and lines of the ledger.
+//! Schemas of what jobyard writes: verdicts, findings, and lines of the ledger.
 
 use super::table::head;
 use crate::model::event::Event;
+use crate::model::verdict::VerdictFile;
 use schemars::generate::SchemaSettings;
 use serde_json::{Value, json};
+
+/// `verdict.json`. Fields are added, never changed: readers leave alone what they do not know.
+pub(super) fn verdict(title: &str) -> Value {
+    let mut settings = SchemaSettings::draft2020_12().for_serialize();
+    settings.inline_subschemas = true;
+    let mut made = settings.into_generator().into_root_schema_for::<VerdictFile>();
+    let mut schema = head(title);
+    for key in ["type", "required", "properties"] {
+        schema.insert(key.to_owned(), made.remove(key).unwrap_or_default());
+    }
+    Value::Object(schema)
+}
 
 /// What `lint --json` prints: findings, and how many there are of each severity.
 pub(super) fn findings(title: &str) -> Value {

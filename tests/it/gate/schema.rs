@@ -1,7 +1,7 @@
 //! `verdict.json` is what its published schema says, and an attempt without one says how it ended.
 
 use super::super::yard::Yard;
-use jobyard::model::verdict::JSON_SCHEMA;
+use jobyard::model::schema::text;
 use serde_json::Value;
 
 /// What of a value the schema does not allow: the keywords that it uses, nothing more.
@@ -48,7 +48,7 @@ fn wrongs(at: &str, schema: &Value, value: &Value, found: &mut Vec<String>) {
 
 #[test]
 fn verdicts_follow_the_published_schema() {
-    let schema: Value = serde_json::from_str(JSON_SCHEMA).unwrap();
+    let schema: Value = serde_json::from_str(&text("verdict").unwrap()).unwrap();
     let yard = Yard::git();
     let commit = "echo x > other.txt; git add -A; git commit -qm x";
     let check = "verify: {commands: ['test -f src/a.txt', nosuchcommand, 'kill $$', echo]}\n";
@@ -76,7 +76,7 @@ fn verdicts_follow_the_published_schema() {
 
 #[test]
 fn the_page_names_every_field() {
-    let schema: Value = serde_json::from_str(JSON_SCHEMA).unwrap();
+    let schema: Value = serde_json::from_str(&text("verdict").unwrap()).unwrap();
     let page = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/verdict.md");
     let page = std::fs::read_to_string(page).unwrap();
     let of = |schema: &Value| -> Vec<String> {
