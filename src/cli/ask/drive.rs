@@ -56,10 +56,18 @@ pub(in crate::cli) fn engine(
     place: &Path,
     only: Option<BTreeSet<OrderId>>,
 ) -> Result<Engine<RealWorld>, Failure> {
+    open(place, only)?.map_err(|fault| refused_by_disk(&fault))
+}
+
+/// The same; the inner error is the disk's, which may be another one the next time.
+fn open(
+    place: &Path,
+    only: Option<BTreeSet<OrderId>>,
+) -> Result<Result<Engine<RealWorld>, Fault>, Failure> {
     let mut options =
         root::options(place, None, false, &mut |text| say::talk(&format!("jobyard: {text}")))?;
     options.policy.only = only;
-    Engine::open(world(place)?, options).map_err(|(_, fault)| refused_by_disk(&fault))
+    Ok(Engine::open(world(place)?, options).map_err(|(_, fault)| fault))
 }
 
 /// One turn for everything on a root whose ledger was not begun yet: tickets that were settled before
@@ -86,26 +94,33 @@ impl Asking<'_> {
         let mut faults = 0;
         loop {
             let only = BTreeSet::from([self.ask.id.clone()]);
-            let worked = engine(self.root, Some(only)).map(|engine| self.turns(engine));
+            let worked = match open(self.root, Some(only))? {
+                Ok(engine) => self.turns(engine)?,
+                Err(fault) => Err(fault),
+            };
             match worked {
-                Ok(Ok(step)) => return Ok(step),
-                Ok(Err(failure)) | Err(failure) => {
+                Ok(step) => return Ok(step),
+                Err(fault) => {
                     faults += 1;
-                    if failure.code != code::FAILED || faults >= FAULTS_MAX {
-                        return Err(failure);
+                    if faults >= FAULTS_MAX {
+                        return Err(refused_by_disk(&fault));
                     }
                 }
             }
         }
     }
 
-    fn turns(&mut self, mut engine: Engine<RealWorld>) -> Result<Step, Failure> {
+    /// Works until there is something to tell; the inner error: the disk's.
+    fn turns(&mut self, mut engine: Engine<RealWorld>) -> Result<Result<Step, Fault>, Failure> {
         if !self.joins(&engine) {
             self.file()?;
             engine.hint_request(self.file.clone(), Arrival::Renamed);
         }
         loop {
-            let turn = engine.turn().map_err(|fault| refused_by_disk(&fault))?;
+            let turn = match engine.turn() {
+                Ok(turn) => turn,
+                Err(fault) => return Ok(Err(fault)),
+            };
             engine.world.flush_executor();
             let notes = engine.notes();
             if let Some(answer) = self.answer()? {
@@ -115,13 +130,13 @@ impl Asking<'_> {
                 for note in notes.iter().filter(|note| !told(note)) {
                     say::talk(&format!("jobyard: {note}"));
                 }
-                return Ok(Step::Answered(answer));
+                return Ok(Ok(Step::Answered(answer)));
             }
             if let Some(under_way) = under_way(&engine, &self.ask.id) {
-                return Ok(Step::UnderWay(under_way));
+                return Ok(Ok(Step::UnderWay(under_way)));
             }
             if self.is_over() {
-                return Ok(Step::TimedOut);
+                return Ok(Ok(Step::TimedOut));
             }
             wait(&mut engine, &turn, self.deadline);
             engine.hint(self.ask.id.clone(), Arrival::Unsure);

@@ -31,8 +31,7 @@ fn copies(root: &Root) -> Vec<PathBuf> {
 
 /// An editor that waits at a gate, and then changes the title.
 fn slow_editor(root: &Root) -> String {
-    let made = Command::new("mkfifo").arg(root.path("gate")).status().unwrap();
-    assert!(made.success());
+    root.fifo("gate");
     let script = "echo > began; read x < gate; sed -i 's/title: t/title: mine/' \"$1\"\n";
     fs::write(root.path("slow"), script).unwrap();
     "sh slow".to_owned()

@@ -40,8 +40,7 @@ fn a_paused_group_starts_nothing_until_it_is_resumed_and_the_daemon_is_not_resta
 fn what_runs_goes_on_and_people_may_take() {
     let root = Root::new();
     let _daemon = root.daemon();
-    let made = std::process::Command::new("mkfifo").arg(root.path("gate")).status().unwrap();
-    assert!(made.success());
+    root.fifo("gate");
     root.order(
         "A",
         "run: 'echo > began; read x < gate; echo > ended'\nworkspace: none\ngroup: gpu",

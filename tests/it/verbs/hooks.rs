@@ -20,11 +20,6 @@ fn lines(root: &Root, name: &str) -> Vec<String> {
     text.lines().map(str::to_owned).collect()
 }
 
-fn fifo(root: &Root) {
-    let made = std::process::Command::new("mkfifo").arg(root.path("gate")).status().unwrap();
-    assert!(made.success());
-}
-
 /// Lets whoever reads the gate go on.
 fn open_gate(root: &Root) {
     let nonblocking = rustix::fs::OFlags::NONBLOCK.bits() as i32;
@@ -61,7 +56,7 @@ fn each_settlement_is_told_once_and_the_end_of_work_last() {
 #[test]
 fn drain_returns_when_the_hooks_have_ended() {
     let root = yard("settled = 'echo > began; cat gate; echo > ended'");
-    fifo(&root);
+    root.fifo("gate");
     root.order("A", RUN);
     let drain = root.begin(&["daemon", "--drain"]);
     until("the hook runs", || root.path("began").exists());
@@ -127,7 +122,7 @@ fn no_more_than_four_run_at_once_and_orders_do_not_wait_for_them() {
         format!("flock counts sh -c '{count}'\ncat gate\nflock counts sh -c 'echo >> ended'\n");
     fs::write(root.path("hook"), hook).unwrap();
     fs::write(root.path("ended"), "").unwrap();
-    fifo(&root);
+    root.fifo("gate");
     let _daemon = root.daemon();
     let ids = ["A", "B", "C", "D", "E", "F", "G"];
     ids.iter().for_each(|id| root.order(id, RUN));

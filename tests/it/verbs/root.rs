@@ -106,6 +106,13 @@ impl Root {
         assert!(done.status.success(), "{arguments:?}: {done:?}");
     }
 
+    /// A FIFO in the root: to git it is no file.
+    pub(crate) fn fifo(&self, name: &str) -> PathBuf {
+        let path = self.path(name);
+        assert!(Command::new("mkfifo").arg(&path).status().unwrap().success());
+        path
+    }
+
     /// Drops a ticket, whole.
     pub(crate) fn order(&self, id: &str, body: &str) {
         let text = format!("id: {id}\ntitle: t\n{body}\n");

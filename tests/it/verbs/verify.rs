@@ -3,7 +3,6 @@
 use super::root::{Root, Said};
 use std::fs;
 use std::io::{BufRead, BufReader};
-use std::path::Path;
 
 impl Root {
     /// Runs `verify`, after which everything is as it was.
@@ -14,11 +13,6 @@ impl Root {
         assert_eq!(self.snapshot(), before, "{arguments:?}");
         said
     }
-}
-
-fn fifo(path: &Path) {
-    use rustix::fs::{CWD, FileType, Mode, mknodat};
-    mknodat(CWD, path, FileType::Fifo, Mode::RWXU, 0).unwrap();
 }
 
 const CHECKED: &str =
@@ -61,9 +55,7 @@ fn the_checks_are_run_and_nothing_is_settled() {
 #[test]
 fn the_checks_end_with_the_verb() {
     let root = Root::new();
-    let beside = tempfile::tempdir().unwrap();
-    let pipe = beside.path().join("pipe");
-    fifo(&pipe);
+    let pipe = root.fifo("pipe");
     let hang = format!(
         "verify: {{commands: ['exec >{}; setsid sleep 1000 & echo on; wait']}}",
         pipe.display()
@@ -170,9 +162,7 @@ fn a_verdict_that_is_gone_or_forged_is_no_evidence() {
 #[test]
 fn what_a_daemon_runs_is_refused_as_finish_refuses_it() {
     let root = Root::new();
-    let beside = tempfile::tempdir().unwrap();
-    let pipe = beside.path().join("pipe");
-    fifo(&pipe);
+    let pipe = root.fifo("pipe");
     root.order("A", &format!("workspace: none\nrun: 'echo > {0}; cat {0}'", pipe.display()));
     let daemon = root.daemon();
     assert_eq!(fs::read(&pipe).unwrap(), b"\n");
@@ -192,9 +182,7 @@ fn what_a_daemon_runs_is_refused_as_finish_refuses_it() {
 #[test]
 fn a_verdict_on_what_was_settled_meanwhile_is_none() {
     let root = Root::new();
-    let beside = tempfile::tempdir().unwrap();
-    let pipe = beside.path().join("pipe");
-    fifo(&pipe);
+    let pipe = root.fifo("pipe");
     root.order("A", &format!("verify: {{commands: ['cat {}']}}", pipe.display()));
     root.run(&["take", "A"]).ends(0);
     let verb = root.begin(&["verify", "A"]);
@@ -208,9 +196,7 @@ fn a_verdict_on_what_was_settled_meanwhile_is_none() {
 #[test]
 fn what_its_killed_executor_left_behind_is_ended() {
     let root = Root::new();
-    let beside = tempfile::tempdir().unwrap();
-    let pipe = beside.path().join("pipe");
-    fifo(&pipe);
+    let pipe = root.fifo("pipe");
     let check = format!("exec 3>{}; setsid sleep 1000 & kill -9 $PPID; wait", pipe.display());
     root.order("A", &format!("verify: {{commands: ['{check}']}}"));
     root.run(&["take", "A"]).ends(0);
