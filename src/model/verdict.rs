@@ -1,8 +1,7 @@
 //! `verdict.json`: the form in which a verdict is kept.
 //!
 //! Invariant: the schema is made of these types and published (`docs/verdict.md`); fields are added, never
-//! changed. Times are RFC
-//! 3339 in UTC.
+//! changed. Times are RFC 3339 in UTC.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
