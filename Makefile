@@ -7,7 +7,7 @@ SIM_LIVES ?= 1000000
 # Schemas that are made of the code.
 SCHEMAS = work-order backlog dod verdict findings ledger
 
-.PHONY: help demo build deb check test proof bench schema clean tools
+.PHONY: help demo build deb check test proof bench schema clean tools tools-of-tests
 
 help: ## List the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | while IFS='	' read -r name text; \
@@ -26,7 +26,7 @@ check: tools ## Form and lints only
 	$(CARGO) fmt --check
 	$(CARGO) clippy --locked --all-targets -- -D warnings
 
-test: check ## Form, lints and all tests (about 10 minutes on two processors)
+test: check tools-of-tests ## Form, lints and all tests (about 10 minutes on two processors)
 	$(CARGO) test --locked
 
 proof: tools ## A long run of the simulator (SIM_LIVES lives); says what this machine cannot prove
@@ -46,6 +46,12 @@ schema: ## Write the schemas that are made of the code to schema/
 
 clean: ## Remove what cargo built
 	$(CARGO) clean
+
+tools-of-tests:
+	@missing=; for tool in zsh fish groff script setpriv unshare; do \
+	command -v $$tool >/dev/null 2>&1 || missing="$$missing $$tool"; done; \
+	if [ -n "$$missing" ]; then \
+	echo "missing:$$missing; on Debian: apt-get install zsh fish groff-base bsdutils util-linux" >&2; exit 1; fi
 
 tools:
 	@missing=; for tool in git bash cc $(CARGO); do \

@@ -189,7 +189,7 @@ impl Asking<'_> {
         let body = request_text(&self.ask.body);
         // Whatever fails from here on, the request may have its name already.
         self.filed = true;
-        dirs::make(&mut world, &dirs::needed())
+        dirs::make(&mut world, &paths::needed())
             .and_then(|_| publish(&mut world, &path, body.as_bytes(), 0o644))
             .and_then(|()| world.sync_dir(Path::new(paths::CONTROL)))
             .map_err(|f| {

@@ -3,19 +3,10 @@
 //! Invariants: what exists is left as it is; a directory that was made is durable before anything is
 //! put into it.
 
-use crate::model::order::State;
 use crate::model::paths;
 use crate::world::store::errno;
 use crate::world::{Fault, World};
 use std::path::{Path, PathBuf};
-
-/// What jobyard works with.
-pub(super) fn needed() -> Vec<PathBuf> {
-    let own = [paths::CONTROL, paths::ANSWERED, paths::RUNS, paths::OWN, paths::AUDIT];
-    let above = [paths::CTX, "_ctx/jobs"].map(PathBuf::from);
-    let states = State::ALL.map(paths::dir);
-    above.into_iter().chain(states).chain(own.map(PathBuf::from)).collect()
-}
 
 /// Where people put what they write.
 pub(super) fn offered() -> Vec<PathBuf> {

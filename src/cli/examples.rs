@@ -152,24 +152,28 @@ const EXAMPLES: [(&str, &[(&str, &str)]); 35] = [
 ];
 
 /// How to begin.
-const FIRST: &str = "Begin in a repository:
-  jobyard init                # make it a root
-  jobyard add -- make test    # a command as an order; `submit FILE` for more than that
-  jobyard daemon --drain      # work until nothing is left
-  jobyard list                # what became of it";
+const FIRST: [(&str, &str); 4] = [
+    ("jobyard init", "make it a root"),
+    ("jobyard add -- make test", "a command as an order; `submit FILE` for more than that"),
+    ("jobyard daemon --drain", "work until nothing is left"),
+    ("jobyard list", "what became of it"),
+];
 
-/// The command line with its examples.
-pub(super) fn add_to(mut command: Command) -> Command {
-    command = command.after_help(FIRST);
-    for (verb, lines) in EXAMPLES {
-        let widest = lines.iter().map(|(line, _)| line.len()).max().unwrap_or_default();
-        let mut text = "Examples:".to_owned();
-        for (line, what) in lines {
-            text.push_str(&format!("\n  {line:<widest$}  # {what}"));
-        }
-        command = command.mut_subcommand(verb, |sub| sub.after_help(text));
-    }
-    command
+/// The command line with its examples, below what its help says already.
+pub(super) fn add_to(command: Command) -> Command {
+    let command = command.after_help(text("Begin in a repository:", &FIRST));
+    EXAMPLES.iter().fold(command, |command, (verb, lines)| {
+        command.mut_subcommand(verb, |sub| {
+            let said = sub.get_after_help().map_or_else(String::new, |said| format!("{said}\n\n"));
+            sub.after_help(said + &text("Examples:", lines))
+        })
+    })
+}
+
+fn text(head: &str, lines: &[(&str, &str)]) -> String {
+    let widest = lines.iter().map(|(line, _)| line.len()).max().unwrap_or_default();
+    let lines = lines.iter().map(|(line, what)| format!("\n  {line:<widest$}  # {what}"));
+    lines.fold(head.to_owned(), |text, line| text + &line)
 }
 
 #[cfg(test)]
@@ -191,14 +195,22 @@ mod tests {
     }
 
     #[test]
+    fn what_the_help_of_a_verb_says_stays() {
+        let mut command = add_to(Arguments::command());
+        let help = command.find_subcommand_mut("add").unwrap().render_help().to_string();
+        let help = help.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(help.contains("not in this directory") && help.contains("Examples:"), "{help}");
+    }
+
+    #[test]
     fn every_verb_has_examples_and_every_example_is_understood() {
         let command = Arguments::command();
         for verb in command.get_subcommands().map(clap::Command::get_name) {
             let lines = EXAMPLES.iter().find(|(of, _)| *of == verb).map(|(_, lines)| *lines);
             let lines = lines.unwrap_or_else(|| panic!("`{verb}` has no example"));
-            for (line, what) in lines {
-                assert!(line.starts_with(&format!("jobyard {verb}")) && !what.is_empty(), "{line}");
-                assert!(line.len() + what.len() < 94, "{line} is too long");
+            assert!(lines.iter().all(|(line, _)| line.starts_with(&format!("jobyard {verb}"))));
+            for (line, what) in lines.iter().chain(&FIRST) {
+                assert!(!what.is_empty() && line.len() + what.len() < 94, "{line} is too long");
                 let parsed = command.clone().try_get_matches_from(words(line));
                 assert!(parsed.is_ok(), "{line}: {}", parsed.unwrap_err());
             }

@@ -94,8 +94,9 @@ pub(super) fn run(globals: &Globals, given: Arguments) -> Outcome {
 fn change(globals: &Globals, group: Option<&str>, change: Change<'_>, text: &str) -> Outcome {
     let mut seat = look::open(globals)?;
     let changed = write(&seat.root, group, change)?;
-    let (told, said) = call(&seat.root);
-    let exit = if told { code::DONE } else { code::FAILED };
+    let called = call(&seat.root);
+    let exit = if called.is_ok() { code::DONE } else { code::FAILED };
+    let said = called.unwrap_or_else(|untold| untold);
     if globals.json {
         let fields = [
             ("group", group.into()),
@@ -154,20 +155,17 @@ fn failed(fault: &Fault) -> Failure {
     Failure::new(code::FAILED, format!("write {}: {fault}", paths::CONFIG))
 }
 
-/// Has the daemon read the configuration again: whether it will, and what there is to say about it.
-fn call(place: &Path) -> (bool, String) {
+/// Has the daemon read the configuration again. The error: it goes on by the old one.
+fn call(place: &Path) -> Result<String, String> {
     match root_lock::call(place) {
-        Ok(Called::Told(pid)) => (true, format!("the daemon (pid {pid}) was told to read it")),
-        Ok(Called::Starting(_)) => (true, "the daemon is just starting and reads it".to_owned()),
-        Ok(Called::Nobody) => (true, "no daemon runs now; the next one reads it".to_owned()),
-        Err(error) => {
-            let text = format!(
-                "the daemon was not told ({error}) and goes on by the old configuration; as its user, or \
-                 root: `systemctl reload jobyard@$(systemd-escape -p {})`, or `kill -HUP` its process",
-                out::plain(&place.to_string_lossy())
-            );
-            (false, text)
-        }
+        Ok(Called::Told(pid)) => Ok(format!("the daemon (pid {pid}) was told to read it")),
+        Ok(Called::Starting(_)) => Ok("the daemon is just starting and reads it".to_owned()),
+        Ok(Called::Nobody) => Ok("no daemon runs now; the next one reads it".to_owned()),
+        Err(error) => Err(format!(
+            "the daemon was not told ({error}) and goes on by the old configuration; as its user, or root: \
+             `systemctl reload jobyard@$(systemd-escape -p {})`, or `kill -HUP` its process",
+            out::plain(&place.to_string_lossy())
+        )),
     }
 }
 

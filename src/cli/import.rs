@@ -5,6 +5,7 @@
 //! there waits here, held: it may still be somebody's. Nothing of it is ever started unasked.
 
 use super::ask::drive::world;
+use super::submit::READABLE;
 use super::{Failure, Globals, Outcome, code, dirs, init, lint, look, out, root, say};
 use crate::model::defect::{INVALID_BACKLOG, INVALID_DOD};
 use crate::model::edit::{Change, Key, Scalar, edit};
@@ -42,8 +43,8 @@ struct Found {
 /// Where an order goes, as what, and what is said of that.
 struct Course {
     to: State,
-    bytes: Vec<u8>,
-    mode: u32,
+    /// What is published, and who may read it; nothing when it lies there already.
+    file: Option<(Vec<u8>, u32)>,
     note: String,
 }
 
@@ -133,22 +134,22 @@ fn order(
     match ticket.place(from).map(|place| &place.reading) {
         Some(Reading::Order(_)) => {}
         Some(Reading::Settled { .. }) => {
-            return stays(from, "it carries a settlement of jobyard's already".to_owned());
+            return stays(from, "jobyard settled it there; its record is there too".to_owned());
         }
         _ => return stays(from, "it is no valid order: see its finding".to_owned()),
     }
     if ours.root() == theirs.root() {
-        let course = Course { to: from, bytes: Vec::new(), mode: 0, note: "as it lies".to_owned() };
+        let course = Course { to: from, file: None, note: "as it lies".to_owned() };
         let settled = matches!(from, State::Done | State::Failed);
         return Ok(settled.then(|| Found { id: id.clone(), from, course: Ok(course) }));
     }
-    if let Some(path) = known(ours, id)? {
-        return stays(from, format!("{} is here already", path.display()));
-    }
+    let Some(known) = view.known(id) else {
+        return stays(from, "it is just being changed there".to_owned());
+    };
     let path = paths::ticket(from, id);
     let read = read_whole(theirs, &path, TICKET_BYTES_MAX).map_err(|f| failed(&f))?;
     let Some(read) = read else { return Ok(None) };
-    let mode = read.stat.mode & 0o644;
+    let mode = read.stat.mode & READABLE;
     let lock = ticket.lease.as_ref().map(|lease| lease.body.describe());
     let (to, note) = match from {
         State::Running => {
@@ -157,19 +158,26 @@ fn order(
         }
         other => (other, String::new()),
     };
-    let known = view.known(id);
-    let changes = match (from, known) {
-        (State::Running, Some(known)) => begun_anew(known.order.hold.is_none()),
+    let changes = match from {
+        State::Running => begun_anew(known.order.hold.is_none()),
         // The counters of another root mean nothing here.
-        (State::Pending, Some(known)) if known.order.own != OwnKeys::default() => {
+        State::Pending if known.order.own != OwnKeys::default() => {
             let hold = known.order.own.hold.clone().filter(|_| known.order.hold.is_none());
             let hold = hold.map(|reason| Change::Set(Key::Top("hold"), Scalar::Text(reason)));
             hold.into_iter().chain([Change::Remove(Key::Top("x_jobyard"))]).collect()
         }
         _ => Vec::new(),
     };
-    let course = changed(read.bytes, &changes).map(|bytes| Course { to, bytes, mode, note });
-    Ok(Some(Found { id: id.clone(), from, course }))
+    let bytes = match changed(read.bytes, &changes) {
+        Ok(bytes) => bytes,
+        Err(why) => return stays(from, why),
+    };
+    let course = match here(ours, id, to, &bytes)? {
+        Here::Nothing => Course { to, file: Some((bytes, mode)), note },
+        Here::Copied => Course { to, file: None, note: "copied before".to_owned() },
+        Here::Other(path) => return stays(from, format!("{} is here already", path.display())),
+    };
+    Ok(Some(Found { id: id.clone(), from, course: Ok(course) }))
 }
 
 /// What makes a pending, held ticket of one that ran.
@@ -194,15 +202,34 @@ fn changed(bytes: Vec<u8>, changes: &[Change]) -> Result<Vec<u8>, String> {
     edited.map(String::into_bytes).map_err(|defect| format!("it cannot be changed: {defect}"))
 }
 
-/// A ticket or a lock of this id that is here.
-fn known(ours: &mut RealWorld, id: &OrderId) -> Result<Option<PathBuf>, Failure> {
+/// What there is here of an order.
+enum Here {
+    Nothing,
+    /// The very ticket that would be copied: an import was interrupted, or is repeated.
+    Copied,
+    Other(PathBuf),
+}
+
+fn here(ours: &mut RealWorld, id: &OrderId, to: State, bytes: &[u8]) -> Result<Here, Failure> {
     let places = State::ALL.map(|s| paths::ticket(s, id)).into_iter().chain([paths::lock(id)]);
+    let mut found = Vec::new();
     for path in places {
         if ours.stat(&path).map_err(|f| failed(&f))?.is_some() {
-            return Ok(Some(path));
+            found.push(path);
         }
     }
-    Ok(None)
+    let own = paths::ticket(to, id);
+    Ok(match found.iter().find(|path| **path != own).or(found.first()) {
+        None => Here::Nothing,
+        Some(path) if *path == own => {
+            let read = read_whole(ours, &own, TICKET_BYTES_MAX).map_err(|f| failed(&f))?;
+            match read.is_some_and(|read| read.bytes == bytes) {
+                true => Here::Copied,
+                false => Here::Other(own),
+            }
+        }
+        Some(path) => Here::Other(path.clone()),
+    })
 }
 
 /// Files of the catalogue and the backlog that are there and not here.
@@ -248,21 +275,22 @@ fn copy(
     found: &[Found],
     files: &[Side],
 ) -> Result<(), Fault> {
-    let mut wanted = dirs::needed();
+    let mut wanted = paths::needed();
     wanted.extend(dirs::offered());
     dirs::make(ours, &wanted)?;
     let mut touched = BTreeSet::new();
     for Side { path, .. } in files.iter().filter(|side| side.stays.is_none()) {
         let Some(read) = read_whole(theirs, path, TICKET_BYTES_MAX)? else { continue };
-        publish(ours, path, &read.bytes, 0o644)?;
+        publish(ours, path, &read.bytes, read.stat.mode & READABLE)?;
         touched.extend(path.parent().map(Path::to_owned));
     }
     let courses = found.iter().filter_map(|f| Some((&f.id, f.course.as_ref().ok()?)));
-    let mut going: Vec<_> = courses.filter(|(_, course)| !course.bytes.is_empty()).collect();
-    going.sort_by_key(|(_, course)| course.to == State::Pending);
-    for (id, course) in going {
-        publish(ours, &paths::ticket(course.to, id), &course.bytes, course.mode)?;
-        touched.insert(paths::dir(course.to));
+    let mut going: Vec<_> =
+        courses.filter_map(|(id, course)| Some((id, course.to, course.file.as_ref()?))).collect();
+    going.sort_by_key(|(_, to, _)| *to == State::Pending);
+    for (id, to, (bytes, mode)) in going {
+        publish(ours, &paths::ticket(to, id), bytes, *mode)?;
+        touched.insert(paths::dir(to));
     }
     touched.iter().try_for_each(|dir| ours.sync_dir(dir))
 }

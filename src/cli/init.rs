@@ -99,18 +99,12 @@ fn place(globals: &Globals) -> Result<PathBuf, Failure> {
 }
 
 fn make_files(world: &mut RealWorld, dry: bool, report: &mut Report) -> Result<(), Fault> {
-    let mut wanted = dirs::needed();
+    let mut wanted = paths::needed();
     wanted.extend(dirs::offered());
     let made = if dry { dirs::missing(world, &wanted)? } else { dirs::make(world, &wanted)? };
     report.made.extend(made.iter().map(|d| format!("{}/", d.display())));
     make_file(world, dry, paths::CONFIG, &config::default_text(), report)?;
-    make_file(
-        world,
-        dry,
-        paths::VERDICT_SCHEMA,
-        &schema::text("verdict").unwrap_or_default(),
-        report,
-    )
+    make_file(world, dry, paths::VERDICT_SCHEMA, &schema::verdict(), report)
 }
 
 /// Makes a file that is not there.

@@ -64,6 +64,11 @@ impl Notice {
         dirs.iter().try_for_each(|dir| self.watch(dir).map(|_| ()))
     }
 
+    /// How long there may still be waiting.
+    pub(super) fn left(&self) -> Duration {
+        self.deadline.saturating_duration_since(Instant::now())
+    }
+
     /// Waits for a change. `false`: time is up.
     pub(super) fn wait(&self) -> Result<bool, Failure> {
         self.wait_for(LOOK_AGAIN)
@@ -71,7 +76,7 @@ impl Notice {
 
     /// The same, but no longer than `most`.
     pub(super) fn wait_for(&self, most: Duration) -> Result<bool, Failure> {
-        let left = self.deadline.saturating_duration_since(Instant::now());
+        let left = self.left();
         if left.is_zero() {
             return Ok(false);
         }

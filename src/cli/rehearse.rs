@@ -8,7 +8,7 @@ mod words;
 
 use super::ask::drive::world;
 use super::ask::{Answer, Ask};
-use super::{Failure, Globals, Outcome, code, request, root, say, sight};
+use super::{Failure, Globals, Outcome, code, request, root, say};
 use crate::engine::Engine;
 use crate::model::attempt::{Asked, CommandKind, Mode};
 use crate::model::id::OrderId;
@@ -96,7 +96,7 @@ fn follow(
     if !first.actions.contains(&Action::OpenGate) {
         return Ok(first);
     }
-    engine.step_of_gate(id, &Action::OpenGate)?;
+    engine.look_through_gate(id)?;
     Ok(decide(engine, id))
 }
 
@@ -110,7 +110,7 @@ fn decide(engine: &Engine<ReadOnly<RealWorld>>, id: &OrderId) -> Step {
 pub(super) fn trial(
     place: &Path,
     ask: &Ask,
-    mut run: impl FnMut(StartCommand, &str) -> Result<End, Failure>,
+    mut run: impl FnMut(StartCommand, &Check) -> Result<End, Failure>,
 ) -> Result<Result<(GateInput, Verdict), Answer>, Failure> {
     let failed = |f| Failure::of_fault(&f, "nothing was changed");
     let refused = |text| Ok(Err(Answer { code: code::REFUSED, text, attempt: None }));
@@ -131,14 +131,13 @@ pub(super) fn trial(
                 let judged = engine.verdict_now(&ask.id).map_err(failed)?;
                 return judged.map(Ok).ok_or_else(|| super::look::unknown(&ask.id));
             }
-            Some(action @ Action::Start { kind: kind @ CommandKind::Check(_) }) => {
-                let attempt = engine.index.tickets.get(&ask.id).and_then(|t| t.attempt.as_deref());
-                let text = attempt.and_then(|a| sight::command_text(&a.claim.sealed, *kind));
-                let text = text.unwrap_or_default().to_owned();
-                if let Some(start) = engine.step_of_gate(&ask.id, action).map_err(failed)? {
-                    let end = run(start, &text)?;
+            Some(Action::Start { kind: CommandKind::Check(index) }) => {
+                let index = *index;
+                if let Some(start) = engine.start_check(&ask.id, index).map_err(failed)? {
+                    let end = run(start, &check(engine, &ask.id, index))?;
                     engine.check_ended(&ask.id, end);
                 }
+                engine.notes().iter().for_each(|note| say::talk(&format!("jobyard: {note}")));
             }
             Some(action) => {
                 let words = words::of_daemon(engine, &ask.id, action).join("; ");
@@ -149,6 +148,19 @@ pub(super) fn trial(
         }
         Step { actions, waits, .. } = decide(engine, &ask.id);
     }
+}
+
+/// A check that is started, as it is called and sealed.
+pub(super) struct Check {
+    pub(super) name: String,
+    pub(super) text: String,
+}
+
+fn check(engine: &Engine<ReadOnly<RealWorld>>, id: &OrderId, index: u32) -> Check {
+    let attempt = engine.index.tickets.get(id).and_then(|ticket| ticket.attempt.as_deref());
+    let sealed = attempt.and_then(|a| a.claim.sealed.checks.get(index as usize));
+    let (name, text) = sealed.map(|c| (c.name.clone(), c.command.clone())).unwrap_or_default();
+    Check { name, text }
 }
 
 /// What an attempt is asked by an accepted request.

@@ -37,7 +37,7 @@ pub(super) struct Arguments {
 }
 
 /// Mode of a ticket, but for what its file's own takes away.
-const READABLE: u32 = 0o644;
+pub(super) const READABLE: u32 = 0o644;
 
 /// A valid order that is not published yet.
 pub(super) struct Draft {
@@ -192,7 +192,7 @@ pub(super) fn refuse_known(world: &mut RealWorld, drafts: &[Draft]) -> Result<()
 
 /// Publishes them in order, durably; says what was published when one cannot be.
 pub(super) fn publish_all(world: &mut RealWorld, drafts: &[Draft]) -> Result<(), Failure> {
-    dirs::make(world, &dirs::needed()).map_err(|f| disk(&f))?;
+    dirs::make(world, &paths::needed()).map_err(|f| disk(&f))?;
     let mut done = Vec::new();
     for draft in drafts {
         let path = paths::ticket(State::Pending, &draft.id);

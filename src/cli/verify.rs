@@ -7,19 +7,20 @@ mod evidence;
 
 use super::ask::Ask;
 use super::ask::drive::{program, world};
+use super::rehearse::Check;
 use super::{Failure, Globals, Outcome, code, finish, look, out, rehearse, request, say};
 use crate::executor::{Link, process_start_time, spawn_for_client};
 use crate::model::id::OrderId;
 use crate::model::paths;
 use crate::model::protocol::{CommandKey, End, FromExecutor, StartCommand, ToExecutor};
 use crate::model::request::{RequestBody, Verb};
-use crate::plan::verdict::{GateInput, Outcome as Found, Verdict, VerdictResult};
+use crate::plan::verdict::{CheckResult, GateInput, Outcome as Found, Verdict, VerdictResult};
 use crate::world::real::RealWorld;
 use crate::world::{Fault, World, identity};
 use rustix::event::{PollFd, PollFlags, poll};
 use serde_json::{Value, json};
-use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::process::Child;
 
 /// Lines of a failed check's output that are shown.
@@ -56,15 +57,10 @@ pub(super) fn run(globals: &Globals, given: &Arguments) -> Outcome {
         return evidence::run(globals, &mut seat, &id);
     }
     let number = view.attempt(&id).map(|attempt| attempt.number);
-    trial(globals, &seat.root, &id, number)
-}
-
-/// The gate, tried for the attempt of this number.
-fn trial(globals: &Globals, root: &Path, id: &OrderId, number: Option<u32>) -> Outcome {
     let body = RequestBody::default();
     let ask = Ask { id: id.clone(), verb: Verb::Finish, body, wait: None };
-    let mut bench = Bench::new(root)?;
-    let tried = rehearse::trial(root, &ask, |start, text| bench.run(start, text))?;
+    let mut bench = Bench::new(&seat.root)?;
+    let tried = rehearse::trial(&seat.root, &ask, |start, check| bench.run(start, check))?;
     let (input, verdict) = match tried {
         Ok(judged) => judged,
         Err(answer) => {
@@ -72,67 +68,79 @@ fn trial(globals: &Globals, root: &Path, id: &OrderId, number: Option<u32>) -> O
             return Err(Failure::new(answer.code, text));
         }
     };
-    let view = look::seat(root.to_owned())?.look_at(&BTreeSet::from([id.clone()]))?;
-    if view.attempt(id).map(|attempt| attempt.number) != number {
+    let view = seat.look_at(&BTreeSet::from([id.clone()]))?;
+    if view.attempt(&id).map(|attempt| attempt.number) != number {
         let text =
             format!("verify {id}: it was settled or begun anew meanwhile: `jobyard show {id}`");
         return Err(Failure::new(code::AGAIN, text));
     }
-    told(globals, id, &input, &verdict, &bench.tails)
+    told(globals, &id, &input, &verdict, &bench.tails)
 }
 
-/// Where checks are run: an executor for this verb alone.
+/// The last lines of each check, by its name.
+type Tails = BTreeMap<String, String>;
+
+/// Where checks are run: an executor for this verb alone, whose logs go with it.
 struct Bench {
     world: RealWorld,
     executor: Option<(Child, Link)>,
-    /// The last lines of each check, in order.
-    tails: Vec<String>,
+    tails: Tails,
 }
 
 impl Bench {
     fn new(root: &Path) -> Result<Self, Failure> {
-        let mut bench = Self { world: world(root)?, executor: None, tails: Vec::new() };
+        let mut bench = Self { world: world(root)?, executor: None, tails: Tails::new() };
         bench.tidy();
         Ok(bench)
     }
 
-    /// Logs of verbs that were killed before they could remove them.
+    /// Logs that were left where the executor was killed too. This process has none yet.
     fn tidy(&mut self) {
-        for entry in self.world.list(Path::new(paths::OWN)).unwrap_or_default() {
+        let dir = Path::new(paths::OWN);
+        let is_gone = |pid: &u32| *pid == std::process::id() || process_start_time(*pid).is_none();
+        for entry in self.world.list(dir).unwrap_or_default() {
             let name = entry.name.to_str().and_then(|name| name.strip_prefix(LOG));
-            let pid = name.and_then(|name| name.split_once('-')?.0.parse::<u32>().ok());
-            if pid.is_some_and(|pid| process_start_time(pid).is_none()) {
-                self.remove(&Path::new(paths::OWN).join(&entry.name));
+            let pid = name.and_then(|name| name.split_once('-')?.0.parse().ok());
+            if pid.as_ref().is_some_and(is_gone) {
+                // What stays is tidied by the next one.
+                let _ = self.world.unlink(&dir.join(&entry.name));
             }
         }
     }
 
-    /// What is left is tidied by the next one.
-    fn remove(&mut self, log: &Path) {
-        let _ = self.world.unlink(log);
+    /// Runs a check to its end, under a log and a mark of its own: neither is the attempt's.
+    fn run(&mut self, mut start: StartCommand, check: &Check) -> Result<End, Failure> {
+        let own = format!("{LOG}{}-{:016x}", std::process::id(), identity::random_bits());
+        start.log = format!("{}/{own}.log", paths::OWN);
+        start.token = own;
+        say::talk(&format!("jobyard: {} ...", out::plain(&check.text)));
+        let (key, log, token) = (start.key.clone(), start.log.clone(), start.token.clone());
+        let end = match self.converse(&key, &ToExecutor::Start(Box::new(start))) {
+            Ok(FromExecutor::Ended { end, .. }) => end,
+            Ok(FromExecutor::Refused { reason, .. }) => return Err(failed(&reason)),
+            Ok(_) => return Err(failed(&"its executor answered something else")),
+            Err(failure) => return Err(self.after_death(failure, key, token)),
+        };
+        let tail = self.tail(Path::new(&log));
+        let tail = tail.map_err(|f| Failure::of_fault(&f, "nothing was changed"))?;
+        self.tails.insert(check.name.clone(), tail);
+        Ok(end)
     }
 
-    /// Runs a check to its end, under a log and a mark of its own: neither is the attempt's.
-    fn run(&mut self, mut start: StartCommand, text: &str) -> Result<End, Failure> {
-        let own = format!("{LOG}{}-{}", std::process::id(), start.key.number);
-        start.log = format!("{}/{own}.log", paths::OWN);
-        start.token = format!("{own}-{:016x}", identity::random_bits());
-        say::talk(&format!("jobyard: {} ...", out::plain(text)));
-        let (log, token) = (PathBuf::from(&start.log), start.token.clone());
-        let key = start.key.clone();
-        let start = ToExecutor::Start(Box::new(start));
-        let ended = self.converse(&key, &start, &mut |message| match message {
-            FromExecutor::Ended { end, .. } => Some(Ok(end)),
-            FromExecutor::Refused { reason, .. } => Some(Err(reason)),
-            _ => None,
-        });
-        if ended.is_err() {
-            self.sweep(&key, token)?;
+    /// Ends what an executor left behind that was killed in the middle of a check.
+    fn after_death(&mut self, first: Failure, key: CommandKey, token: String) -> Failure {
+        if self.executor.as_ref().is_none_or(|(_, link)| !link.is_closed()) {
+            return first;
         }
-        let tail = self.tail(&log).map_err(|f| Failure::of_fault(&f, "nothing was changed"))?;
-        self.tails.push(tail);
-        self.remove(&log);
-        ended
+        self.dismiss();
+        let sweep = ToExecutor::Sweep { key: key.clone(), token, grace_ms: GRACE_MS };
+        let left = match self.converse(&key, &sweep) {
+            Ok(FromExecutor::Swept { left: 0, .. }) => return first,
+            Ok(FromExecutor::Swept { left, .. }) => format!("{left} processes are left of it"),
+            Ok(_) => "what is left of it is not known".to_owned(),
+            Err(failure) => failure.text,
+        };
+        Failure::new(first.code, format!("{}; {left}", first.text))
     }
 
     /// The executor ends what it runs, removes its logs, and ends.
@@ -143,29 +151,8 @@ impl Bench {
         }
     }
 
-    /// What its executor left behind, killed in the middle of a check.
-    fn sweep(&mut self, key: &CommandKey, token: String) -> Result<(), Failure> {
-        self.dismiss();
-        let sweep = ToExecutor::Sweep { key: key.clone(), token, grace_ms: GRACE_MS };
-        self.converse(key, &sweep, &mut |message| match message {
-            FromExecutor::Swept { left: 0, .. } => Some(Ok(())),
-            FromExecutor::Swept { left, .. } => {
-                Some(Err(format!("{left} processes are left of it")))
-            }
-            _ => None,
-        })
-    }
-
-    /// Says one thing to the executor and waits for what answers it.
-    fn converse<T>(
-        &mut self,
-        key: &CommandKey,
-        said: &ToExecutor,
-        answers: &mut dyn FnMut(FromExecutor) -> Option<Result<T, String>>,
-    ) -> Result<T, Failure> {
-        let failed = |what: &dyn std::fmt::Display| {
-            Failure::new(code::FAILED, format!("run a check: {what}; nothing was changed"))
-        };
+    /// Says one thing to the executor and waits for what it answers about that command.
+    fn converse(&mut self, key: &CommandKey, said: &ToExecutor) -> Result<FromExecutor, Failure> {
         let (_, link) = match &mut self.executor {
             Some(executor) => executor,
             none => {
@@ -176,14 +163,14 @@ impl Bench {
         };
         link.send(said).map_err(|e| failed(&e))?;
         loop {
-            for message in link.receive() {
-                let about = matches!(&message,
+            let answers = link.receive().into_iter().find(|message| {
+                matches!(message,
                     FromExecutor::Ended { key: of, .. }
                     | FromExecutor::Refused { key: of, .. }
-                    | FromExecutor::Swept { key: of, .. } if of == key);
-                if let Some(answer) = about.then(|| answers(message)).flatten() {
-                    return answer.map_err(|what| failed(&what));
-                }
+                    | FromExecutor::Swept { key: of, .. } if of == key)
+            });
+            if let Some(answer) = answers {
+                return Ok(answer);
             }
             if link.is_closed() {
                 return Err(failed(&"its executor ended"));
@@ -218,21 +205,24 @@ impl Drop for Bench {
     }
 }
 
+fn failed(what: &dyn std::fmt::Display) -> Failure {
+    Failure::new(code::FAILED, format!("run a check: {what}; nothing was changed"))
+}
+
 fn told(
     globals: &Globals,
     id: &OrderId,
     input: &GateInput,
     verdict: &Verdict,
-    tails: &[String],
+    tails: &Tails,
 ) -> Outcome {
     let exit = if verdict.result == VerdictResult::Fail { code::CHECKS } else { code::DONE };
     if globals.json {
-        let checks = input.checks.iter().zip(tails);
-        let one = |(check, tail): (&crate::plan::verdict::CheckResult, &String)| {
+        let one = |check: &CheckResult| {
             json!({
                 "name": check.name, "command": check.text, "outcome": check.outcome.name(),
                 "exit": check.exit, "signal": check.signal, "timed_out": check.timed_out,
-                "duration_ms": check.ended_ms - check.started_ms, "output_tail": tail,
+                "duration_ms": check.ended_ms - check.started_ms, "output_tail": tails.get(&check.name),
             })
         };
         let commit = verdict.commit.as_ref().map(ToString::to_string);
@@ -244,18 +234,18 @@ fn told(
             ("reason", verdict.reason.into()),
             ("sentences", verdict.sentences.clone().into()),
             ("commit", commit.into()),
-            ("checks", checks.map(one).collect::<Value>()),
+            ("checks", input.checks.iter().map(one).collect::<Value>()),
         ];
         say::object("verify", fields)?;
         return Ok(exit);
     }
     let sign = if exit == code::DONE { "✅" } else { "✗" };
     let mut text = format!("{sign} {id} would be {}\n", verdict.result.name().to_uppercase());
-    for (check, tail) in input.checks.iter().zip(tails) {
+    for check in &input.checks {
         let took = out::span(check.ended_ms - check.started_ms);
         let (outcome, name) = (check.outcome.name(), &check.name);
         text.push_str(&format!("  {outcome:<13} {name}: {} ({took})\n", out::plain(&check.text)));
-        if check.outcome != Found::Pass && !tail.is_empty() {
+        if let Some(tail) = tails.get(&check.name).filter(|_| check.outcome != Found::Pass) {
             text.push_str(&tail.lines().map(|line| format!("  | {line}\n")).collect::<String>());
         }
     }

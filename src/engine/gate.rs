@@ -10,7 +10,7 @@ use super::start::workdir;
 use crate::model::attempt::{
     Asked, Attempt, Command, CommandEnd, CommandKind, Gate, Objection, Place,
 };
-use crate::model::event::{Event, sha256_hex};
+use crate::model::event::Event;
 use crate::model::id::OrderId;
 use crate::model::paths;
 use crate::model::protocol::Cause;
@@ -21,12 +21,9 @@ use crate::plan::artifacts;
 use crate::plan::scope::{self, Violation};
 use crate::plan::verdict::{self, CheckResult, GateInput, Outcome, Precondition, VerdictResult};
 use crate::plan::verdict_json::{VerdictContext, verdict_json};
-use crate::world::store::{errno, read_plain};
+use crate::world::store::{errno, log_digest};
 use crate::world::{Fault, Kind, World};
 use std::path::Path;
-
-/// Most bytes of a log that are hashed for the verdict; past it the hash covers the beginning.
-const HASHED_BYTES_MAX: usize = 128 << 20;
 
 impl<W: World> Engine<W> {
     /// Looks at the worktree before the checks.
@@ -206,8 +203,8 @@ impl<W: World> Engine<W> {
             result.unrun = verdict::unrun(end);
             result.timed_out = matches!(end.cause, Cause::Timeout | Cause::IdleTimeout);
         }
-        let log = read_plain(&mut self.world, Path::new(&result.log), HASHED_BYTES_MAX)?;
-        result.sha256 = log.map(|s| sha256_hex(&s.bytes)).unwrap_or_default();
+        let digest = log_digest(&mut self.world, Path::new(&result.log))?;
+        result.sha256 = digest.unwrap_or_default();
         Ok(result)
     }
 

@@ -6,7 +6,6 @@
 //! repeat it.
 
 use super::Engine;
-use super::start::PASSED;
 use crate::model::attempt::Attempt;
 use crate::model::id::OrderId;
 use crate::model::index::{ExecutorState, Index};
@@ -170,6 +169,7 @@ impl<W: World> Engine<W> {
             return;
         }
         self.hooks.worked = false;
+        self.tidy_drained_logs();
         let seq = self.ledger.head().0;
         let number = u32::try_from(seq).unwrap_or(u32::MAX);
         let token = self.hook_token();
@@ -197,13 +197,12 @@ impl<W: World> Engine<W> {
             ("JOBYARD_ROOT", self.world.root().to_owned()),
         ];
         let env = hook.env.iter().chain(&own).map(|(k, v)| ((*k).to_owned(), v.clone()));
-        let pass = PASSED.iter().map(|name| (*name).to_owned());
         Some(StartCommand {
             key: hook.key.clone(),
             argv: argv(text, &config.shell),
             cwd: ".".to_owned(),
             env: env.collect(),
-            pass: pass.chain(config.env_pass.iter().cloned()).collect(),
+            pass: self.passed(),
             log: hook.log.clone(),
             token: hook.token.clone(),
             timeout_ms: Some(config.hooks.timeout.0),
@@ -249,9 +248,6 @@ impl<W: World> Engine<W> {
             }
             return;
         }
-        if hook.key.id == NOBODY {
-            self.tidy_drained_logs();
-        }
         let how = match (end.cause, end.exit, end.signal, &end.detail) {
             (Cause::Timeout, ..) => "it took too long and was ended".to_owned(),
             (Cause::OutputLimit, ..) => "it wrote too much and was ended".to_owned(),
@@ -293,7 +289,7 @@ impl<W: World> Engine<W> {
         self.hooks.worked && self.options.config.hooks.drained.is_some()
     }
 
-    /// Keeps the newest logs of `drained`; a rest does no harm.
+    /// Makes room for one more log of `drained`; a rest does no harm.
     fn tidy_drained_logs(&mut self) {
         let dir = drained_logs();
         let Ok(entries) = self.world.list(&dir) else { return };
@@ -302,7 +298,7 @@ impl<W: World> Engine<W> {
             Some((name.parse::<u64>().ok()?, e.name.clone()))
         };
         let logs: BTreeMap<u64, _> = entries.iter().filter_map(seq).collect();
-        for name in logs.into_values().rev().skip(DRAINED_LOGS_MAX) {
+        for name in logs.into_values().rev().skip(DRAINED_LOGS_MAX - 1) {
             let _ = self.world.unlink(&dir.join(name));
         }
     }

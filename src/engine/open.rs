@@ -162,12 +162,8 @@ type Opened<F> = (Vec<String>, Ledger<F>, ledger::Tail);
 ///
 /// The names of the directories are durable before the ledger's first segment is begun.
 fn open_ledger<W: World>(world: &mut W) -> Result<Opened<W::File>, Fault> {
-    let states = State::ALL.map(paths::dir);
-    let fixed = [paths::CTX, "_ctx/jobs"].map(PathBuf::from);
-    let rest = [paths::CONTROL, paths::ANSWERED, paths::RUNS, paths::OWN, paths::AUDIT];
     let mut changed = BTreeSet::new();
-    let all: Vec<PathBuf> =
-        fixed.into_iter().chain(states).chain(rest.map(PathBuf::from)).collect();
+    let all = paths::needed();
     for dir in &all {
         match world.mkdir(dir) {
             Ok(()) => changed.extend(dir.parent()),

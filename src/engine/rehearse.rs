@@ -7,7 +7,6 @@ use crate::model::attempt::{CommandEnd, CommandKind};
 use crate::model::id::OrderId;
 use crate::model::protocol::{End, StartCommand, ToExecutor};
 use crate::observe::Arrival;
-use crate::plan::action::Action;
 use crate::plan::verdict::{self, GateInput, Verdict};
 use crate::world::{Fault, World};
 
@@ -22,18 +21,15 @@ impl<W: World> Engine<W> {
         known.iter().try_for_each(|id| self.look_at_ticket(id, Arrival::Renamed))
     }
 
-    /// One step of the gate, in memory only: the look at the worktree, or the start of a check, which is
-    /// given for the caller to run and to tell the end of.
-    pub fn step_of_gate(
-        &mut self,
-        id: &OrderId,
-        action: &Action,
-    ) -> Result<Option<StartCommand>, Fault> {
-        match action {
-            Action::OpenGate => self.open_gate(id)?,
-            Action::Start { kind: kind @ CommandKind::Check(_) } => self.start(id, *kind)?,
-            _ => {}
-        }
+    /// The look through the gate, in memory only.
+    pub fn look_through_gate(&mut self, id: &OrderId) -> Result<(), Fault> {
+        self.open_gate(id)
+    }
+
+    /// The start of a check, in memory only: it is for the caller to run, and to tell the end of. `None`: it
+    /// cannot be started, and has ended so.
+    pub fn start_check(&mut self, id: &OrderId, index: u32) -> Result<Option<StartCommand>, Fault> {
+        self.start(id, CommandKind::Check(index))?;
         Ok(self.outbox.drain(..).find_map(|message| match message {
             ToExecutor::Start(start) => Some(*start),
             _ => None,

@@ -15,7 +15,7 @@ use crate::world::{Fault, World};
 use std::collections::BTreeMap;
 
 /// Variables every command gets from the executor's environment when they are set there.
-pub(super) const PASSED: [&str; 12] = [
+const PASSED: [&str; 12] = [
     "PATH",
     "HOME",
     "USER",
@@ -107,14 +107,12 @@ impl<W: World> Engine<W> {
                 (sealed.checks.get(i as usize)?.command.as_str(), sealed.check_timeout_ms, None)
             }
         };
-        let mut pass: Vec<String> = PASSED.map(str::to_owned).to_vec();
-        pass.extend(config.env_pass.iter().cloned());
         Some(StartCommand {
             key: attempt.key(command.number),
             argv: argv(text, &config.shell),
             cwd: workdir(attempt).to_owned(),
             env: self.variables(attempt, env),
-            pass,
+            pass: self.passed(),
             log: format!("{}/{}", attempt.run_dir(), command.log_name()),
             token: attempt.claim.token.clone(),
             timeout_ms: Some(timeout),
@@ -122,6 +120,12 @@ impl<W: World> Engine<W> {
             grace_ms: config.grace.0,
             log_bytes_max: config.log_max,
         })
+    }
+
+    /// Names of variables that commands get of the executor's environment.
+    pub(super) fn passed(&self) -> Vec<String> {
+        let own = PASSED.iter().map(|name| (*name).to_owned());
+        own.chain(self.options.config.env_pass.iter().cloned()).collect()
     }
 
     fn variables(&self, attempt: &Attempt, env: BTreeMap<String, String>) -> Vec<(String, String)> {

@@ -37,6 +37,13 @@ pub const VERDICT: &str = "verdict.json";
 /// The published form of `verdict.json`.
 pub const VERDICT_SCHEMA: &str = "_ctx/schema/verdict.schema.json";
 
+/// The directories that jobyard works with, each after that which holds it.
+pub fn needed() -> Vec<PathBuf> {
+    let above = [CTX, "_ctx/jobs"].map(PathBuf::from);
+    let own = [CONTROL, ANSWERED, RUNS, OWN, AUDIT].map(PathBuf::from);
+    above.into_iter().chain(State::ALL.map(dir)).chain(own).collect()
+}
+
 /// Directory of a state.
 pub fn dir(state: State) -> PathBuf {
     PathBuf::from(format!("_ctx/jobs/{}", state.name()))

@@ -23,12 +23,14 @@ const fn published(name: &'static str, text: &'static str) -> Published {
     Published { name, text }
 }
 
+const VERDICT: &str = "what the gate decided about an attempt, verdict.json";
+
 /// All of them.
 pub const ALL: [Published; 6] = [
     published("work-order", "a work order, one YAML file"),
     published("backlog", "the epics, _ctx/backlog/backlog.yaml"),
     published("dod", "a file of the DoD catalogue, _ctx/dod/*.yaml"),
-    published("verdict", "what the gate decided about an attempt, verdict.json"),
+    published("verdict", VERDICT),
     published("findings", "what is wrong with a root, as `jobyard lint --json` prints it"),
     published("ledger", "a line of the ledger, _ctx/audit/*.jsonl"),
 ];
@@ -42,9 +44,14 @@ pub fn text(name: &str) -> Option<String> {
         "dod" => table::catalogue(title),
         "findings" => written::findings(title),
         "ledger" => written::ledger(title),
-        _ => written::verdict(title),
+        _ => return Some(verdict()),
     };
     Some(format!("{value:#}\n"))
+}
+
+/// That of `verdict.json`, which `init` hands out.
+pub fn verdict() -> String {
+    format!("{:#}\n", written::verdict(VERDICT))
 }
 
 #[cfg(test)]

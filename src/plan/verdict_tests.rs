@@ -245,3 +245,18 @@ fn a_clean_tree_on_its_branch_misses_nothing() {
     let many = Precondition::Untracked(files(7)).to_string();
     assert!(many.contains("\"f4\" and 2 more: add, ignore or delete them"), "{many}");
 }
+
+#[test]
+fn the_words_of_the_schema_are_those_that_are_written() {
+    let schema = crate::model::schema::verdict();
+    let schema: serde_json::Value = serde_json::from_str(&schema).unwrap();
+    let words = |value: &serde_json::Value| -> Vec<String> {
+        value["enum"].as_array().unwrap().iter().map(|w| w.as_str().unwrap().to_owned()).collect()
+    };
+    use VerdictResult::{Pass, Skipped, Unverified};
+    let results = [Pass, Unverified, VerdictResult::Fail, Skipped].map(VerdictResult::name);
+    assert_eq!(words(&schema["properties"]["result"]), results);
+    let outcomes = [Outcome::Pass, Outcome::Fail, Outcome::CouldNotRun, Outcome::Vacuous];
+    let check = &schema["properties"]["checks"]["items"]["properties"]["outcome"];
+    assert_eq!(words(check), outcomes.map(Outcome::name));
+}

@@ -77,6 +77,13 @@ pub fn read_plain<W: World>(
     }
 }
 
+/// SHA-256 of a command's log, hexadecimal, at most of its first 128 MiB; `None` without a regular file.
+pub fn log_digest<W: World>(world: &mut W, path: &Path) -> Result<Option<String>, Fault> {
+    const BYTES_MAX: usize = 128 << 20;
+    let read = read_plain(world, path, BYTES_MAX)?;
+    Ok(read.map(|read| sha256_hex(&read.bytes[..read.bytes.len().min(BYTES_MAX)])))
+}
+
 /// Writes all of `bytes`, however short the single writes are.
 pub fn write_all<W: World>(world: &mut W, file: &W::File, mut bytes: &[u8]) -> Result<(), Fault> {
     while !bytes.is_empty() {

@@ -75,6 +75,8 @@ fn only_what_is_merged_and_clean_goes_and_only_when_told_to() {
     assert_eq!(fates, ["would-go", "stays", "stays", "stays", "stays"], "{dry}");
     assert!(yard.path(tree("MERGED")).exists());
 
+    let (code, said) = yard.verb(&["gc", "AHEAD", "--apply"]);
+    assert!(code == 4 && said.contains(".worktrees/AHEAD stays"), "{code}: {said}");
     let (code, said) = yard.verb(&["gc", "--apply"]);
     assert_eq!(code, 0, "{said}");
     assert!(said.contains("removed .worktrees/MERGED\n"), "{said}");

@@ -26,8 +26,8 @@ pub(super) fn run(globals: &Globals, timeout: Duration) -> Outcome {
     let mut last = String::new();
     loop {
         notice.watch_all(&State::ALL.map(|s| root.join(paths::dir(s))))?;
-        // In `_ctx` lies the configuration.
-        for dir in [paths::AUDIT, paths::CONTROL, "_ctx"] {
+        // A daemon that comes writes to its own directory; in `_ctx` lies the configuration.
+        for dir in [paths::AUDIT, paths::CONTROL, paths::OWN, paths::CTX] {
             notice.watch(&root.join(dir))?;
         }
         let begun = Instant::now();
@@ -42,7 +42,7 @@ pub(super) fn run(globals: &Globals, timeout: Duration) -> Outcome {
         if !notice.wait_for(if terminal { REFRESH } else { Duration::MAX })? {
             return Ok(code::DONE);
         }
-        std::thread::park_timeout(rest);
+        std::thread::park_timeout(rest.min(notice.left()));
     }
 }
 

@@ -6,25 +6,28 @@
 use crate::cli::audit::verify as audit;
 use crate::cli::look::Seat;
 use crate::cli::{Globals, Outcome, code, history, out, say};
-use crate::model::event::{Event, sha256_hex};
+use crate::model::attempt::{CommandKind, log_name};
+use crate::model::event::{Event, Line};
 use crate::model::id::OrderId;
 use crate::model::paths;
 use crate::model::tree::CommitId;
 use crate::model::verdict::VerdictFile;
-use crate::plan::verdict::Outcome as Found;
 use crate::world::git::Git;
-use crate::world::store::read_plain;
+use crate::world::store::{log_digest, read_plain};
 use serde_json::{Value, json};
 use std::path::Path;
 
-/// Largest file that is read whole.
-const BYTES_MAX: usize = 128 << 20;
+/// Largest verdict that is read.
+const BYTES_MAX: usize = 8 << 20;
 
 /// What the ledger says of the verdict.
 struct Told<'a> {
+    seq: u64,
     result: &'a String,
     commit: &'a Option<String>,
     verified_at: &'a Option<String>,
+    /// Logs of the checks of the gate that decided.
+    logs: Vec<String>,
 }
 
 /// One thing that was looked at.
@@ -39,12 +42,7 @@ pub(super) fn run(globals: &Globals, seat: &mut Seat, id: &OrderId) -> Outcome {
     let mut items = vec![ledger(seat)?];
     let lines = history::lines(&mut seat.world, Some(id))?;
     let attempt = lines.iter().rev().find_map(|line| line.attempt);
-    let told = lines.iter().rev().find_map(|line| match &line.event {
-        Event::Verdict { result, commit, verified_at, .. } if line.attempt == attempt => {
-            Some(Told { result, commit, verified_at })
-        }
-        _ => None,
-    });
+    let told = attempt.and_then(|attempt| told(id, attempt, &lines));
     match attempt.zip(told) {
         Some((attempt, told)) => items.extend(of_verdict(seat, id, attempt, &told)),
         None => say::talk(&format!("jobyard: {id} was settled without a verdict")),
@@ -81,6 +79,27 @@ fn ledger(seat: &mut Seat) -> Result<Item, crate::cli::Failure> {
     Ok(Item { what: format!("ledger, {} lines", report.lines), wrong })
 }
 
+/// What the lines of an attempt tell; `None`: it has no verdict.
+fn told<'a>(id: &OrderId, attempt: u32, lines: &'a [Line]) -> Option<Told<'a>> {
+    let dir = paths::run(id, attempt);
+    let mut logs = Vec::new();
+    let mut told = None;
+    for line in lines.iter().filter(|line| line.attempt == Some(attempt)) {
+        match &line.event {
+            Event::Gate(_) => logs.clear(),
+            Event::Started { number, name, kind: CommandKind::Check(_), .. } => {
+                logs.push(dir.join(log_name(*number, name)).display().to_string());
+            }
+            Event::Verdict { result, commit, verified_at, .. } => {
+                let (seq, logs) = (line.seq, logs.clone());
+                told = Some(Told { seq, result, commit, verified_at, logs });
+            }
+            _ => {}
+        }
+    }
+    told
+}
+
 /// The verdict's file says what its line says; then what it points to.
 fn of_verdict(seat: &mut Seat, id: &OrderId, attempt: u32, told: &Told<'_>) -> Vec<Item> {
     let path = paths::run(id, attempt).join(paths::VERDICT);
@@ -93,18 +112,18 @@ fn of_verdict(seat: &mut Seat, id: &OrderId, attempt: u32, told: &Told<'_>) -> V
         },
     };
     let same = (&verdict.result, &verdict.commit, &verdict.verified_at_sha)
-        == (told.result, told.commit, told.verified_at);
+        == (told.result, told.commit, told.verified_at)
+        && (verdict.id.as_str(), verdict.attempt, verdict.ledger_seq)
+            == (id.as_str(), attempt, told.seq)
+        && verdict.checks.iter().map(|check| &check.log).eq(&told.logs);
     let wrong = (!same).then(|| "the ledger says otherwise".to_owned());
     let mut items = vec![Item { what, wrong }];
     for check in &verdict.checks {
-        let wrong = match read(seat, Path::new(&check.log)) {
-            // What was never started has no log.
-            Err(_) if check.sha256.is_empty() && check.outcome == Found::CouldNotRun.name() => {
-                continue;
-            }
-            Err(wrong) => Some(wrong),
-            Ok(bytes) if sha256_hex(&bytes) == check.sha256 => None,
-            Ok(_) => Some("its bytes are not those of the verdict".to_owned()),
+        let wrong = match log_digest(&mut seat.world, Path::new(&check.log)) {
+            Ok(digest) if digest.as_ref().unwrap_or(&String::new()) == &check.sha256 => None,
+            Ok(Some(_)) => Some("its bytes are not those of the verdict".to_owned()),
+            Ok(None) => Some("it is not there".to_owned()),
+            Err(fault) => Some(fault.to_string()),
         };
         items.push(Item { what: format!("log {}", check.log), wrong });
     }

@@ -188,6 +188,20 @@ fn status_goes_on_telling_what_changes() {
 }
 
 #[test]
+fn status_tells_of_a_daemon_that_comes_where_nothing_else_happens() {
+    let mut yard = Yard::bare();
+    yard.start();
+    yard.kill();
+    let mut watch = begin(&yard, &["status", "--watch", "--json", "--timeout", "25s"]);
+    let mut lines = BufReader::new(watch.stdout.take().unwrap()).lines().map(Result::unwrap);
+    assert!(lines.next().unwrap().contains("\"up\":false"));
+    yard.start();
+    assert!(lines.any(|line| line.contains("\"up\":true")), "within the time of the watch");
+    watch.kill().unwrap();
+    watch.wait().unwrap();
+}
+
+#[test]
 fn wait_knows_groups_and_shows_a_person_what_goes_on() {
     let mut yard = Yard::bare();
     yard.fifo("gate");

@@ -36,6 +36,11 @@ fn init_means_the_repository_one_is_in_also_within_another_root() {
     root.git(&["-C", "inner", "init", "-q"]);
     let said = root.run_in("inner/below", &["init"]).ends(0);
     assert!(root.path("inner/_ctx/jobs").exists(), "{said:?}");
+    // The worktree of an order is none of its own.
+    root.order("A", "");
+    root.run(&["take", "A"]).ends(0);
+    let said = root.run_in(".worktrees/A", &["init"]).ends(0);
+    assert!(!root.path(".worktrees/A/_ctx").exists(), "{said:?}");
 }
 
 #[test]

@@ -179,3 +179,17 @@ fn what_goes_is_whole_and_as_it_was_meant() {
     assert!(!taken.contains("branch"), "{taken}");
     root.run(&["lint"]).ends(0);
 }
+
+#[test]
+fn an_interrupted_import_is_finished_by_the_next() {
+    let (older, root) = (Root::new(), Root::new());
+    older_tree(&older);
+    root.order("FIRST", "run: 'true'");
+    root.run(&["hold", "FIRST"]).ends(0);
+    fs::copy(older.path("_ctx/jobs/done/WO-2.yaml"), root.path("_ctx/jobs/done/WO-2.yaml"))
+        .unwrap();
+    let dir = older.path("");
+    let said = root.run(&["import", dir.to_str().unwrap(), "--apply"]).ends(7);
+    assert!(said.out.contains("WO-2: done/ -> done/ (copied before)"), "{said:?}");
+    assert!(root.ticket("WO-2").contains("settled_"), "{}", root.ticket("WO-2"));
+}

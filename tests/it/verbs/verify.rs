@@ -145,9 +145,13 @@ fn a_verdict_that_is_gone_or_forged_is_no_evidence() {
     let text = fs::read_to_string(&path).unwrap();
     let digest = text.split("\"sha256\": \"").nth(1).unwrap()[..64].to_owned();
     let commit = text.split("\"commit\": \"").nth(1).unwrap()[..40].to_owned();
+    let mut value: serde_json::Value = serde_json::from_str(&text).unwrap();
+    value["checks"] = serde_json::Value::Array(Vec::new());
+    let emptied = value.to_string();
     for (forged, part) in [
         ("{".to_owned(), "WRONG  verdict"),
         (text.replace(&digest, ""), "WRONG  log"),
+        (emptied, "WRONG  verdict"),
         (text.replace(&commit, &"0".repeat(40)), "WRONG  verdict"),
     ] {
         fs::write(&path, forged).unwrap();
@@ -205,4 +209,17 @@ fn what_its_killed_executor_left_behind_is_ended() {
     assert_eq!(fs::read(&pipe).unwrap(), b"");
     let said = verb.wait().ends(1);
     assert!(said.err.contains("its executor ended"), "{said:?}");
+}
+
+#[test]
+fn a_check_that_cannot_be_started_is_told_too() {
+    let root = Root::new();
+    root.order("A", "env: {WORD: secret}\nverify: {commands: ['echo one', 'test -f README']}");
+    root.run(&["take", "A"]).ends(0);
+    fs::write(root.path("_ctx/runs/A/1/order.yaml"), "id: A\ntitle: t\n").unwrap();
+    fs::write(root.path("_ctx/jobs/running/A.yaml"), "id: A\ntitle: t\n").unwrap();
+    let said = root.run(&["verify", "A", "--json"]).ends(6);
+    assert!(said.err.contains("sealed copy of the order was changed"), "{said:?}");
+    assert!(!said.err.contains("secret"), "{said:?}");
+    assert_ne!(said.json()["checks"].as_array().unwrap().len(), 0, "{said:?}");
 }
