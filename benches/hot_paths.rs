@@ -41,7 +41,7 @@ fn files(c: &mut Criterion) {
         time: Moment(1_700_000_000_000),
         id: Some("WO-0018A".to_owned()),
         attempt: Some(1),
-        event: Event::Held { reason: "later".to_owned() },
+        event: Event::Held { reason: "later".to_owned(), request: String::new() },
     };
     c.bench_function("seal a line of the ledger", |b| b.iter(|| black_box(&line).seal(GENESIS)));
     let (text, _) = line.seal(GENESIS);

@@ -11,7 +11,7 @@ pub mod signs;
 use crate::model::config::Config;
 use crate::model::defect::Defect;
 use crate::model::id::OrderId;
-use crate::model::index::{Brief, LeaseFact, Place, Reading, Request, Ticket};
+use crate::model::index::{Brief, Carried, LeaseFact, Place, Reading, Request, Ticket, hand_key};
 use crate::model::lease::{LeaseBody, LeaseMode};
 use crate::model::order::{Order, State};
 use crate::model::parse::parse_order;
@@ -323,11 +323,13 @@ pub fn request<W: World>(
         }
         None => why.is_some_and(|why| why.ctime_ns >= stat.ctime_ns),
     };
-    let hex = hex.unwrap_or_default();
-    let user = world.user(stat.uid);
-    let (uid, inode, ctime_ns) = (stat.uid, stat.inode, stat.ctime_ns);
-    let file = file.to_owned();
-    Ok(Some((id, Request { file, verb, hex, uid, user, inode, ctime_ns, body, refused })))
+    let (by_hand, uid) = (hex.is_none(), stat.uid);
+    let (inode, ctime_ns) = (stat.inode, stat.ctime_ns);
+    let key = hex.unwrap_or_else(|| hand_key(inode, ctime_ns));
+    let (user, file, carried) = (world.user(uid), file.to_owned(), Carried::No);
+    let request =
+        Request { file, verb, key, by_hand, uid, user, inode, ctime_ns, body, refused, carried };
+    Ok(Some((id, request)))
 }
 
 fn request_body<W: World>(

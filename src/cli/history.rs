@@ -94,7 +94,7 @@ fn event(event: &Event) -> String {
         Event::Verdict { result, reason, .. } => {
             format!("verdict {} ({reason})", result.to_uppercase())
         }
-        Event::Settled { state, result, reason, retry_at } => match retry_at {
+        Event::Settled { state, result, reason, retry_at, .. } => match retry_at {
             Some(at) => format!("back to {state}/: {result} ({reason}); tried again at {at}"),
             None => format!("settled into {state}/: {result} ({reason})"),
         },
@@ -108,9 +108,9 @@ fn event(event: &Event) -> String {
             format!("put back from {from}/ to {to}/{why}")
         }
         Event::MovedAside { from, to } => format!("what stood at {from} is now {to}"),
-        Event::Requeued { reason } => format!("requeued: {reason}"),
-        Event::Held { reason } => format!("held: {reason}"),
-        Event::Unheld => "no longer held".to_owned(),
+        Event::Requeued { reason, .. } => format!("requeued: {reason}"),
+        Event::Held { reason, .. } => format!("held: {reason}"),
+        Event::Unheld { .. } => "no longer held".to_owned(),
         Event::Epic { epic, status } => format!("the epic {epic} is {status}"),
     }
 }

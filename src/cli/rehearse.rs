@@ -12,7 +12,7 @@ use super::{Failure, Globals, Outcome, code, request, root, say};
 use crate::engine::Engine;
 use crate::model::attempt::{Asked, CommandKind, Mode};
 use crate::model::id::OrderId;
-use crate::model::index::Request;
+use crate::model::index::{Carried, Request};
 use crate::model::lease::LeaseBody;
 use crate::model::protocol::{End, StartCommand};
 use crate::observe::Arrival;
@@ -166,7 +166,7 @@ fn check(engine: &Engine<ReadOnly<RealWorld>>, id: &OrderId, index: u32) -> Chec
 /// What an attempt is asked by an accepted request.
 fn accepted(action: &Action) -> Option<Asked> {
     let Action::Accept { request, wish, options, by } = action else { return None };
-    let (request, by) = (request.hex.clone(), by.clone());
+    let (request, by) = (request.key.clone(), by.clone());
     Some(Asked { wish: *wish, request, by, options: options.clone() })
 }
 
@@ -244,12 +244,14 @@ fn request(world: &ReadOnly<RealWorld>, ask: &Ask) -> Request {
     Request {
         file: format!("{}.{}", ask.id, ask.verb.name()),
         verb: ask.verb,
-        hex: String::new(),
+        key: String::new(),
+        by_hand: false,
         uid: who.uid,
         user: who.user.clone(),
         inode: 0,
         ctime_ns: 0,
         body: Ok(ask.body.clone()),
         refused: false,
+        carried: Carried::No,
     }
 }

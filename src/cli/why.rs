@@ -129,10 +129,11 @@ fn since(
 
 /// When it was held by request, in these words; nothing when the hold was written into the file.
 fn held_since(lines: &[Line], text: &str) -> Option<Moment> {
-    let about = |l: &&Line| matches!(l.event, Event::Held { .. } | Event::Unheld | Event::Intake);
+    let about =
+        |l: &&Line| matches!(l.event, Event::Held { .. } | Event::Unheld { .. } | Event::Intake);
     let last = lines.iter().rev().find(about)?;
     match &last.event {
-        Event::Held { reason } if text == format!("held: {reason}") => Some(last.time),
+        Event::Held { reason, .. } if text == format!("held: {reason}") => Some(last.time),
         _ => None,
     }
 }

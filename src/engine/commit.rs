@@ -51,7 +51,10 @@ impl<W: World> Engine<W> {
         for ((id, verb, request), answer) in std::mem::take(&mut self.answers) {
             self.record_answer(&id, verb, request, answer);
         }
-        if self.ledger.wants_segment() {
+        // A request stays known by its lines until its file is gone.
+        let requests =
+            !self.answered_files.is_empty() || self.dirs.contains(Path::new(paths::CONTROL));
+        if self.ledger.wants_segment() && !requests {
             self.begin_segment()?;
         }
         self.prepare_spare()?;
@@ -163,7 +166,7 @@ impl<W: World> Engine<W> {
     ) {
         // Its file may be there again after a power cut.
         for known in &mut self.index.ticket_mut(id).requests {
-            if !request.is_empty() && known.hex == request && !known.refused {
+            if known.key == request && !known.refused {
                 known.refused = true;
                 self.answering.push((id.clone(), known.file.clone()));
             }
@@ -179,7 +182,7 @@ impl<W: World> Engine<W> {
 
     fn record_answer(&mut self, id: &OrderId, verb: String, request: String, answer: Answer) {
         let Answer { attempt, code, text } = answer;
-        self.answered.insert(request.clone());
+        self.answered.insert(request.clone(), code);
         self.record(id, attempt, Event::Answer { verb, request, code, text });
         let settled = |a: &Attempt| a.settled.is_some();
         let over = self.ticket(id).is_some_and(|t| {
@@ -240,6 +243,7 @@ impl<W: World> Engine<W> {
         let at = self.world.now();
         let adopting = self.options.policy.fresh;
         self.answered.clear();
+        self.carried.clear();
         self.ledger.begin_segment(&mut self.world, at, open, pending, adopting)?;
         self.index.durable_seq = self.ledger.head().0;
         Ok(())

@@ -109,7 +109,7 @@ fn words(attempt: Option<u32>, event: &Event) -> Option<(&'static str, &'static 
         Event::Verdict { result, reason, .. } => {
             ("GATE", "VERDICT", format!("attempt {n}: {} ({reason})", result.to_uppercase()))
         }
-        Event::Settled { state, result, reason, retry_at } => match retry_at {
+        Event::Settled { state, result, reason, retry_at, .. } => match retry_at {
             Some(at) => ("SYSTEM", "RETRY", format!("attempt {n}: {reason}; again at {at}")),
             None => ("SYSTEM", "JOB_COMPLETED", format!("to {state}/: {result} ({reason})")),
         },
@@ -125,9 +125,9 @@ fn words(attempt: Option<u32>, event: &Event) -> Option<(&'static str, &'static 
         Event::MovedAside { from, to } => {
             ("SYSTEM", "MOVED_ASIDE", format!("what stood at {from} is now {to}"))
         }
-        Event::Requeued { reason } => ("SYSTEM", "REQUEUED", reason.clone()),
-        Event::Held { reason } => ("SYSTEM", "HELD", reason.clone()),
-        Event::Unheld => ("SYSTEM", "UNHELD", String::new()),
+        Event::Requeued { reason, .. } => ("SYSTEM", "REQUEUED", reason.clone()),
+        Event::Held { reason, .. } => ("SYSTEM", "HELD", reason.clone()),
+        Event::Unheld { .. } => ("SYSTEM", "UNHELD", String::new()),
         Event::Epic { epic, status } => ("SYSTEM", "EPIC", format!("{epic} is {status}")),
         Event::Adopted { state } if state == State::Running.name() => {
             ("SYSTEM", "ADOPTED", format!("attempt {n} goes on under another daemon"))

@@ -27,7 +27,7 @@ pub use planted::Planted;
 use crate::model::config::Config;
 use crate::model::event::Event;
 use crate::model::id::OrderId;
-use crate::model::index::{ExecutorState, Index, Ticket};
+use crate::model::index::{Carried, ExecutorState, Index, Ticket};
 use crate::model::lease::LeaseBody;
 use crate::model::order::State;
 use crate::model::protocol::ToExecutor;
@@ -142,7 +142,9 @@ pub struct Engine<W: World> {
     /// Requests whose answer is recorded; their files go after the next flush.
     answered_files: Vec<(OrderId, String)>,
     /// Hexes of the requests that this segment answers.
-    answered: BTreeSet<String>,
+    answered: BTreeMap<String, u8>,
+    /// Requests that the ledger's last segment carries out.
+    carried: BTreeMap<OrderId, BTreeMap<String, Carried>>,
     spare: bool,
     /// Steady and wall clock when it was opened.
     opened: (Tick, Moment),
@@ -273,6 +275,7 @@ impl<W: World> Engine<W> {
             }
             Action::Takeover { request } => self.takeover(id, &request)?,
             Action::Refuse { request, code, text } => self.refuse(id, &request, code, &text)?,
+            Action::Confirm { request } => self.confirm(id, &request),
             Action::RefuseAsked { code, text } => self.refuse_asked(id, code, &text)?,
             Action::DropDouble { earlier } => self.drop_double(id, earlier)?,
             Action::StampRunning => self.stamp_running(id)?,

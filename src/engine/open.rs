@@ -72,6 +72,7 @@ impl<W: World> Engine<W> {
             answering: Vec::new(),
             answered_files: Vec::new(),
             answered: tail.answered,
+            carried: tail.carried,
             spare: false,
             opened,
             catalogue: Catalogue::default(),
@@ -92,7 +93,7 @@ impl<W: World> Engine<W> {
     fn begin(&mut self, numbers: &BTreeMap<OrderId, u32>) -> Result<(), Fault> {
         // An executor that is connected already has said `Hello` to an earlier engine.
         let _ = self.world.send(&ToExecutor::Hello { version: VERSION });
-        if self.ledger.wants_segment() {
+        if self.ledger.needs_segment() {
             self.begin_segment()?;
         }
         self.ledger.sync(&mut self.world)?;
@@ -270,7 +271,7 @@ fn said(line: &Line) -> Option<Seen> {
     };
     match &line.event {
         Event::Settled { .. } if line.attempt.is_none() => Some(Seen::Unrun),
-        Event::Intake | Event::Released { .. } | Event::Held { .. } | Event::Unheld => {
+        Event::Intake | Event::Released { .. } | Event::Held { .. } | Event::Unheld { .. } => {
             Some(Seen::Pending)
         }
         Event::Settled { state, .. } | Event::Adopted { state } => Some(settled(state)),

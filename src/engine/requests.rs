@@ -146,9 +146,9 @@ impl<W: World> Engine<W> {
         self.replan.insert(id.clone());
         let known =
             self.ticket(id).and_then(|t| t.attempt.as_deref()).and_then(|a| a.asked.as_ref());
-        if !known.is_some_and(|k| k.wish == wish && k.request == request.hex) {
+        if !known.is_some_and(|k| k.wish == wish && k.request == request.key) {
             self.supersede(id, wish);
-            let (verb, hex) = (wish.name().to_owned(), request.hex.clone());
+            let (verb, hex) = (wish.name().to_owned(), request.key.clone());
             self.record(id, Some(number), Event::Request { verb, request: hex, by, asked });
             self.ledger.flush(&mut self.world)?;
         }
@@ -162,9 +162,9 @@ impl<W: World> Engine<W> {
         let Some(asked) = attempt.asked.clone() else { return };
         let (number, verb) = (attempt.number, asked.wish.name().to_owned());
         let text = format!("{} came before its end", wish.name());
-        self.answered.insert(asked.request.clone());
+        self.answered.insert(asked.request.clone(), 4);
         for known in &mut self.index.ticket_mut(id).requests {
-            if !known.hex.is_empty() && known.hex == asked.request {
+            if known.key == asked.request {
                 known.refused = true;
                 self.answered_files.push((id.clone(), known.file.clone()));
             }
@@ -182,23 +182,27 @@ impl<W: World> Engine<W> {
         text: &str,
     ) -> Result<(), Fault> {
         let why = control(&format!("{}.why", request.file));
-        let by_command_line = !request.hex.is_empty();
-        if by_command_line {
-            self.consume_unbound(id, request);
-        } else {
+        if request.by_hand {
             let put = put_derived(&mut self.world, &why, format!("{text}\n").as_bytes());
             self.without(id, put)?;
             for known in &mut self.index.ticket_mut(id).requests {
                 known.refused |= known.file == request.file;
             }
+        } else {
+            self.consume_unbound(id, request);
         }
-        // Without digits its answer would pass for that of what the attempt was asked.
         let attempt = self.ticket(id).and_then(|t| t.attempt.as_deref()).map(|a| a.number);
-        let attempt = attempt.filter(|_| by_command_line);
         self.notes.push(format!("{id}: {} refused: {text}", request.verb.name()));
-        self.answer(id, attempt, request.verb.name(), &request.hex, code, text.to_owned());
+        self.answer(id, attempt, request.verb.name(), &request.key, code, text.to_owned());
         self.replan.insert(id.clone());
         Ok(())
+    }
+
+    /// Says of a request that what it asked is done: a crash came before its answer.
+    pub(super) fn confirm(&mut self, id: &OrderId, request: &Request) {
+        self.consume_unbound(id, request);
+        let text = format!("{id}: {} was carried out before a restart", request.verb.name());
+        self.answer(id, None, request.verb.name(), &request.key, 0, text);
     }
 
     /// Refuses what the attempt was asked; it stays running.
@@ -235,16 +239,19 @@ impl<W: World> Engine<W> {
         let (event, text) = match reason.clone() {
             Some(reason) => {
                 let text = format!("{id} is held: {reason}");
-                (Event::Held { reason }, text)
+                (Event::Held { reason, request: request.key.clone() }, text)
             }
-            None => (Event::Unheld, format!("{id} is no longer held")),
+            None => {
+                let text = format!("{id} is no longer held");
+                (Event::Unheld { request: request.key.clone() }, text)
+            }
         };
         // Nobody may wait for the answer: all of it is durable before the request goes.
         self.sync_now(State::Pending)?;
         self.record(id, None, event);
         self.make_ledger_durable()?;
         self.consume_unbound(id, request);
-        self.answer(id, None, request.verb.name(), &request.hex, 0, text);
+        self.answer(id, None, request.verb.name(), &request.key, 0, text);
         Ok(())
     }
 
@@ -270,7 +277,8 @@ impl<W: World> Engine<W> {
         self.sync_now(State::Failed)?;
         let given = request.and_then(|r| r.body.as_ref().ok()).and_then(|b| b.reason.clone());
         let reason = given.unwrap_or_else(|| "requeued".to_owned());
-        self.record(id, None, Event::Requeued { reason: reason.clone() });
+        let key = request.map(|r| r.key.clone()).unwrap_or_default();
+        self.record(id, None, Event::Requeued { reason: reason.clone(), request: key });
         self.make_ledger_durable()?;
         let changes = |own: &OwnKeys| {
             let new = OwnKeys {
@@ -291,7 +299,7 @@ impl<W: World> Engine<W> {
         if let Some(request) = request {
             self.consume_unbound(id, request);
             let text = format!("{id} is pending again");
-            self.answer(id, None, request.verb.name(), &request.hex, 0, text);
+            self.answer(id, None, request.verb.name(), &request.key, 0, text);
         }
         Ok(())
     }
@@ -344,7 +352,7 @@ impl<W: World> Engine<W> {
         if request.verb == Verb::Requeue {
             self.consume_unbound(id, request);
             let text = format!("{id} is pending again");
-            self.answer(id, None, request.verb.name(), &request.hex, 0, text);
+            self.answer(id, None, request.verb.name(), &request.key, 0, text);
         }
         Ok(())
     }

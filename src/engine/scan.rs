@@ -239,17 +239,20 @@ impl<W: World> Engine<W> {
         let before = ticket.requests.iter().position(|r| r.file == file);
         let before = before.map(|at| ticket.requests.remove(at));
         if let Some((_, mut request)) = found {
-            let hex = &request.hex;
+            let key = &request.key;
             // Read only now, since it had a writer: what it asks is answered, or about to be.
-            if self.answers.keys().any(|(_, _, asked)| !hex.is_empty() && asked == hex) {
+            if self.answers.keys().any(|(_, _, asked)| asked == key) {
                 request.refused = true;
                 self.answering.push((id.clone(), request.file.clone()));
-            } else if !hex.is_empty() && self.answered.contains(hex) {
+            } else if self.answered.get(key).is_some_and(|code| *code == 0 || !request.by_hand) {
+                // One that was refused stays where a person wrote it, as its `.why` says.
                 request.refused = true;
                 self.answered_files.push((id.clone(), request.file.clone()));
             }
+            let carried = self.carried.get(&id).and_then(|requests| requests.get(key));
+            request.carried = carried.copied().unwrap_or_default();
             request.refused |=
-                before.is_some_and(|b| b.inode == request.inode && b.refused && !b.hex.is_empty());
+                before.is_some_and(|b| b.inode == request.inode && b.refused && !b.by_hand);
             ticket.requests.push(request);
             ticket.requests.sort_by(|a, b| a.file.cmp(&b.file));
         }

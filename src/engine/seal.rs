@@ -255,7 +255,7 @@ impl<W: World> Engine<W> {
             attempt.number
         );
         self.notes.push(format!("{id}: held: {reason}"));
-        self.record(id, Some(attempt.number), Event::Held { reason });
+        self.record(id, Some(attempt.number), Event::Held { reason, request: String::new() });
         self.make_ledger_durable()
     }
 

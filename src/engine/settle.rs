@@ -41,7 +41,11 @@ impl<W: World> Engine<W> {
         };
         let state = state.name().to_owned();
         let retry_at = retry_at.map(Moment::rfc3339);
-        self.record(id, Some(number), Event::Settled { state, result, reason, retry_at });
+        self.record(
+            id,
+            Some(number),
+            Event::Settled { state, result, reason, retry_at, request: String::new() },
+        );
         if self.options.faults == Planted::SettleWithoutSync {
             self.index.durable_seq = self.ledger.head().0;
         }
@@ -280,6 +284,7 @@ impl<W: World> Engine<W> {
             result: result.to_owned(),
             reason: reason.to_owned(),
             retry_at: None,
+            request: request.map(|r| r.key.clone()).unwrap_or_default(),
         };
         let (seq, hash) = self.record(id, None, event);
         self.make_ledger_durable()?;
@@ -312,7 +317,7 @@ impl<W: World> Engine<W> {
             self.consume_unbound(id, request);
             let why = if reason == result { String::new() } else { format!(": {reason}") };
             let text = format!("{id} is failed ({result}{why})");
-            self.answer(id, None, request.verb.name(), &request.hex, 0, text);
+            self.answer(id, None, request.verb.name(), &request.key, 0, text);
         }
         Ok(())
     }

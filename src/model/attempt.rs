@@ -350,8 +350,8 @@ impl Attempt {
                     self.gate = None;
                 }
             }
-            Event::Held { reason } => self.held = Some(reason.clone()),
-            Event::Settled { state, result, reason, retry_at } => {
+            Event::Held { reason, .. } => self.held = Some(reason.clone()),
+            Event::Settled { state, result, reason, retry_at, .. } => {
                 self.settled = Some(Settlement {
                     state: state.clone(),
                     result: result.clone(),

@@ -95,12 +95,15 @@ pub enum Event {
         /// For `pending`: not started again earlier.
         #[serde(skip_serializing_if = "Option::is_none", default)]
         retry_at: Option<String>,
+        /// The request that it carries out, of an order that never ran.
+        #[serde(skip_serializing_if = "String::is_empty", default)]
+        request: String,
     },
     /// A request was accepted into an attempt and is being carried out.
     Request {
         /// `finish`, `cancel`, `requeue`.
         verb: String,
-        /// Its 16 hexadecimal digits; empty for a move by hand.
+        /// Its 16 hexadecimal digits, or inode and change time of a file without; empty for a move by hand.
         request: String,
         /// Who asked.
         by: Holder,
@@ -112,7 +115,7 @@ pub enum Event {
     Answer {
         /// The verb.
         verb: String,
-        /// Its 16 hexadecimal digits; empty for a move by hand.
+        /// Its 16 hexadecimal digits, or inode and change time of a file without; empty for a move by hand.
         request: String,
         /// Exit code of the verb.
         code: u8,
@@ -139,14 +142,24 @@ pub enum Event {
     Requeued {
         /// Why, as given.
         reason: String,
+        /// The request that it carries out; none for a move by hand.
+        #[serde(skip_serializing_if = "String::is_empty", default)]
+        request: String,
     },
     /// A pending order is held.
     Held {
         /// Why, as given.
         reason: String,
+        /// The request that it carries out; none when the daemon holds it.
+        #[serde(skip_serializing_if = "String::is_empty", default)]
+        request: String,
     },
     /// No longer held.
-    Unheld,
+    Unheld {
+        /// The request that it carries out.
+        #[serde(skip_serializing_if = "String::is_empty", default)]
+        request: String,
+    },
     /// The epic's status in the backlog was changed.
     Epic {
         /// Which.

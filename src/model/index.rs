@@ -99,8 +99,10 @@ pub struct Request {
     pub file: String,
     /// What is asked.
     pub verb: Verb,
-    /// Its 16 hexadecimal digits, empty when a person left them out.
-    pub hex: String,
+    /// What names it in the ledger: its 16 hexadecimal digits, or [`hand_key`] where a person left them out.
+    pub key: String,
+    /// A person left its digits out.
+    pub by_hand: bool,
     /// Owner of the file: who asks.
     pub uid: u32,
     /// The user's name, for people.
@@ -113,6 +115,26 @@ pub struct Request {
     pub body: Result<RequestBody, Defect>,
     /// Already refused; a `.why` lies beside it.
     pub refused: bool,
+    /// What the ledger says of it, when a crash came between that and its answer.
+    pub carried: Carried,
+}
+
+/// How far a request was carried out before a crash.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Carried {
+    /// No line of the ledger names it.
+    #[default]
+    No,
+    /// A line says what it does; the ticket shows whether that came to its end.
+    Begun,
+    /// The order was claimed after that.
+    Over,
+}
+
+/// What names a request without digits: the very file it is. Who writes another one, or puts it there
+/// again, asks anew.
+pub fn hand_key(inode: u64, ctime_ns: i64) -> String {
+    format!("{inode}-{ctime_ns}")
 }
 
 /// What the ledger last said of an order without an open attempt.

@@ -156,6 +156,11 @@ pub enum Action {
         /// One sentence.
         text: String,
     },
+    /// Answer a request that was carried out before a crash.
+    Confirm {
+        /// The request.
+        request: Request,
+    },
     /// Refuse what the attempt was asked, keeping the attempt.
     RefuseAsked {
         /// Exit code of the verb.

@@ -9,7 +9,7 @@ use super::ready;
 use super::step::Facts;
 use crate::model::attempt::{Attempt, Mode, Options, Wish};
 use crate::model::config::NO_REASON;
-use crate::model::index::{Brief, LeaseFact, Reading, Request, owner};
+use crate::model::index::{Brief, Carried, LeaseFact, Reading, Request, owner};
 use crate::model::lease::LeaseBody;
 use crate::model::order::State;
 use crate::model::request::{RequestBody, Verb};
@@ -25,16 +25,33 @@ fn first<'a>(facts: &'a Facts<'_>) -> Option<(&'a Request, &'a RequestBody)> {
 /// A request whose content cannot be read is refused by itself, whatever the order's state.
 fn unreadable(facts: &Facts<'_>) -> Option<Action> {
     let open = facts.ticket.requests.iter().filter(|r| !r.refused);
-    open.into_iter().find_map(|r| r.body.as_ref().err().map(|d| refuse(r, 2, &d.to_string())))
+    open.into_iter()
+        .find_map(|r| r.body.as_ref().err().map(|d| refuse(facts, r, 2, &d.to_string())))
 }
 
 /// Refusals for every request of an order that cannot take any.
 pub fn refuse_all(facts: &Facts<'_>, code: u8, text: &str) -> Vec<Action> {
     let open = facts.ticket.requests.iter().filter(|r| !r.refused);
-    open.map(|r| refuse(r, code, text)).collect()
+    open.map(|r| refuse(facts, r, code, text)).collect()
 }
 
-fn refuse(request: &Request, code: u8, text: &str) -> Action {
+/// A request was carried out to its end before a crash. The lines of `hold` and `unhold` follow the deed,
+/// the others come before it: there the ticket's place says whether it was done.
+fn was_done(facts: &Facts<'_>, request: &Request) -> bool {
+    let failed = facts.ticket.place(State::Failed).is_some();
+    match (request.carried, request.verb) {
+        (Carried::No, _) => false,
+        (Carried::Begun, Verb::Requeue) => !failed && facts.ticket.state().is_some(),
+        (Carried::Begun, Verb::Cancel) => failed,
+        _ => true,
+    }
+}
+
+/// Refuses a request, unless the refusal would only say that a crash came between deed and answer.
+fn refuse(facts: &Facts<'_>, request: &Request, code: u8, text: &str) -> Action {
+    if was_done(facts, request) {
+        return Action::Confirm { request: request.clone() };
+    }
     Action::Refuse { request: request.clone(), code, text: text.to_owned() }
 }
 
@@ -49,7 +66,7 @@ pub fn pending(facts: &Facts<'_>, brief: &Brief) -> Option<Action> {
     if body.takeover && ends && facts.ticket.lease.is_some() {
         return Some(match reason {
             Some(_) => Action::Takeover { request: request.clone() },
-            None => refuse(request, 2, TAKEOVER_NEEDS_REASON),
+            None => refuse(facts, request, 2, TAKEOVER_NEEDS_REASON),
         });
     }
     Some(match request.verb {
@@ -65,15 +82,16 @@ pub fn pending(facts: &Facts<'_>, brief: &Brief) -> Option<Action> {
             request: request.clone(),
         },
         Verb::Unhold => Action::Hold { reason: None, request: request.clone() },
-        Verb::Finish => refuse(request, 4, "it is pending; take it first"),
-        Verb::Requeue => refuse(request, 4, "it is pending already"),
+        Verb::Finish => refuse(facts, request, 4, "it is pending; take it first"),
+        Verb::Requeue if body.takeover => Action::Confirm { request: request.clone() },
+        Verb::Requeue => refuse(facts, request, 4, "it is pending already"),
     })
 }
 
 /// What a request does to a pending order of a dependency cycle: it cannot be taken.
 pub fn circular(facts: &Facts<'_>, brief: &Brief, cycle: &str) -> Option<Action> {
     match first(facts) {
-        Some((request, _)) if request.verb == Verb::Take => Some(refuse(request, 4, cycle)),
+        Some((request, _)) if request.verb == Verb::Take => Some(refuse(facts, request, 4, cycle)),
         _ => pending(facts, brief),
     }
 }
@@ -81,7 +99,7 @@ pub fn circular(facts: &Facts<'_>, brief: &Brief, cycle: &str) -> Option<Action>
 fn take(facts: &Facts<'_>, brief: &Brief, request: &Request, body: &RequestBody) -> Action {
     let mut waits = ready::unmet(facts.index, facts.id, brief, facts.now, facts.policy);
     if body.force && body.reason.is_none() {
-        return refuse(request, 2, "`take --force` needs `--reason`");
+        return refuse(facts, request, 2, "`take --force` needs `--reason`");
     }
     if body.force {
         waits.retain(|w| !matches!(w, Wait::Dependency { .. }));
@@ -95,7 +113,7 @@ fn take(facts: &Facts<'_>, brief: &Brief, request: &Request, body: &RequestBody)
         return Action::Takeover { request: request.clone() };
     }
     let held = waits.iter().any(|w| matches!(w, Wait::Lease(_)));
-    refuse(request, if held { 5 } else { 4 }, &describe(&waits))
+    refuse(facts, request, if held { 5 } else { 4 }, &describe(&waits))
 }
 
 /// A takeover of a ticket in `running/` whose lock jobyard does not know. One that cannot be read may have
@@ -106,7 +124,12 @@ pub fn takeover(facts: &Facts<'_>, reading: &Reading) -> Option<Action> {
         return None;
     }
     if request.verb == Verb::Requeue && matches!(reading, Reading::Refused(_)) {
-        return Some(refuse(request, 4, "the ticket is not a valid work order; mend it first"));
+        return Some(refuse(
+            facts,
+            request,
+            4,
+            "the ticket is not a valid work order; mend it first",
+        ));
     }
     Some(Action::Takeover { request: request.clone() })
 }
@@ -125,20 +148,20 @@ pub fn running(facts: &Facts<'_>, attempt: &Attempt) -> Option<Action> {
         Verb::Take | Verb::Requeue if body.takeover => {
             stale_takeover(facts, attempt, request, body)
         }
-        Verb::Take => refuse(request, 5, &held_by(attempt)),
-        Verb::Finish => finish(attempt, request, body),
+        Verb::Take => refuse(facts, request, 5, &held_by(attempt)),
+        Verb::Finish => finish(facts, attempt, request, body),
         Verb::Cancel if body.takeover && body.reason.is_none() => {
-            refuse(request, 2, TAKEOVER_NEEDS_REASON)
+            refuse(facts, request, 2, TAKEOVER_NEEDS_REASON)
         }
-        Verb::Cancel if cancelling => refuse(request, 4, "it is being cancelled already"),
+        Verb::Cancel if cancelling => refuse(facts, request, 4, "it is being cancelled already"),
         Verb::Cancel => accept(request, body, Wish::Cancel),
         Verb::Requeue => {
             let text = "it is running; `cancel` ends it, `requeue --takeover --reason TEXT` starts \
                         a stale one over";
-            refuse(request, 4, text)
+            refuse(facts, request, 4, text)
         }
         Verb::Hold | Verb::Unhold => {
-            refuse(request, 4, "it is running; only pending orders are held")
+            refuse(facts, request, 4, "it is running; only pending orders are held")
         }
     })
 }
@@ -172,7 +195,7 @@ pub fn unmended(facts: &Facts<'_>, attempt: &Attempt) -> Vec<Action> {
 /// A request that was accepted before a crash, and whose file is still there.
 pub fn bound(facts: &Facts<'_>, attempt: &Attempt) -> Option<Action> {
     let asked = attempt.asked.as_ref()?;
-    let same = |r: &&Request| r.hex == asked.request && r.verb.name() == asked.wish.name();
+    let same = |r: &&Request| r.key == asked.request && r.verb.name() == asked.wish.name();
     let mut open = facts.ticket.requests.iter().filter(|r| !r.refused).filter(same);
     open.find_map(|r| r.body.as_ref().ok().map(|body| accept(r, body, asked.wish)))
 }
@@ -194,20 +217,20 @@ fn stale_takeover(
     body: &RequestBody,
 ) -> Action {
     if body.reason.is_none() {
-        return refuse(request, 2, TAKEOVER_NEEDS_REASON);
+        return refuse(facts, request, 2, TAKEOVER_NEEDS_REASON);
     }
     if attempt.is_process() {
-        return refuse(request, 5, &format!("{}; `cancel` ends it", held_by(attempt)));
+        return refuse(facts, request, 5, &format!("{}; `cancel` ends it", held_by(attempt)));
     }
     if attempt.asked.is_some() || attempt.unended().is_some() {
-        return refuse(request, 4, "it is being finished");
+        return refuse(facts, request, 4, "it is being finished");
     }
     let lease = facts.ticket.lease.as_deref();
     let silent = lease.and_then(|l| l.silent_ms).unwrap_or(0);
     // A lock that is not the attempt's own names nobody whose signs of life could be looked for.
     if silent < facts.policy.stale_after_ms && !lease.is_some_and(|l| is_unknown(facts, l)) {
         let text = format!("{}; last sign of life {} s ago", held_by(attempt), silent / 1000);
-        return refuse(request, 5, &text);
+        return refuse(facts, request, 5, &text);
     }
     match request.verb {
         Verb::Requeue => accept(request, body, Wish::Requeue),
@@ -222,20 +245,30 @@ fn is_unknown(facts: &Facts<'_>, lease: &LeaseFact) -> bool {
     }
 }
 
-fn finish(attempt: &Attempt, request: &Request, body: &RequestBody) -> Action {
+fn finish(facts: &Facts<'_>, attempt: &Attempt, request: &Request, body: &RequestBody) -> Action {
     if let Mode::Manual(holder) = &attempt.claim.mode
         && holder.uid != request.uid
     {
-        return refuse(request, 4, &format!("{}; only the holder finishes it", held_by(attempt)));
+        return refuse(
+            facts,
+            request,
+            4,
+            &format!("{}; only the holder finishes it", held_by(attempt)),
+        );
     }
     if body.skip_verification && body.reason.is_none() {
-        return refuse(request, 2, "`finish --skip-verification` needs `--reason TEXT`");
+        return refuse(facts, request, 2, "`finish --skip-verification` needs `--reason TEXT`");
     }
     if attempt.is_process() && !attempt.run_is_over() && !body.stop {
-        return refuse(request, 4, "its commands still run; `finish --stop` ends them first");
+        return refuse(
+            facts,
+            request,
+            4,
+            "its commands still run; `finish --stop` ends them first",
+        );
     }
     if attempt.asked.is_some() {
-        return refuse(request, 4, "it is being finished already");
+        return refuse(facts, request, 4, "it is being finished already");
     }
     accept(request, body, Wish::Finish)
 }
@@ -258,14 +291,19 @@ pub fn settled(facts: &Facts<'_>, state: State) -> Option<Action> {
     }
     let (request, _) = first(facts)?;
     Some(match (request.verb, state) {
-        (Verb::Requeue, State::Failed) => {
+        (Verb::Requeue, State::Failed) if request.carried != Carried::Over => {
             Action::Requeue { from: State::Failed, request: Some(request.clone()) }
         }
-        (Verb::Requeue, _) => refuse(request, 4, "it is done; drop a new order instead"),
+        (Verb::Requeue, _) => refuse(facts, request, 4, "it is done; drop a new order instead"),
         (verb, _) => {
             let hint =
                 if state == State::Failed { "; `requeue` makes it pending again" } else { "" };
-            refuse(request, 4, &format!("it is {}: nothing to {}{hint}", state.name(), verb.name()))
+            refuse(
+                facts,
+                request,
+                4,
+                &format!("it is {}: nothing to {}{hint}", state.name(), verb.name()),
+            )
         }
     })
 }

@@ -245,6 +245,7 @@ mod tests {
             result: result.to_owned(),
             reason: String::new(),
             retry_at: retry_at.map(str::to_owned),
+            request: String::new(),
         }
     }
 
@@ -269,7 +270,12 @@ mod tests {
             line(10 * day - 3_600_000, "D", 1, process()),
             line(10 * day - 1, "D", 1, ended(20)),
             line(10 * day, "D", 1, settled("failed", "fail", None)),
-            line(10 * day, "D", 0, Event::Requeued { reason: String::new() }),
+            line(
+                10 * day,
+                "D",
+                0,
+                Event::Requeued { reason: String::new(), request: String::new() },
+            ),
         ];
         let mut tally = Tally::new(Moment(10 * day));
         lines.iter().for_each(|l| tally.take(l));

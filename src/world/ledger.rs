@@ -10,7 +10,7 @@ use super::{Fault, World};
 use crate::model::attempt::Attempt;
 use crate::model::event::{Event, GENESIS, Line, Link};
 use crate::model::id::OrderId;
-use crate::model::index::Seen;
+use crate::model::index::{Carried, Seen};
 use crate::model::order::State;
 use crate::model::time::Moment;
 use std::collections::{BTreeMap, BTreeSet};
@@ -48,8 +48,10 @@ pub struct Tail {
     pub pending: BTreeSet<OrderId>,
     /// Orders that were last said to be settled or requeued without an attempt: perhaps not carried out.
     pub begun: BTreeMap<OrderId, Seen>,
-    /// Requests that these lines answer.
-    pub answered: BTreeSet<String>,
+    /// Requests that these lines answer, with the code.
+    pub answered: BTreeMap<String, u8>,
+    /// Requests that these lines carry out.
+    pub carried: BTreeMap<OrderId, BTreeMap<String, Carried>>,
     /// The highest attempt that these lines name, by order.
     pub numbers: BTreeMap<OrderId, u32>,
     /// Settled tickets that were there before the ledger are to be adopted.
@@ -118,7 +120,7 @@ impl<F> Ledger<F> {
             write_all(world, &file, format!("{TORN}\n").as_bytes())?;
         }
         self.bytes = text.len() as u64;
-        self.new_segment = self.bytes >= SEGMENT_BYTES || !begins_with_checkpoint(text);
+        self.new_segment = !begins_with_checkpoint(text);
         self.unsynced = true;
         self.file = Some(file);
         self.inode = world.stat(&segment(number))?.map(|s| s.inode);
@@ -140,6 +142,11 @@ impl<F> Ledger<F> {
         self.buffer.push(b'\n');
         self.head.clone_from(&hash);
         (self.seq, hash)
+    }
+
+    /// There is no segment to go on with.
+    pub fn needs_segment(&self) -> bool {
+        self.new_segment
     }
 
     /// A new segment is due; its checkpoint wants the open attempts.
@@ -213,18 +220,28 @@ impl Tail {
         follow_pending(&mut self.pending, &link.line);
         follow_begun(&mut self.begun, &link.line);
         let id = link.line.id.as_deref().and_then(|t| OrderId::parse(t).ok());
-        if let (Some(id), Some(attempt)) = (id, link.line.attempt) {
+        if let (Some(id), Some(attempt)) = (id.clone(), link.line.attempt) {
             let known = self.numbers.entry(id).or_default();
             *known = (*known).max(attempt);
-        }
-        if let Event::Answer { request, .. } = &link.line.event
-            && !request.is_empty()
-        {
-            self.answered.insert(request.clone());
         }
         match &link.line.event {
             Event::Checkpoint { adopting, .. } => self.fresh = *adopting,
             Event::AdoptionOver => self.fresh = false,
+            Event::Answer { request, code, .. } => {
+                self.answered.insert(request.clone(), *code);
+            }
+            Event::Settled { request, .. }
+            | Event::Requeued { request, .. }
+            | Event::Held { request, .. }
+            | Event::Unheld { request } => {
+                if let Some(id) = id.filter(|_| !request.is_empty()) {
+                    self.carried.entry(id).or_default().insert(request.clone(), Carried::Begun);
+                }
+            }
+            Event::Claiming(_) => {
+                let requests = id.and_then(|id| self.carried.get_mut(&id));
+                requests.into_iter().flatten().for_each(|(_, carried)| *carried = Carried::Over);
+            }
             _ => {}
         }
     }
@@ -323,7 +340,7 @@ fn follow_pending(pending: &mut BTreeSet<OrderId>, line: &Line) {
     match &line.event {
         // A settled attempt is carried on from wherever its ticket was.
         Event::PutBack { .. } if line.attempt.is_some() => {}
-        Event::Intake | Event::Released { .. } | Event::Held { .. } | Event::Unheld => {
+        Event::Intake | Event::Released { .. } | Event::Held { .. } | Event::Unheld { .. } => {
             pending.insert(id);
         }
         Event::Settled { state, .. } | Event::PutBack { to: state, .. } if state == "pending" => {

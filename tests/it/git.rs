@@ -378,7 +378,7 @@ fn a_commit_is_synced_loose_and_packed() {
 #[test]
 fn a_git_that_outlives_its_caller_is_waited_for() {
     let y = yard();
-    let lock = y.root.join(".git/jobyard.lock");
+    let lock = y.root.join(".git/jobyard-change");
     y.add();
     let file = fs::File::open(&lock).unwrap();
     file.lock().unwrap();

@@ -25,7 +25,7 @@ thread_local! {
 }
 
 /// Names of all actions.
-pub(crate) const ACTIONS: [&str; 32] = [
+pub(crate) const ACTIONS: [&str; 33] = [
     "Intake",
     "Withdraw",
     "Why",
@@ -54,6 +54,7 @@ pub(crate) const ACTIONS: [&str; 32] = [
     "Hold",
     "Accept",
     "Takeover",
+    "Confirm",
     "Refuse",
     "RefuseAsked",
     "DropDouble",
@@ -140,6 +141,7 @@ fn name(action: &Action) -> &'static str {
         Action::Refuse { .. } => "Refuse",
         Action::RefuseAsked { .. } => "RefuseAsked",
         Action::DropDouble { .. } => "DropDouble",
+        Action::Confirm { .. } => "Confirm",
         Action::StampRunning => "StampRunning",
     }
 }

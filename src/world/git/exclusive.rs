@@ -36,7 +36,7 @@ pub(super) struct Exclusive {
 impl Exclusive {
     /// Waits, within a bound, for the lock of the repository.
     pub(super) fn take(layout: &Layout, act: &'static str) -> Result<Self, GitFault> {
-        let path = layout.common.join("jobyard.lock");
+        let path = layout.common.join("jobyard-change");
         let fault = |e: std::io::Error| file_fault(act, &path, &e);
         let mut open = OpenOptions::new();
         open.read(true).write(true).create(true).truncate(false);

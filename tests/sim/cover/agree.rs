@@ -180,6 +180,7 @@ fn kind(action: &Action) -> Kind {
     match action {
         Action::Accept { .. }
         | Action::Refuse { .. }
+        | Action::Confirm { .. }
         | Action::Hold { .. }
         | Action::Takeover { .. }
         | Action::AnswerTake

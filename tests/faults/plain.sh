@@ -1,0 +1,8 @@
+# One plain order.
+. "$(dirname "$0")/lib.sh"
+setup() { root; }
+submit() { order S-1 "${WORK:-:}" <<'KEYS'
+workspace: none
+KEYS
+}
+scenario "$1"
