@@ -182,7 +182,15 @@ impl<F> Ledger<F> {
     pub fn flush<W: World<File = F>>(&mut self, world: &mut W) -> Result<(), Fault> {
         let Some(file) = &self.file else { return Ok(()) };
         while !self.buffer.is_empty() {
-            let taken = world.write(file, &self.buffer)?;
+            let taken = match world.write(file, &self.buffer) {
+                Ok(0) => {
+                    let path = segment(self.number);
+                    return Err(Fault { act: "append to the ledger", path, errno: errno::EIO });
+                }
+                Ok(taken) => taken,
+                Err(fault) if fault.errno == errno::EINTR => continue,
+                Err(fault) => return Err(fault),
+            };
             self.buffer.drain(..taken);
             self.bytes += taken as u64;
             self.unsynced = true;

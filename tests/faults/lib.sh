@@ -51,6 +51,16 @@ manual() {
 # What a person's work looks like to the judge. No word twice, whatever is tried again.
 did() { grep -qxF "$*" "$EFFECTS" || echo "$*" >>"$EFFECTS"; }
 
+# A person's work in the worktree of S-1, committed.
+work() {
+    export GIT_CONFIG_GLOBAL=/dev/null
+    did START S-1 1
+    echo done >"$ROOT/.worktrees/S-1/work.txt"
+    git -C "$ROOT/.worktrees/S-1" add work.txt
+    git -C "$ROOT/.worktrees/S-1" commit -q -m work
+    did END S-1 1
+}
+
 # A request, as it is filed by hand: hidden first, then under its name.
 request() {
     echo "$2" >"$ROOT/_ctx/jobs/control/.new"

@@ -26,7 +26,7 @@ impl Git {
         head: &CommitId,
     ) -> Result<Vec<Change>, GitFault> {
         let layout = self.layout(ACT)?;
-        let scratch = Scratch::new(&layout.common);
+        let scratch = Scratch::new(&self.root);
         make_view(&scratch.0, base)?;
         let call = || {
             Call::new(ACT, &scratch.0)

@@ -33,7 +33,7 @@ pub(super) struct Look<'a> {
     pub(super) act: &'static str,
     /// The worktree.
     pub(super) top: &'a Path,
-    /// Where indexes of ours may lie.
+    /// The root, in whose own directory indexes of ours lie.
     pub(super) scratch: &'a Path,
     /// The ignore rules that count besides `.gitignore` files.
     pub(super) rules: &'a [u8],

@@ -11,6 +11,7 @@ use super::child::{CONTENT_LIMIT, Call, fields, memory_file};
 use super::layout::{Entry, Layout};
 use super::submodules::{self, Look};
 use super::{Git, LIST_MAX};
+use crate::model::paths;
 use crate::model::tree::{CommitId, TreeFacts};
 use crate::world::GitFault;
 use std::fs;
@@ -18,6 +19,8 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 const ACT: &str = "look at worktree";
+/// How the names of an index or a view begin; a process id and a number follow.
+const SCRATCH: &str = "git-scratch.";
 
 /// Which rules outside the `.gitignore` files ignore untracked files.
 #[derive(Clone, Copy)]
@@ -28,17 +31,20 @@ pub(super) enum Rules<'a> {
     Current,
 }
 
-/// A name of ours inside a git directory, gone when dropped. The process id in it tells later callers
-/// whether a left one can be removed.
+/// A name of ours for an index or a view of the repository, outside the git directories, where what a
+/// killed git leaves would pass for a lock of the repository's. Gone when dropped; the process id in it tells
+/// later callers whether a left one can be removed.
 pub(super) struct Scratch(pub(super) PathBuf);
 
 impl Scratch {
-    /// A new name in `dir`; removes those of dead processes.
-    pub(super) fn new(dir: &Path) -> Self {
+    /// A new name in the root's own directory; removes those of dead processes.
+    pub(super) fn new(root: &Path) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(0);
-        for name in fs::read_dir(dir).into_iter().flatten().flatten() {
+        let dir = root.join(paths::OWN);
+        let _ = fs::create_dir_all(&dir);
+        for name in fs::read_dir(&dir).into_iter().flatten().flatten() {
             let text = name.file_name();
-            let pid = text.to_str().and_then(|t| t.strip_prefix("jobyard-scratch."));
+            let pid = text.to_str().and_then(|t| t.strip_prefix(SCRATCH));
             let pid = pid.and_then(|t| t.split('.').next()).and_then(|t| t.parse::<u32>().ok());
             if pid.is_some_and(|p| {
                 p != std::process::id() && !Path::new("/proc").join(p.to_string()).exists()
@@ -47,7 +53,7 @@ impl Scratch {
             }
         }
         let n = NEXT.fetch_add(1, Ordering::Relaxed);
-        Self(dir.join(format!("jobyard-scratch.{}.{n}", std::process::id())))
+        Self(dir.join(format!("{SCRATCH}{}.{n}", std::process::id())))
     }
 }
 
@@ -94,7 +100,7 @@ impl Git {
         let call = || strict(Self::inside(act, layout, entry, place));
         let mut facts = TreeFacts { exists: true, ..TreeFacts::default() };
         let mut changed = Bounded::default();
-        let fresh = Scratch::new(&entry.dir);
+        let fresh = Scratch::new(&self.root);
         let with_fresh = || call().env("GIT_INDEX_FILE", &fresh.0);
         let born =
             with_fresh().args(&["rev-parse", "--verify", "--quiet", "HEAD^{commit}"]).run()?;
@@ -132,7 +138,7 @@ impl Git {
         let links = submodules::links(&with_fresh().args(&["ls-files", "--stage", "-z"]).ok()?);
         if !links.is_empty() {
             let call = |git_dir: &Path, top: &Path| strict(Self::apart(act, git_dir, top));
-            let (top, scratch, rules) = (place, entry.dir.as_path(), given.as_slice());
+            let (top, scratch, rules) = (place, self.root.as_path(), given.as_slice());
             let mut look = Look { act, top, scratch, rules, call: &call, seen: 0 };
             look.add(Path::new(""), links, 0, &mut changed, &mut facts)?;
         }

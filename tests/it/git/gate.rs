@@ -226,10 +226,9 @@ fn changes_carry_renames_modes_links_and_submodules() {
     assert_eq!(y.git.changes(TREE, &base, &base), Ok(vec![]));
     let unknown = CommitId::parse(&"1".repeat(40)).unwrap();
     assert!(y.git.changes(TREE, &base, &unknown).is_err());
-    let scratch = fs::read_dir(y.root.join(".git")).unwrap();
-    let left = scratch.filter(|n| {
-        n.as_ref().unwrap().file_name().to_string_lossy().starts_with("jobyard-scratch")
-    });
+    let scratch = fs::read_dir(y.root.join("_ctx/runs/.jobyard")).unwrap();
+    let left = scratch
+        .filter(|n| n.as_ref().unwrap().file_name().to_string_lossy().starts_with("git-scratch"));
     assert_eq!(left.count(), 0);
 }
 
