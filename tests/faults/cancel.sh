@@ -1,5 +1,5 @@
 # An order that is cancelled while it runs: its own command files the request and then goes on for long.
-. "$(dirname "$0")/lib.sh"
+. "${0%/*}/lib.sh"
 setup() { root; }
 submit() { order S-1 'echo enough > "$JOBYARD_ROOT/_ctx/jobs/control/.c"; mv "$JOBYARD_ROOT/_ctx/jobs/control/.c" "$JOBYARD_ROOT/_ctx/jobs/control/S-1.cancel"; sleep 60' <<'KEYS'
 workspace: none

@@ -1,5 +1,5 @@
 # Three orders, the third after both others, the second after the first.
-. "$(dirname "$0")/lib.sh"
+. "${0%/*}/lib.sh"
 setup() { root; }
 submit() {
     order S-3 : <<'KEYS'

@@ -1,5 +1,5 @@
 # The last order of an epic: its settlement changes the backlog, comments kept.
-. "$(dirname "$0")/lib.sh"
+. "${0%/*}/lib.sh"
 setup() {
     root
     mkdir -p "$ROOT/_ctx/backlog"

@@ -1,5 +1,5 @@
 # An order whose command ends well and whose check does not.
-. "$(dirname "$0")/lib.sh"
+. "${0%/*}/lib.sh"
 setup() { root; }
 submit() { order S-1 "${WORK:-:}" <<'KEYS'
 workspace: none

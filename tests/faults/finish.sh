@@ -1,5 +1,5 @@
 # A person finishes an order that was taken, with no daemon.
-. "$(dirname "$0")/lib.sh"
+. "${0%/*}/lib.sh"
 setup() { root git; }
 submit() {
     manual S-1 <<'KEYS'

@@ -1,5 +1,5 @@
 # A start over what a crash left: a running order whose command still lives, and a pending one.
-. "$(dirname "$0")/lib.sh"
+. "${0%/*}/lib.sh"
 setup() { root; }
 submit() {
     order S-1 'sleep 60' <<'KEYS'

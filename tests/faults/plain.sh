@@ -1,5 +1,5 @@
 # One plain order.
-. "$(dirname "$0")/lib.sh"
+. "${0%/*}/lib.sh"
 setup() { root; }
 submit() { order S-1 "${WORK:-:}" <<'KEYS'
 workspace: none

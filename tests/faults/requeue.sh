@@ -1,5 +1,5 @@
 # A failed order that a person asks for again.
-. "$(dirname "$0")/lib.sh"
+. "${0%/*}/lib.sh"
 setup() { root; }
 submit() {
     order S-1 'test $JOBYARD_ATTEMPT -ge 2' <<'KEYS'

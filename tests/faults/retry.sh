@@ -1,5 +1,5 @@
 # An order that fails twice and is tried again each time.
-. "$(dirname "$0")/lib.sh"
+. "${0%/*}/lib.sh"
 setup() { root; }
 submit() { order S-1 "${WORK:-:}; test \$JOBYARD_ATTEMPT -ge 3" <<'KEYS'
 workspace: none

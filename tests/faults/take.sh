@@ -1,5 +1,5 @@
 # A person takes an order that asks for a worktree, with no daemon; it is finished afterwards.
-. "$(dirname "$0")/lib.sh"
+. "${0%/*}/lib.sh"
 setup() { root git; }
 submit() { manual S-1 <<'KEYS'
 verify:

@@ -1,5 +1,5 @@
 # A lease of another host is taken over with a reason, and the order finished by its new holder.
-. "$(dirname "$0")/lib.sh"
+. "${0%/*}/lib.sh"
 setup() { root git; }
 submit() {
     manual S-1 </dev/null

@@ -1,5 +1,5 @@
 # An order with a worktree, a commit and a check; git's own calls are sites too.
-. "$(dirname "$0")/lib.sh"
+. "${0%/*}/lib.sh"
 setup() { root git; }
 submit() { order S-1 'echo done > work.txt && git add work.txt && git commit -q -m work' <<'KEYS'
 verify:
