@@ -33,7 +33,7 @@ const RESCAN_MS: u64 = 30 * 60 * 1000;
 const PAUSE_MS: (u64, u64) = (1000, 60_000);
 
 /// With `--drain`: faults in a row before giving up.
-const DRAIN_FAULTS_MAX: u32 = 4;
+const DRAIN_FAULTS_MAX: u32 = 2;
 
 /// How long an ending daemon waits for its executor to end, when nothing runs.
 const GOODBYE_MS: u64 = 4000;
@@ -148,6 +148,13 @@ fn live(mut world: RealWorld, start: &mut Start, signals: &mut Signals) -> Resul
                 "{fault}: it was removed or replaced while it was served, and nothing was answered \
                  since; put _ctx/audit back if you can, look at `jobyard list` and `jobyard lint`, then \
                  start the daemon again"
+            )));
+        }
+        if !ready && watch::is_limit(&fault) {
+            say_goodbye(&mut world, false);
+            return Err(Failed::Machine(format!(
+                "{fault}: nothing would be noticed; raise the limit (`jobyard doctor` shows it), or end \
+                 other watchers, and start the daemon again"
             )));
         }
         if fault.errno == errno::ENOENT && broken.lived {

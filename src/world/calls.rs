@@ -48,14 +48,18 @@ pub(super) fn kind(kind: FileType) -> Kind {
     }
 }
 
+/// How often a call that was interrupted is made; one that always is has another cause.
+const INTERRUPTIONS_MAX: u32 = 100;
+
 /// Repeats a call that a signal interrupted.
 pub(super) fn again<T>(mut call: impl FnMut() -> Result<T, Errno>) -> Result<T, Errno> {
-    loop {
+    for _ in 1..INTERRUPTIONS_MAX {
         match call() {
             Err(Errno::INTR) => {}
             other => return other,
         }
     }
+    call()
 }
 
 /// Takes the end of a starting executor's output, so that it wakes nobody again.

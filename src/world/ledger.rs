@@ -188,7 +188,6 @@ impl<F> Ledger<F> {
                     return Err(Fault { act: "append to the ledger", path, errno: errno::EIO });
                 }
                 Ok(taken) => taken,
-                Err(fault) if fault.errno == errno::EINTR => continue,
                 Err(fault) => return Err(fault),
             };
             self.buffer.drain(..taken);

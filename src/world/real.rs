@@ -335,7 +335,7 @@ impl World for RealWorld {
     }
 
     fn write(&mut self, file: &File, bytes: &[u8]) -> Result<usize, Fault> {
-        rustix::io::write(file, bytes).map_err(|e| self.file_fault("write", file, &e.into()))
+        again(|| rustix::io::write(file, bytes)).map_err(|e| self.file_fault("write", file, &e.into()))
     }
 
     fn sync(&mut self, file: &File) -> Result<(), Fault> {

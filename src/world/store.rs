@@ -92,7 +92,6 @@ pub fn write_all<W: World>(world: &mut W, file: &W::File, mut bytes: &[u8]) -> R
                 return Err(Fault { act: "write", path: PathBuf::new(), errno: errno::EIO });
             }
             Ok(n) => bytes = &bytes[n..],
-            Err(fault) if fault.errno == errno::EINTR => {}
             Err(fault) => return Err(fault),
         }
     }

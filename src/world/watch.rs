@@ -5,6 +5,7 @@
 
 use crate::model::order::State;
 use crate::model::paths;
+use crate::world::Fault;
 use rustix::fs::inotify::{self, CreateFlags, ReadFlags, WatchFlags};
 use rustix::io::Errno;
 use std::collections::BTreeMap;
@@ -42,13 +43,22 @@ pub enum Hint {
     Rescan,
 }
 
+const TOO_MANY_INSTANCES: &str =
+    "watch (the limit is fs.inotify.max_user_instances, or that of open files)";
+const TOO_MANY_WATCHES: &str = "watch (the limit is fs.inotify.max_user_watches)";
+
 /// What to call the attempt of a watch that was refused: a limit that is met is named.
 pub fn attempt(errno: i32) -> &'static str {
     match Errno::from_raw_os_error(errno) {
-        Errno::MFILE => "watch (the limit is fs.inotify.max_user_instances, or that of open files)",
-        Errno::NOSPC => "watch (the limit is fs.inotify.max_user_watches)",
+        Errno::MFILE => TOO_MANY_INSTANCES,
+        Errno::NOSPC => TOO_MANY_WATCHES,
         _ => "watch",
     }
+}
+
+/// A watch was refused because others use up what there is.
+pub fn is_limit(fault: &Fault) -> bool {
+    [TOO_MANY_INSTANCES, TOO_MANY_WATCHES].contains(&fault.act)
 }
 
 /// The watches of one root.

@@ -173,7 +173,10 @@ impl Sweep {
     fn run(&self) -> Vec<String> {
         let found = Found::default();
         let next = AtomicUsize::new(0);
-        let workers = thread::available_parallelism().map_or(1, usize::from);
+        let cores = thread::available_parallelism().map_or(1, usize::from);
+        // After an error the daemon mostly waits before it tries again.
+        let waits = !matches!(self.fault, Fault::Kill | Fault::KillAll | Fault::Short);
+        let workers = if waits { 6 * cores } else { cores };
         thread::scope(|scope| {
             for _ in 0..workers {
                 scope.spawn(|| {
