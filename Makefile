@@ -31,6 +31,7 @@ test: check tools-of-tests ## Form, lints and all tests (about 10 minutes on two
 
 proof: tools ## A long run of the simulator (SIM_LIVES lives); says what this machine cannot prove
 	SIM_LIVES=$(SIM_LIVES) $(CARGO) test --locked --release --test sim -- --nocapture lives_
+	SIM_SEARCH=1 SIM_LIVES=20000 $(CARGO) test --locked --release --test sim -- --nocapture planted_faults_are_found
 	@echo 'Not run here: power cuts of a real disk and disks that are really full need root and a block device;'
 	@echo 'the simulator stands in for both (docs/states.md, tests/sim).'
 	@exit 3
