@@ -1,8 +1,8 @@
 //! The planted faults: each is found by a life that is sound without it, or `docs/mutation.md` says why not.
 //!
 //! `SIM_SEARCH=1 cargo test --test sim planted -- --nocapture` looks for them afresh in `SIM_LIVES` lives
-//! each and prints the rows anew, `SIM_PLANTED=a,b` only for these, `SIM_KIND=cuts` only in such; without it only the lives of the page are
-//! lived.
+//! each and prints the rows anew, `SIM_PLANTED=a,b` only for these, `SIM_KIND=cuts` only in such lives;
+//! without it only the lives of the page are lived.
 
 use crate::life::{Ended, Setup, live};
 use crate::planted::{self, Fault, Planting};
