@@ -31,6 +31,7 @@ test: check tools-of-tests ## Form, lints and all tests (about 10 minutes on two
 
 proof: tools ## All that can be proved here (docs/proof.md), up to an hour; exits 3 and names what cannot run
 	SIM_LIVES=$(SIM_LIVES) $(CARGO) test --locked --release --test sim -- --nocapture lives_
+	SIM_SEARCH=1 SIM_LIVES=20000 $(CARGO) test --locked --release --test sim -- --nocapture planted_faults_are_found
 	@said=$$(mktemp) && trap 'rm -f "$$said"' EXIT; \
 	{ FAULTS=all $(CARGO) test --locked --test faults -- --nocapture 2>&1; echo "ended with $$?"; } | tee "$$said"; \
 	grep -q '^ended with 0$$' "$$said" || exit 1; \

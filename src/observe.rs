@@ -12,7 +12,7 @@ use crate::model::config::Config;
 use crate::model::defect::Defect;
 use crate::model::id::OrderId;
 use crate::model::index::{Brief, Carried, LeaseFact, Place, Reading, Request, Ticket, hand_key};
-use crate::model::lease::{LeaseBody, LeaseMode};
+use crate::model::lease::{LEASE_BYTES_MAX, LeaseBody, LeaseMode};
 use crate::model::order::{Order, State};
 use crate::model::parse::parse_order;
 use crate::model::paths;
@@ -255,7 +255,7 @@ fn lease<W: World>(
     let body = match known.or(own) {
         Some(body) => body.clone(),
         None if stat.kind != Kind::File => LeaseBody::Foreign("not a regular file".to_owned()),
-        None => match read_whole(world, &path, 4096) {
+        None => match read_whole(world, &path, LEASE_BYTES_MAX) {
             Ok(Some(snapshot)) => LeaseBody::parse(&snapshot.bytes),
             Ok(None) => return Ok(None),
             Err(fault) if fault.is_obstacle() => {

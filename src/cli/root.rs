@@ -4,7 +4,7 @@
 //! by looking for it.
 
 use super::{Failure, code};
-use crate::engine::{Options, Planted};
+use crate::engine::Options;
 use crate::model::config::{CONFIG_BYTES_MAX, Config, parse_config};
 use crate::model::defect::Defect;
 use crate::model::paths;
@@ -116,7 +116,7 @@ pub fn options(
     let config = config(root)?;
     check_catalogue(root, talk)?;
     let policy = Policy { runs, ..policy(&config, slots)? };
-    Ok(Options { config, policy, faults: Planted::None })
+    Ok(Options { config, policy })
 }
 
 /// The policy of a process on this machine; `slots` beats the configuration.

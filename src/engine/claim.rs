@@ -6,14 +6,14 @@
 
 use super::aside::uninterrupted;
 use super::settle::set;
-use super::{Engine, OwnLease, Planted};
+use super::{Engine, OwnLease};
 use crate::model::attempt::{Attempt, Claim, Mode, Place};
 use crate::model::defect::Defect;
 use crate::model::edit;
 use crate::model::event::Event;
 use crate::model::id::OrderId;
 use crate::model::index::{Place as Located, Reading, Request};
-use crate::model::lease::{Lease, LeaseBody, LeaseMode};
+use crate::model::lease::{LEASE_BYTES_MAX, Lease, LeaseBody, LeaseMode};
 use crate::model::order::{Order, OwnKeys, Stamp, State};
 use crate::model::parse::parse_order;
 use crate::model::paths;
@@ -331,18 +331,22 @@ impl<W: World> Engine<W> {
         }
     }
 
+    /// Removes the lock of an attempt that is undone. One that somebody else has made, before this attempt
+    /// could or in its place, is theirs.
+    fn drop_own_lease(&mut self, id: &OrderId, attempt: &Attempt) -> Result<(), Fault> {
+        match read_whole(&mut self.world, &paths::lock(id), LEASE_BYTES_MAX) {
+            Ok(Some(found)) if LeaseBody::parse(&found.bytes).is_of(attempt) => self.drop_lease(id),
+            Err(fault) if !fault.is_obstacle() => Err(fault),
+            _ => Ok(()),
+        }
+    }
+
     /// Undoes an interrupted claim: worktree, lease, then the line that ends the attempt.
     pub(super) fn undo_claim(&mut self, id: &OrderId, reason: &str) -> Result<(), Fault> {
         let Some(attempt) = self.ticket(id).and_then(|t| t.attempt.clone()) else { return Ok(()) };
-        if self.options.faults == Planted::UndoSkipped {
-            self.forget_attempt(id);
-            return Ok(());
-        }
         self.bases.remove(id);
         self.remove_created(id, &attempt)?;
-        if self.options.faults != Planted::UndoKeepsLease {
-            self.drop_lease(id)?;
-        }
+        self.drop_own_lease(id, &attempt)?;
         self.record(id, Some(attempt.number), Event::Released { reason: reason.to_owned() });
         self.index.open.remove(id);
         self.forget_copy(id);

@@ -3,7 +3,7 @@
 //! Invariants: the ledger is synced before a start is sent and before a settlement is carried out;
 //! directories are synced before an answer is recorded; starts go first, since a command is waiting.
 
-use super::{Answer, Engine, Planted};
+use super::{Answer, Engine};
 use crate::model::attempt::Attempt;
 use crate::model::event::Event;
 use crate::model::id::OrderId;
@@ -24,15 +24,12 @@ const GROUP_PAUSE: Millis = Millis(25);
 impl<W: World> Engine<W> {
     /// Makes everything durable; whether that gave anything new to plan.
     pub(super) fn commit(&mut self) -> Result<bool, Fault> {
-        let planted = self.options.faults;
         self.ledger.flush(&mut self.world)?;
         self.consume_answered()?;
         let due = self.group_due.is_some_and(|due| self.world.tick() >= due);
         let advanced = self.ledger.head().0 > self.index.durable_seq;
         if advanced && (due || self.is_waited_for()) {
-            if planted != Planted::StartWithoutSync {
-                self.ledger.sync(&mut self.world)?;
-            }
+            self.ledger.sync(&mut self.world)?;
             self.index.durable_seq = self.ledger.head().0;
             self.replan_settled();
         } else if advanced {
@@ -102,11 +99,6 @@ impl<W: World> Engine<W> {
     }
 
     fn sync_dirs(&mut self) -> Result<(), Fault> {
-        if self.options.faults == Planted::AnswerWithoutSync {
-            self.dirs.clear();
-            self.group_due = None;
-            return Ok(());
-        }
         // A ticket is stamped anew where it lies: the directories that it left before come first, so that no
         // power cut shows its old version there beside the new one.
         let earlier = [State::Pending, State::Running].map(paths::dir);

@@ -12,7 +12,6 @@ mod gate;
 mod hooks;
 mod journal;
 mod open;
-mod planted;
 mod rehearse;
 mod requests;
 mod scan;
@@ -21,8 +20,6 @@ mod sealed;
 mod settle;
 mod start;
 mod tickets;
-
-pub use planted::Planted;
 
 use crate::model::config::Config;
 use crate::model::event::Event;
@@ -56,8 +53,6 @@ pub struct Options {
     pub config: Config,
     /// Policy for the planner.
     pub policy: Policy,
-    /// Planted bugs, for proving that the simulator finds them. None in production.
-    pub faults: Planted,
 }
 
 /// An answer that waits for what it promises to be durable.
@@ -80,7 +75,7 @@ pub(crate) struct OwnLease {
 #[derive(Debug)]
 pub struct Round<'a> {
     /// The facts; the queue is as the plan has left it.
-    pub index: &'a Index,
+    pub index: &'a mut Index,
     /// The orders that changed.
     pub changed: &'a BTreeSet<OrderId>,
     /// Wall clock.
@@ -88,14 +83,16 @@ pub struct Round<'a> {
     /// Policy.
     pub policy: &'a Policy,
     /// What is to be done.
-    pub plan: &'a Plan,
+    pub plan: &'a mut Plan,
 }
 
-/// Told of what is about to happen: for tests that count and compare.
+/// Told of what is about to happen: for tests that count, compare, and plant bugs. None in production.
 #[derive(Clone, Copy, Debug)]
 pub struct Watcher {
+    /// Told of the facts before a plan is made on them.
+    pub facts: fn(&mut Index),
     /// Told of each plan before anything of it is carried out.
-    pub plans: fn(&Round<'_>),
+    pub plans: fn(&mut Round<'_>),
     /// Told of each action before it is carried out.
     pub acts: fn(&Index, &OrderId, &Action),
 }
@@ -212,13 +209,15 @@ impl<W: World> Engine<W> {
     fn round(&mut self) -> Result<bool, Fault> {
         let (now, tick) = (self.world.now(), self.world.tick());
         let changed = std::mem::take(&mut self.replan);
-        let mut plan = plan::plan(&mut self.index, &changed, now, tick, &self.options.policy);
-        self.planted_claims(&mut plan, &changed, now);
-        self.wake_at = plan.wake_at;
         if let Some(watcher) = self.watcher {
-            let (index, policy) = (&self.index, &self.options.policy);
-            (watcher.plans)(&Round { index, changed: &changed, now, policy, plan: &plan });
+            (watcher.facts)(&mut self.index);
         }
+        let mut plan = plan::plan(&mut self.index, &changed, now, tick, &self.options.policy);
+        if let Some(watcher) = self.watcher {
+            let (index, policy) = (&mut self.index, &self.options.policy);
+            (watcher.plans)(&mut Round { index, changed: &changed, now, policy, plan: &mut plan });
+        }
+        self.wake_at = plan.wake_at;
         self.look_at.extend(plan.look_at);
         let acted = !plan.actions.is_empty();
         for (id, action) in plan.actions {
@@ -250,11 +249,7 @@ impl<W: World> Engine<W> {
             Action::Resend => self.resend(id)?,
             Action::Stop => self.stop(id),
             Action::Sweep => self.sweep(id),
-            Action::RecordEnd { end } => {
-                let again = self.planted_restart(id, &end);
-                self.record_end(id, end);
-                again.map_or(Ok(()), |kind| self.start(id, kind))?;
-            }
+            Action::RecordEnd { end } => self.record_end(id, end),
             Action::OpenGate => self.open_gate(id)?,
             Action::Judge => self.judge(id)?,
             Action::Settle { state, result, reason, retry_at } => {

@@ -4,8 +4,8 @@
 //! one leaves `<request>.why`; a take becomes a hold only by the rename of its request, so whoever
 //! withdraws it first has withdrawn it.
 
+use super::Engine;
 use super::settle::{keep_lock, set};
-use super::{Engine, Planted};
 use crate::model::attempt::{Attempt, Holder, Options, Wish};
 use crate::model::edit::{Scalar, own_changes};
 use crate::model::event::Event;
@@ -121,8 +121,7 @@ impl<W: World> Engine<W> {
             }
             return Ok(true);
         }
-        let granted =
-            self.consume(id, file, &to)? || self.options.faults == Planted::GrantWithdrawn;
+        let granted = self.consume(id, file, &to)?;
         if !granted {
             self.settle(id, State::Pending, "withdrawn".to_owned(), "withdrawn".to_owned(), None);
         }

@@ -28,7 +28,6 @@ const EXECUTOR_PAUSE: Millis = Millis(1000);
 impl<W: World> Engine<W> {
     /// Marks everything there is to be looked at: at start, after lost events, and now and then.
     pub fn rescan(&mut self) -> Result<(), Fault> {
-        self.planted_theft();
         self.refusals = observe::refusals(&mut self.world)?;
         for state in State::ALL {
             let entries = self.world.list(&paths::dir(state))?;

@@ -128,6 +128,8 @@ impl<W: World> Engine<W> {
         let what = match self.read_copy(&path, TICKET_BYTES_MAX)? {
             Copy::Read(bytes) if sha256_hex(&bytes) == sealed.digest => return Ok(None),
             Copy::Missing if !expected => return Ok(None),
+            // It is the person's file, which a power cut may have torn as they left it.
+            Copy::Read(_) if attempt.claim.boot != self.index.boot => return Ok(None),
             Copy::Read(_) => "changed",
             Copy::Missing => "removed",
             Copy::Blocked => "replaced by something that cannot be read",
@@ -173,9 +175,17 @@ impl<W: World> Engine<W> {
             Copy::Read(_) => Err("changed"),
             _ => Err("removed"),
         };
-        let rules = match what {
-            Ok(rules) => rules,
-            Err(what) => {
+        // A power cut may have taken the file: its rules count wherever they are read, by their digest.
+        let found = match what {
+            Err(_) if attempt.claim.boot != self.index.boot => self.world.git_excludes().map(Some),
+            _ => Ok(None),
+        };
+        found.as_ref().err().map_or(Ok(()), uninterrupted)?;
+        let rules = match (what, found) {
+            (Ok(rules), _) => rules,
+            (Err(_), Ok(Some(rules))) if same(&rules) => rules,
+            (Err(_), Err(git)) => return Ok(Err(Precondition::recorded("git", &git.to_string()))),
+            (Err(what), _) => {
                 return Ok(Err(changed(&format!("the sealed ignore rules, {path}, were {what}"))));
             }
         };

@@ -3,15 +3,14 @@
 //! Invariants: the `settled` line is durable before the ticket is touched; content first, then one
 //! rename; a lease is released only when its ticket has left `running/`; a person's edit survives.
 
+use super::Engine;
 use super::hooks::Told;
-use super::{Engine, Planted};
 use crate::model::attempt::{Asked, Attempt, Place, Wish};
 use crate::model::defect::Defect;
 use crate::model::edit::{Change, Key, Scalar, edit, own_changes};
 use crate::model::event::{Event, sha256_hex};
 use crate::model::id::OrderId;
 use crate::model::index::{Reading, Request, Seen, Ticket};
-use crate::model::lease::{LeaseBody, LeaseMode};
 use crate::model::order::{OwnKeys, Stamp, State};
 use crate::model::parse::parse_order;
 use crate::model::paths;
@@ -46,9 +45,6 @@ impl<W: World> Engine<W> {
             Some(number),
             Event::Settled { state, result, reason, retry_at, request: String::new() },
         );
-        if self.options.faults == Planted::SettleWithoutSync {
-            self.index.durable_seq = self.ledger.head().0;
-        }
     }
 
     /// Stamps the ticket and moves it to where its attempt ended.
@@ -57,9 +53,6 @@ impl<W: World> Engine<W> {
         let Some(settled) = attempt.settled.clone() else { return Ok(()) };
         self.hold_if_edited(id, &attempt)?;
         let Some(attempt) = self.ticket(id).and_then(|t| t.attempt.clone()) else { return Ok(()) };
-        if self.options.faults == Planted::ReleaseEarly {
-            self.drop_lease(id)?;
-        }
         // The evidence is there before the ticket is.
         self.write_log(id)?;
         self.write_end(id, &attempt)?;
@@ -96,11 +89,11 @@ impl<W: World> Engine<W> {
         self.hint(id.clone(), crate::observe::Arrival::Renamed);
         let (temp, inode) = write_stamp(&mut self.world, &snapshot, text.as_bytes())?;
         let keep = sealed.filter(|(a, _)| sha256_hex(&snapshot.bytes) == a.claim.sealed.digest);
-        let stamped = self.put_in_place(id, &snapshot, &temp, keep.map(|(_, to)| to))?;
+        let (stamped, kept) = self.put_in_place(id, &snapshot, &temp, keep.map(|(_, to)| to))?;
         self.changed(&path);
         match (stamped, sealed) {
             (Outcome::LookAgain, _) => self.look_later(id, from),
-            (Outcome::Done, Some((a, _))) => self.copy_stamped(id, a.number, keep.is_some())?,
+            (Outcome::Done, Some((a, _))) => self.copy_stamped(id, a.number, kept)?,
             (Outcome::Done, None) => {}
         }
         let Some(to) = to.filter(|_| stamped == Outcome::Done) else { return Ok(stamped) };
@@ -172,23 +165,22 @@ impl<W: World> Engine<W> {
         self.replan.insert(id.clone());
     }
 
+    /// Whether it is stamped, and whether what came out is kept where that was wanted.
     fn put_in_place(
         &mut self,
         id: &OrderId,
         snapshot: &Snapshot<W::File>,
         temp: &Path,
         keep: Option<&Path>,
-    ) -> Result<Outcome, Fault> {
-        if self.options.faults == Planted::StampByRename {
-            let _ = self.world.unlink(&snapshot.path);
-            self.world.rename(temp, &snapshot.path)?;
-            return Ok(Outcome::Done);
-        }
+    ) -> Result<(Outcome, bool), Fault> {
         let elsewhere: Vec<PathBuf> = State::ALL.map(|s| paths::ticket(s, id)).to_vec();
         let (done, kept) = exchange_in(&mut self.world, snapshot, temp, keep, &elsewhere)?;
+        if done == Outcome::Done {
+            return Ok((done, kept.is_some()));
+        }
         let note = |kept: PathBuf| format!("a version of {id} is kept as {}", kept.display());
         self.notes.extend(kept.map(note));
-        Ok(done)
+        Ok((done, false))
     }
 
     /// The ticket is where it belongs: the lease ends, whoever asked is answered.
@@ -239,13 +231,8 @@ impl<W: World> Engine<W> {
 
     fn end_lease(&mut self, id: &OrderId, attempt: &Attempt, result: &str) -> Result<(), Fault> {
         let lock = paths::lock(id);
-        let ours = match self.ticket(id).and_then(|t| t.lease.as_deref()).map(|l| &l.body) {
-            Some(LeaseBody::Ours(lease)) => match &lease.mode {
-                LeaseMode::Process => attempt.is_process(),
-                LeaseMode::Manual { attempt: number, .. } => *number == attempt.number,
-            },
-            _ => false,
-        };
+        let lease = self.ticket(id).and_then(|t| t.lease.as_deref());
+        let ours = lease.is_some_and(|l| l.body.is_of(attempt));
         let asked = attempt.asked.as_ref().is_some_and(|a| a.options.takeover);
         let taken_over = asked || result == "taken-over" || result == "requeued";
         if !ours && !taken_over {

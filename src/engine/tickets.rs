@@ -158,9 +158,6 @@ impl<W: World> Engine<W> {
         let Some(inode) = self.ticket(id).and_then(|t| t.place(from)).map(|p| p.inode) else {
             return Ok(());
         };
-        if self.planted_trust(id, from, to) {
-            return Ok(());
-        }
         let (here, there) = (paths::ticket(from, id), paths::ticket(to, id));
         let moved = relocate(&mut self.world, &here, &there, inode)?;
         self.changed(&here);

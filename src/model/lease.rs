@@ -4,9 +4,12 @@
 //! them; what follows is `Key: value`. A body that is not of this form is *foreign*: it is never
 //! trusted, stolen or deleted. Age is not read here: age is not death.
 
-use super::attempt::Holder;
+use super::attempt::{Attempt, Holder};
 use super::time::Moment;
 use jiff::tz::TimeZone;
+
+/// As much of a lock file is read; ours are shorter.
+pub const LEASE_BYTES_MAX: usize = 4096;
 
 /// What a lease of ours says.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -74,6 +77,17 @@ impl Lease {
 }
 
 impl LeaseBody {
+    /// The lease of this attempt: a process lease of the daemon's, a person's of its very number.
+    pub fn is_of(&self, attempt: &Attempt) -> bool {
+        match self {
+            Self::Ours(lease) => match &lease.mode {
+                LeaseMode::Process => attempt.is_process(),
+                LeaseMode::Manual { attempt: number, .. } => *number == attempt.number,
+            },
+            Self::Foreign(_) => false,
+        }
+    }
+
     /// Whose it is, for people.
     pub fn describe(&self) -> String {
         match self {

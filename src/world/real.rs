@@ -335,7 +335,8 @@ impl World for RealWorld {
     }
 
     fn write(&mut self, file: &File, bytes: &[u8]) -> Result<usize, Fault> {
-        again(|| rustix::io::write(file, bytes)).map_err(|e| self.file_fault("write", file, &e.into()))
+        again(|| rustix::io::write(file, bytes))
+            .map_err(|e| self.file_fault("write", file, &e.into()))
     }
 
     fn sync(&mut self, file: &File) -> Result<(), Fault> {

@@ -295,8 +295,9 @@ fn settle_identity<W: World>(
 /// was read from, if that file is still the same, byte for byte, and nobody is writing it.
 ///
 /// What comes out is unlinked, or kept under `keep` when given and free. `elsewhere` lists the paths
-/// the ticket could have been moved to by a person in the same moment. The path: where a version that a
-/// person saved is kept, because they saved another one over ours in this moment.
+/// the ticket could have been moved to by a person in the same moment. The path: `keep`, if it is kept there;
+/// with `LookAgain`, where a version that a person saved is kept, because they saved another one over ours in
+/// this moment.
 pub fn exchange_in<W: World>(
     world: &mut W,
     snapshot: &Snapshot<W::File>,
@@ -317,11 +318,11 @@ pub fn exchange_in<W: World>(
         }
     }
     if same_as_read(world, snapshot, temp)? {
-        let kept = keep.is_some_and(|to| world.rename(temp, to).is_ok());
-        if !kept {
+        let kept = keep.filter(|to| world.rename(temp, to).is_ok());
+        if kept.is_none() {
             discard(world, temp)?;
         }
-        return Ok((Outcome::Done, None));
+        return Ok((Outcome::Done, kept.map(Path::to_owned)));
     }
     let kept = give_back(world, path, temp, ours, elsewhere)?;
     Ok((Outcome::LookAgain, kept))

@@ -9,7 +9,7 @@ mod course;
 mod facts;
 mod page;
 
-use jobyard::engine::{Round, Watcher};
+use jobyard::engine::Round;
 use jobyard::model::id::OrderId;
 use jobyard::model::index::Index;
 use jobyard::plan::action::Action;
@@ -68,11 +68,8 @@ pub(crate) fn rows() -> impl Iterator<Item = &'static str> {
     all.into_iter().flat_map(|table| table.rows.iter().map(|row| row.name))
 }
 
-/// The engine's watcher.
-pub(crate) const WATCHER: Watcher = Watcher { plans, acts };
-
 /// Counts the rows that a round was planned on, and notes where the plan is not what they say.
-fn plans(round: &Round<'_>) {
+pub(crate) fn plans(round: &Round<'_>) {
     let only = round.policy.only.as_ref();
     for id in round.changed.iter().filter(|id| only.is_none_or(|only| only.contains(*id))) {
         let Some(ticket) = round.index.tickets.get(id) else { continue };
@@ -87,7 +84,7 @@ fn plans(round: &Round<'_>) {
 }
 
 /// Counts an action.
-fn acts(_: &Index, _: &OrderId, action: &Action) {
+pub(crate) fn acts(_: &Index, _: &OrderId, action: &Action) {
     MET.with_borrow_mut(|met| *met.entry(name(action)).or_default() += 1);
 }
 
@@ -108,7 +105,8 @@ pub(crate) fn add(to: &mut Counts, more: Counts) {
     }
 }
 
-fn name(action: &Action) -> &'static str {
+/// The name of an action.
+pub(crate) fn name(action: &Action) -> &'static str {
     match action {
         Action::Intake => "Intake",
         Action::Withdraw => "Withdraw",

@@ -10,5 +10,7 @@ mod cover;
 mod judge;
 mod life;
 mod lives;
+mod mutation;
+mod planted;
 mod rng;
 mod world;

@@ -6,14 +6,16 @@
 mod answers;
 mod book;
 mod quiet;
+mod rules;
 mod story;
 
 use book::Book;
 use story::Stories;
 
-use crate::life::{People, Presence, ticket};
+use crate::life::{FOREIGN_LOCK, People, Presence, ticket};
 use crate::world::{Call, Machine, When};
 use answers::Answers;
+use jobyard::model::tree::CommitId;
 use std::collections::BTreeMap;
 use std::path::Path;
 use story::Witness;
@@ -30,6 +32,10 @@ pub(crate) struct Judge {
     /// Hooks of settlements that really ran.
     pub(crate) hooks: u64,
     precious: BTreeMap<String, Vec<u8>>,
+    /// What lies where an actor is just renaming something to.
+    target: Option<u64>,
+    /// Branches as they were when a commit of theirs was last made durable.
+    synced: BTreeMap<String, (String, bool)>,
     /// Policy: an unverified upstream is no success.
     pub(crate) require_checks: bool,
 }
@@ -94,8 +100,13 @@ impl Judge {
             Err(text) => return vec![text],
         };
         let mut broken = Vec::new();
-        let by = Witness { people, effects: &m.effects, require_checks: self.require_checks };
+        let (effects, git, require_checks) = (&m.effects, &m.git, self.require_checks);
+        let over = |line: &book::Line| line.event == "adoption-over";
+        let adoption_is_over = self.book.lines[..known].iter().any(over);
+        let synced = &self.synced;
+        let mut by = Witness { people, effects, require_checks, git, synced, adoption_is_over };
         for line in &self.book.lines[known..] {
+            by.adoption_is_over |= over(line);
             if let Err(text) = story::tell(&mut self.stories, line, &by) {
                 broken.push(text);
             }
@@ -160,12 +171,59 @@ impl Judge {
             broken.push(format!("after a power cut: {text}"));
         }
         broken.extend(self.answers.still_true(&self.stories));
+        broken.extend(self.commits_lost(m, people));
         broken
+    }
+
+    /// What a verdict names must be on its branch.
+    fn commits_lost(&self, m: &Machine, people: &People) -> Vec<String> {
+        if people.temper.has(crate::life::Class::Git) {
+            return Vec::new();
+        }
+        let named = |line: &&book::Line| line.event == "verdict" && line.value["result"] == "pass";
+        let lost = |line: &book::Line| {
+            let commit = line.value["commit"].as_str()?;
+            let parent = |at: &CommitId| m.git.commits.get(at)?.parent.clone();
+            let tip = m.git.tip(&format!("feat/wo-{}", line.id)).cloned();
+            let there = std::iter::successors(tip, parent).any(|at| at.as_str() == commit);
+            (!there).then(|| format!("{}: its verdict names a commit that is gone", line.id))
+        };
+        self.book.lines.iter().filter(named).filter_map(lost).collect()
+    }
+
+    /// Right before a raw call of an actor.
+    pub(crate) fn about_to(&mut self, m: &Machine, call: Call<'_>) {
+        let there = || m.disk.peek_inode(&call.path.to_string_lossy());
+        self.target = if call.act == "rename" { there() } else { None };
+    }
+
+    /// Right after it: a name that was taken still stands for the same file.
+    pub(crate) fn has_replaced(&mut self, m: &Machine, call: Call<'_>) -> Option<String> {
+        if call.act == "sync commit" {
+            let branch = call.path.to_string_lossy().into_owned();
+            let tree = branch.replacen("feat/wo-", ".worktrees/", 1);
+            let clean = m.git.worktrees.get(&tree).is_some_and(|t| t.changed.is_empty());
+            let tip = m.git.tip(&branch).map(|tip| tip.as_str().to_owned()).unwrap_or_default();
+            self.synced.insert(branch, (tip, clean));
+        }
+        let before = self.target.take()?;
+        let now = m.disk.peek_inode(&call.path.to_string_lossy());
+        (now.is_some_and(|now| now != before))
+            .then(|| format!("{} is replaced by a rename", call.path.display()))
     }
 
     /// Around each raw call of an actor: how lock files are made and ended.
     pub(crate) fn call(&mut self, m: &Machine, call: Call<'_>, people: &People) -> Option<String> {
+        let renamed = call.when == When::After && call.act == "rename";
+        if renamed && claimed_under_another(m, call.path, people) {
+            return Some(format!("{} is claimed under another's lock", call.path.display()));
+        }
         let id = lock_of(call.path)?;
+        if call.when == When::Before && call.act == "unlink" {
+            let text = m.disk.peek(call.path).unwrap_or_default();
+            return (text == FOREIGN_LOCK)
+                .then(|| format!("{id}: a lock of somebody else is removed"));
+        }
         if call.when == When::Before || !call.changes {
             return None;
         }
@@ -190,6 +248,20 @@ impl Judge {
     pub(crate) fn guard(&mut self, name: &str, text: &[u8]) {
         self.precious.insert(name.to_owned(), text.to_vec());
     }
+}
+
+/// An order was just moved to `running/` by its claim, and its lock is nobody's of ours. One that people move
+/// while it is claimed is put back there, whatever its lock is by then.
+fn claimed_under_another(m: &Machine, path: &Path, people: &People) -> bool {
+    let name = path.to_str().and_then(|p| p.strip_prefix("_ctx/jobs/running/"));
+    let Some(id) = name.and_then(|n| n.strip_suffix(".yaml")) else { return false };
+    let there = m.disk.peek_inode(&path.to_string_lossy()).is_some();
+    if !there || people.order(id).is_none_or(|o| o.meddled || o.moved) {
+        return false;
+    }
+    let lock = m.disk.peek(Path::new(&format!("_ctx/jobs/running/{id}.lock")));
+    lock == Some(FOREIGN_LOCK)
+        && book::last_of(&m.disk, id).is_some_and(|l| l.contains("\"claiming\""))
 }
 
 fn lock_of(path: &Path) -> Option<&str> {

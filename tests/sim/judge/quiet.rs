@@ -16,6 +16,12 @@ impl Judge {
             broken.extend(found.err().map(|text| format!("{}: {text}", order.spec.id)));
         }
         broken.extend(unknown_tickets(m, people));
+        broken.extend(explanations(m, people));
+        let waits = m.exec.known.keys().next();
+        broken.extend(waits.map(|key| format!("the executor still keeps {key:?}")));
+        if !interrupted(people) {
+            broken.extend(leftovers(m));
+        }
         broken.extend(self.requests(m, people));
         for (name, text) in &self.precious {
             let kept = m.disk.dump().iter().any(|(path, kind, bytes)| {
@@ -106,7 +112,10 @@ impl Judge {
             return Err(format!("held: {held}, but the ledger says {:?}", story.held));
         }
         let tree = format!(".worktrees/{}", order.spec.id);
-        let last = story.attempts.values().last().filter(|t| t.released);
+        let undone = |t: &&super::story::Tale| {
+            t.released || t.settled.as_ref().is_some_and(|(_, result)| result == "withdrawn")
+        };
+        let last = story.attempts.values().last().filter(undone);
         let untouched = |base: &str| {
             m.git.head(&tree).is_some_and(|head| head.as_str() == base)
                 && m.git.worktrees.get(&tree).is_some_and(crate::world::Worktree::clean)
@@ -230,6 +239,38 @@ fn circular(people: &People, order: &Order) -> bool {
         todo.extend(needs.map(|(id, _)| id.as_str()));
     }
     false
+}
+
+/// Explanations of requests that are gone, and of tickets that are in order.
+fn explanations(m: &Machine, people: &People) -> Vec<String> {
+    let control = m.disk.peek_names("_ctx/jobs/control");
+    let whose = |name: &String| name.strip_suffix(".why").map(str::to_owned);
+    // Who withdraws in the moment of a refusal finds it explained afterwards.
+    let excused =
+        |of: &String| people.asks.iter().any(|a| a.file == *of && (a.withdrawn || a.perhaps_lost));
+    let gone = control.iter().filter_map(whose).filter(|of| !control.contains(of) && !excused(of));
+    let mut broken: Vec<String> = gone
+        .map(|of| format!("the explanation of {of} is left, and the request is gone"))
+        .collect();
+    for order in people.orders.iter().filter(|o| !o.meddled && !circular(people, o)) {
+        for dir in ["pending", "running"] {
+            let path = ticket(dir, &order.spec.id);
+            let why = m.disk.peek(Path::new(&format!("{path}.why"))).unwrap_or_default();
+            if why.starts_with(b"refused") {
+                broken.push(format!("{path} is explained as refused"));
+            }
+        }
+    }
+    broken
+}
+
+/// Hidden files, of which none stays where nothing was interrupted.
+fn leftovers(m: &Machine) -> Vec<String> {
+    let hidden = |dir: &&str| m.disk.peek_names(&format!("_ctx/jobs/{dir}"));
+    let names = crate::life::DIRS.iter().flat_map(hidden);
+    let is_ours = |n: &String| n.starts_with('.') && (n.contains(".yaml.") || n.contains(".lock."));
+    let ours = names.filter(is_ours);
+    ours.map(|name| format!("{name} is left of something that was not interrupted")).collect()
 }
 
 fn unknown_tickets(m: &Machine, people: &People) -> Vec<String> {

@@ -4,11 +4,15 @@
 //! engine's own folding is used.
 
 use super::book::Line;
+use super::rules;
 use crate::life::{Order, People};
-use crate::world::{Effects, RunEnd};
+use crate::world::{Effects, Git, RunEnd};
 use jobyard::model::protocol::{Cause, CommandKey};
 use serde_json::Value;
 use std::collections::BTreeMap;
+
+/// How often checks are begun whose end nobody sees.
+const CHECK_ROUNDS: usize = 5;
 
 /// Where an order is, as the ledger says.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -65,8 +69,12 @@ pub(crate) struct Story {
     /// The last word is that it is to be pending again; whoever asked may withdraw before it is.
     pub(crate) requeueing: bool,
     retries_in_a_row: u64,
+    /// It was adopted once.
+    pub(super) vouched: bool,
+    /// When it is to be tried again.
+    pub(super) retry_at: Option<String>,
     /// Where it was before, and when it left: one round of the engine decides on one moment.
-    left: (Where, String),
+    pub(super) left: (Where, String),
 }
 
 /// One attempt.
@@ -85,11 +93,15 @@ pub(crate) struct Tale {
     /// State, result: its end.
     pub(crate) settled: Option<(Where, String)>,
     run: usize,
-    checks: usize,
-    retry_max: u64,
+    pub(super) checks: usize,
+    pub(super) retry_max: u64,
     gate_after: usize,
-    verdict: Option<String>,
-    asked: bool,
+    pub(super) verdict: Option<String>,
+    pub(super) asked: bool,
+    /// Whoever asked skips the checks.
+    pub(super) skips: bool,
+    /// Its `claiming` line.
+    pub(super) claim: Value,
     /// What was asked of it and is neither carried out nor answered.
     pub(crate) wish: Option<String>,
 }
@@ -103,6 +115,8 @@ pub(crate) struct Command {
     pub(crate) kind: Kind,
     ended: bool,
     passed: bool,
+    /// Nobody saw its end.
+    lost: bool,
 }
 
 /// What a command is for.
@@ -129,6 +143,12 @@ pub(crate) struct Witness<'a> {
     pub(crate) effects: &'a Effects,
     /// An unverified upstream is no success.
     pub(crate) require_checks: bool,
+    /// The repository.
+    pub(crate) git: &'a Git,
+    /// Branches as they were when a commit of theirs was last made durable: tip, and a clean worktree.
+    pub(crate) synced: &'a BTreeMap<String, (String, bool)>,
+    /// Nothing is adopted any more.
+    pub(crate) adoption_is_over: bool,
 }
 
 /// All orders.
@@ -139,6 +159,7 @@ pub(crate) fn tell(stories: &mut Stories, line: &Line, by: &Witness<'_>) -> Resu
     if line.id.is_empty() {
         return Ok(());
     }
+    let ruled = rules::check(stories, line, by);
     let before = stories.get(&line.id).map(|s| s.place);
     if let Some(story) = stories.get_mut(&line.id) {
         story.adopted &= line.event == "answer";
@@ -173,7 +194,9 @@ pub(crate) fn tell(stories: &mut Stories, line: &Line, by: &Witness<'_>) -> Resu
     {
         story.left = (before, moment(line));
     }
-    result.map_err(|text| format!("line {} ({} {}): {text}", line.seq, line.event, line.id))
+    result
+        .and(ruled)
+        .map_err(|text| format!("line {} ({} {}): {text}", line.seq, line.event, line.id))
 }
 
 fn moment(line: &Line) -> String {
@@ -190,16 +213,17 @@ fn of_ticket(story: &mut Story, line: &Line) {
             }
         }
         "withdrawn" => {
-            (story.place, story.held) = (Where::Nowhere, None);
+            (story.place, story.held, story.retry_at) = (Where::Nowhere, None, None);
             story.withdrawn = true;
         }
         "requeued" => {
             story.place = Where::Pending;
-            story.retries_in_a_row = 0;
+            (story.retries_in_a_row, story.retry_at) = (0, None);
         }
         "adopted" => {
             story.place = Where::parse(word("state"));
             story.adopted = line.attempt == 0;
+            story.vouched |= story.adopted;
         }
         // A settled attempt is carried on from wherever its ticket was.
         "put-back" if story.attempts.get(&line.attempt).is_some_and(|t| !t.open()) => {}
@@ -242,6 +266,7 @@ fn claiming(stories: &mut Stories, line: &Line, by: &Witness<'_>) -> Result<(), 
         run: sealed["run"].as_array().map_or(0, Vec::len),
         checks: sealed["checks"].as_array().map_or(0, Vec::len),
         retry_max,
+        claim: line.value.clone(),
         ..Tale::default()
     };
     story.attempts.insert(line.attempt, tale);
@@ -311,6 +336,7 @@ fn of_attempt(stories: &mut Stories, line: &Line, by: &Witness<'_>) -> Result<()
         "verdict" => verdict(tale, line, by),
         "request" => {
             tale.asked = true;
+            tale.skips |= line.value["skip_verification"] == true;
             tale.wish = line.value["verb"].as_str().map(str::to_owned);
             Ok(())
         }
@@ -353,11 +379,11 @@ fn started(tale: &mut Tale, line: &Line) -> Result<(), String> {
             }
         }
     }
-    tale.commands.push(Command { number, kind, ended: false, passed: false });
+    tale.commands.push(Command { number, kind, ended: false, passed: false, lost: false });
     Ok(())
 }
 
-fn key(line: &Line, number: u64) -> CommandKey {
+pub(super) fn key(line: &Line, number: u64) -> CommandKey {
     CommandKey { id: line.id.clone(), attempt: line.attempt as u32, number: number as u32 }
 }
 
@@ -368,6 +394,7 @@ fn ended(tale: &mut Tale, line: &Line, by: &Witness<'_>) -> Result<(), String> {
     command.ended = true;
     let run = by.effects.last(&key(line, number));
     let Some(seen) = line.value["end"].get("seen") else {
+        command.lost = true;
         return match run {
             Some(run) if run.to_ms.is_none() => Err("it is called lost, but lives".to_owned()),
             _ => Ok(()),
@@ -389,6 +416,11 @@ fn ended(tale: &mut Tale, line: &Line, by: &Witness<'_>) -> Result<(), String> {
 fn verdict(tale: &mut Tale, line: &Line, by: &Witness<'_>) -> Result<(), String> {
     let result = line.value["result"].as_str().unwrap_or_default().to_owned();
     tale.verdict = Some(result.clone());
+    let round = tale.commands.get(tale.gate_after..).unwrap_or_default();
+    let begun = tale.commands.iter().filter(|c| c.kind == Kind::Check(0)).count();
+    if round.iter().any(|c| c.lost && matches!(c.kind, Kind::Check(_))) && begun < CHECK_ROUNDS {
+        return Err("a check whose end nobody saw counts".to_owned());
+    }
     if result != "pass" {
         return Ok(());
     }
@@ -417,6 +449,7 @@ fn settled(stories: &mut Stories, line: &Line, by: &Witness<'_>) -> Result<(), S
     let story = stories.entry(line.id.clone()).or_default();
     story.place = state;
     result.clone_into(&mut story.result);
+    story.retry_at = line.value["retry_at"].as_str().map(str::to_owned);
     if line.attempt == 0 {
         if story.attempts.values().any(Tale::open) {
             return Err("it is settled beside its open attempt".to_owned());

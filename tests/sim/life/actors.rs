@@ -5,10 +5,10 @@
 use super::people::{Hint, OWNER};
 use super::setup::Class;
 use super::{Life, Scene};
-use crate::cover;
+use crate::planted;
 use crate::world::{Blow, SimWorld};
 use jiff::tz::TimeZone;
-use jobyard::engine::{Engine, Options};
+use jobyard::engine::{Engine, Options, Round};
 use jobyard::model::config::{Config, Hooks};
 use jobyard::model::id::OrderId;
 use jobyard::model::protocol::ToExecutor;
@@ -56,7 +56,7 @@ impl Life {
             only: only.and_then(|id| OrderId::parse(id).ok()).map(|id| [id].into()),
             ..Policy::of(&config, TimeZone::UTC, self.temper.slots)
         };
-        Options { config, policy, faults: self.setup.planted }
+        Options { config, policy }
     }
 
     /// A new process of the owner that holds the root's lock.
@@ -133,9 +133,10 @@ impl Life {
 
     fn open(&mut self, world: SimWorld) -> Actor {
         self.m.borrow_mut().note(|| "== the daemon opens the root".to_owned());
+        planted::during("open");
         match Engine::open(world, self.options(None)) {
             Ok(mut engine) => {
-                engine.watcher = Some(cover::WATCHER);
+                engine.watcher = Some(planted::WATCHER);
                 self.scene.borrow_mut().people.hints.clear();
                 match engine.rescan() {
                     Ok(()) => self.turn(Box::new(engine)),
@@ -203,6 +204,7 @@ impl Life {
             Actor::Stunned(world) => world.kill(),
             Actor::Up(mut engine) => {
                 if !self.temper.has(Class::Crash) || self.rng.chance(50) {
+                    planted::during("finish");
                     let _ = engine.finish();
                     let _ = engine.world.send(&ToExecutor::Bye);
                 }
@@ -235,11 +237,12 @@ impl Life {
         let Some(filed) = filed else { return world.kill() };
         self.m.borrow_mut().note(|| format!("== verb {verb} {id}"));
         self.arm(&mut world);
+        planted::during("open");
         let mut engine = match Engine::open(world, self.options(Some(&id))) {
             Ok(engine) => engine,
             Err((world, _)) => return world.kill(),
         };
-        engine.watcher = Some(cover::WATCHER);
+        engine.watcher = Some(planted::WATCHER);
         let file = self.scene.borrow().people.asks[filed].file.clone();
         for _ in 0..VERB_TURNS {
             engine.hint_request(file.clone(), Arrival::Renamed);
@@ -252,6 +255,7 @@ impl Life {
             self.m.borrow_mut().advance(ms);
         }
         self.scene.borrow_mut().until = None;
+        planted::during("finish");
         let _ = engine.finish();
         let _ = engine.world.send(&ToExecutor::Bye);
         engine.world.kill();
@@ -273,11 +277,12 @@ impl Life {
         engine.world.kill();
         let Some(world) = self.process() else { return vec!["the lock is not free".to_owned()] };
         let before = dump(&self.m.borrow());
-        let fresh = match Engine::open(world, self.options(None)) {
+        planted::during("open");
+        let mut fresh = match Engine::open(world, self.options(None)) {
             Ok(fresh) => fresh,
             Err((_, fault)) => return vec![format!("a second engine cannot open: {fault}")],
         };
-        let mut fresh = fresh;
+        fresh.watcher = Some(planted::ALONE);
         let meddled = self.meddled();
         let fair = |plan: plan::action::Plan| -> Vec<_> {
             plan.actions.into_iter().filter(|(id, _)| !meddled.contains(id)).collect()
@@ -325,7 +330,10 @@ fn everything(engine: &Engine<SimWorld>, policy: &Policy) -> plan::action::Plan 
     let mut index = engine.index.clone();
     let all = index.tickets.keys().cloned().collect();
     let (now, tick) = (engine.world.now(), engine.world.tick());
+    planted::facts(&mut index);
     let mut plan = plan::plan(&mut index, &all, now, tick, policy);
+    let (changed, plan_of) = (&all, &mut plan);
+    planted::changed(&mut Round { index: &mut index, changed, now, policy, plan: plan_of });
     // A refusal is planned as long as it applies; it is written once.
     plan.actions.retain(|(_, action)| !matches!(action, Action::Why { .. }));
     plan

@@ -37,6 +37,7 @@ impl Life {
         m.disk.health = Health::Well;
         let mut scene = self.scene.borrow_mut();
         scene.nobody_strikes();
+        crate::planted::calm_down();
         scene.people.calm_down(&mut m);
         match &mut self.daemon {
             Actor::Stunned(world) => world.fuse = Fuse::default(),

@@ -12,11 +12,13 @@ mod people;
 mod scene;
 mod setup;
 
+pub(crate) use asks::Ask;
 pub(crate) use orders::edits_of;
-pub(crate) use people::{DIRS, Order, People, Presence, ticket};
+pub(crate) use people::{DIRS, FOREIGN_LOCK, Order, People, Presence, ticket};
 pub(crate) use setup::{Class, Setup};
 
 use crate::cover;
+use crate::planted;
 use crate::rng::Rng;
 use crate::world::{Head, Machine, Shared, Traffic};
 use actors::Actor;
@@ -35,6 +37,8 @@ pub(crate) struct Ended {
     pub(crate) broken: Vec<String>,
     /// Hooks of settlements that ran.
     pub(crate) hooks: u64,
+    /// How often a planted fault took effect.
+    pub(crate) met: u64,
     /// One line per raw call, when wanted.
     pub(crate) trace: Vec<String>,
 }
@@ -53,6 +57,7 @@ pub(crate) struct Life {
 
 /// Lives the life of a seed.
 pub(crate) fn live(seed: u64, setup: &Setup, traced: bool) -> Ended {
+    planted::begin(setup.planted, seed);
     let mut life = Life::begin(seed, setup, traced);
     life.random_phase();
     if life.broken().is_empty() {
@@ -66,7 +71,7 @@ pub(crate) fn live(seed: u64, setup: &Setup, traced: bool) -> Ended {
         trace.extend(remains(&m));
     }
     let hooks = life.scene.borrow().judge.hooks;
-    Ended { broken, hooks, trace }
+    Ended { broken, hooks, met: planted::met(), trace }
 }
 
 /// What lies on the disk: names, and the texts that people read.

@@ -65,6 +65,11 @@ impl Spec {
         spec
     }
 
+    /// How the names begin that it may change; empty: everything.
+    pub(crate) fn may_change(&self) -> &'static str {
+        self.scope.trim_end_matches('*')
+    }
+
     /// The whole text.
     pub(crate) fn text(&self, edits: &[u32]) -> String {
         let mut text = format!("id: {}\ntitle: 'Order {}'\n", self.id, self.id);

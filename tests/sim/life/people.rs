@@ -15,6 +15,8 @@ use jobyard::observe::Arrival;
 
 /// The directories of the four states.
 pub(crate) const DIRS: [&str; 4] = ["pending", "running", "done", "failed"];
+/// A lock that is not in jobyard's form.
+pub(crate) const FOREIGN_LOCK: &[u8] = b"WO-X\n";
 /// The owner of the root.
 pub(crate) const OWNER: u32 = 1000;
 /// Somebody else who may file requests.
@@ -279,12 +281,41 @@ impl People {
     }
 
     pub(super) fn edit(&mut self, m: &mut Machine, at: usize, in_place: bool) {
+        if self.temper.slow && self.orders[at].writer.is_some() {
+            return self.write_on(m, at);
+        }
         let Some((path, text)) = self.read(m, at) else { return };
         let edit = self.next_edit();
         let mut edits = self.orders[at].edits.clone();
         let Some(text) = with_edit(&text, &edits, edit) else { return };
         edits.push(edit);
+        if in_place && self.temper.slow && m.disk.tells_writers && self.rng.chance(70) {
+            return self.edit_slowly(m, at, (&path, &text), edits);
+        }
         self.save(m, at, in_place, (&path, text.as_bytes()), edits);
+    }
+
+    /// Empties a ticket, writes the first part and keeps the file open.
+    fn edit_slowly(
+        &mut self,
+        m: &mut Machine,
+        at: usize,
+        (path, text): (&str, &str),
+        edits: Vec<u32>,
+    ) {
+        let cut = self.rng.index(text.len());
+        let (now, later) = text.split_at(cut);
+        let Ok(file) = m.hand(OWNER).open(path) else { return };
+        if m.hand(OWNER).write(path, now.as_bytes()).is_err() {
+            self.orders[at].meddled = true;
+        }
+        let order = &mut self.orders[at];
+        order.writer = Some((file, later.to_owned()));
+        order.in_place = true;
+        order.versions.push(edits.clone());
+        order.edits = edits;
+        let id = order.spec.id.clone();
+        self.tell(&id, Arrival::Unsure);
     }
 
     pub(super) fn toggle_broken(&mut self, m: &mut Machine, at: usize) {
@@ -369,7 +400,7 @@ impl People {
         if self.rng.chance(60) {
             let other = self.orders.iter().map(|o| format!("_ctx/jobs/running/{}.lock", o.spec.id));
             let copies: Vec<_> = other.filter_map(|path| m.hand(OWNER).cat(&path)).collect();
-            let copy = self.rng.pick(&copies).cloned().unwrap_or_else(|| b"WO-X\n".to_vec());
+            let copy = self.rng.pick(&copies).cloned().unwrap_or_else(|| FOREIGN_LOCK.to_vec());
             if m.disk.peek_inode(&lock).is_none() && m.hand(OWNER).save(&lock, &copy).is_ok() {
                 self.orders[at].foreign_lock = true;
                 self.tell(&id, Arrival::Renamed);

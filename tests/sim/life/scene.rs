@@ -4,6 +4,7 @@ use super::aim::Aim;
 use super::people::{Hint, People};
 use super::setup::Class;
 use crate::judge::Judge;
+use crate::planted;
 use crate::rng::Rng;
 use crate::world::{Call, Health, Shared, When};
 use jobyard::model::id::OrderId;
@@ -52,6 +53,17 @@ impl Scene {
 
     /// Around a raw call of an actor.
     pub(crate) fn on_call(&mut self, m: &Shared, call: Call<'_>) {
+        if call.when == When::After {
+            let word = self.judge.has_replaced(&m.borrow(), call);
+            self.broken.extend(word);
+        }
+        self.around(m, call);
+        if call.when == When::Before {
+            self.judge.about_to(&m.borrow(), call);
+        }
+    }
+
+    fn around(&mut self, m: &Shared, call: Call<'_>) {
         let word = self.judge.call(&m.borrow(), call, &self.people);
         self.broken.extend(word);
         self.watch_for(m, call);
@@ -60,6 +72,9 @@ impl Scene {
                 self.overhear(call);
             }
             return;
+        }
+        if planted::strikes() && self.people.temper.has(Class::Power) {
+            self.cut_power(m);
         }
         match self.until {
             Some(0) => {

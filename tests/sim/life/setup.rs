@@ -3,8 +3,8 @@
 //! Invariant: a life draws from its seed which of the allowed classes it meets, so that most lives are
 //! simple and a fault can be narrowed down by leaving classes out (`SIM_WITHOUT=crash,power`).
 
+use crate::planted::{Fault, Planting};
 use crate::rng::Rng;
-use jobyard::engine::Planted;
 use jobyard::model::config::Unsatisfiable;
 
 /// A class of trouble.
@@ -82,14 +82,16 @@ impl Class {
 }
 
 /// What lives are made of.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct Setup {
     /// Classes that may occur.
     pub(crate) allowed: Vec<Class>,
     /// A bug that is switched on.
-    pub(crate) planted: Planted,
+    pub(crate) planted: Option<Planting>,
     /// Hooks are configured.
     pub(crate) hooks: bool,
+    /// Persons write in place slowly, also what is there already.
+    pub(crate) slow: bool,
 }
 
 impl Setup {
@@ -105,23 +107,25 @@ impl Setup {
                 && only.as_ref().is_none_or(|only| only.iter().any(|w| w == word))
         };
         let allowed = Class::ALL.into_iter().filter(|(_, w)| wanted(w)).map(|(c, _)| c).collect();
-        Self { allowed, planted: Planted::None, hooks: false }
+        let slow = std::env::var("SIM_SLOW").is_ok();
+        Self { allowed, planted: None, hooks: false, slow }
     }
 
     /// Only these classes.
     pub(crate) fn of(words: &[&str]) -> Self {
         let allowed = Class::ALL.into_iter().filter(|(_, w)| words.contains(w)).map(|(c, _)| c);
-        Self { allowed: allowed.collect(), planted: Planted::None, hooks: false }
+        Self { allowed: allowed.collect(), planted: None, hooks: false, slow: false }
     }
 
     /// All but these classes.
     pub(crate) fn without(words: &[&str]) -> Self {
         let allowed = Class::ALL.into_iter().filter(|(_, w)| !words.contains(w)).map(|(c, _)| c);
-        Self { allowed: allowed.collect(), planted: Planted::None, hooks: false }
+        Self { allowed: allowed.collect(), planted: None, hooks: false, slow: false }
     }
 
     /// The same with a planted bug.
-    pub(crate) fn with(planted: Planted) -> Self {
+    pub(crate) fn with(fault: Option<&'static Fault>) -> Self {
+        let planted = fault.map(|fault| Planting { fault, lies: true, aimed: false });
         Self { planted, ..Self::from_env() }
     }
 }
@@ -142,6 +146,8 @@ pub(crate) struct Temper {
     pub(crate) settled_before: bool,
     /// The directories are there and durable before the first start.
     pub(crate) prepared: bool,
+    /// Persons write in place slowly, also what is there already.
+    pub(crate) slow: bool,
 }
 
 impl Temper {
@@ -161,6 +167,7 @@ impl Temper {
             require_checks: rng.chance(15),
             settled_before: rng.chance(8),
             prepared: rng.chance(85),
+            slow: setup.slow,
         }
     }
 

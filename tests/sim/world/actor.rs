@@ -5,20 +5,25 @@
 //! borrowed while a hook runs.
 
 use super::content::SimFile;
-use super::disk::Errno;
-use super::fuse::{Blow, CRASHED, Call, Fuse, Hook, When};
+use super::fuse::{Blow, CRASHED, Fuse, Hook};
 use super::git_steps::{Progress, Step};
+use super::lies;
 use super::machine::{Machine, Role, Shared};
+use crate::planted::{self, Lie};
 use crate::rng::Rng;
 use jobyard::model::protocol::{FromExecutor, ToExecutor};
 use jobyard::model::time::{Moment, Tick};
 use jobyard::model::tree::{Change, CommitId, TreeFacts, WorktreeMade};
 use jobyard::world::{Entry, ExecutorLink, Fault, GitFault, Identity, Stat, World};
+use std::panic::Location;
 use std::path::Path;
 use std::rc::Rc;
 
 /// Steps of one git command after which it gives up.
 const GIT_STEPS_MAX: u32 = 50;
+
+/// Under this name stand the directories that are to be synced later.
+pub(super) const LATE_DIRS: &str = "late";
 
 /// An actor.
 pub(crate) struct SimWorld {
@@ -28,10 +33,10 @@ pub(crate) struct SimWorld {
     pub(crate) fuse: Fuse,
     /// Runs around every raw call.
     pub(crate) hook: Option<Hook>,
-    identity: Identity,
-    in_git: bool,
-    boot: u64,
-    rng: Rng,
+    pub(super) identity: Identity,
+    pub(super) in_git: bool,
+    pub(super) boot: u64,
+    pub(super) rng: Rng,
 }
 
 impl SimWorld {
@@ -77,6 +82,9 @@ impl SimWorld {
     /// another process holds it, or when this one is dead.
     pub(crate) fn lock_root(&self) -> bool {
         let mut machine = self.machine.borrow_mut();
+        if planted::is("root-lock-untested") {
+            machine.root_lock = Some(self.me());
+        }
         self.alive(&machine) && *machine.root_lock.get_or_insert(self.me()) == self.me()
     }
 
@@ -89,105 +97,13 @@ impl SimWorld {
         }
     }
 
-    fn alive(&self, machine: &Machine) -> bool {
+    pub(super) fn alive(&self, machine: &Machine) -> bool {
         machine.clock.boot == self.boot
             && machine.lives(self.identity.pid, self.identity.start_time)
     }
 
-    fn me(&self) -> (u32, u64) {
+    pub(super) fn me(&self) -> (u32, u64) {
         (self.identity.pid, self.identity.start_time)
-    }
-
-    /// Every raw call: hooks, fuse, the call itself, trace.
-    fn raw<T>(
-        &mut self,
-        act: &'static str,
-        path: &Path,
-        changes: bool,
-        call: impl FnOnce(&mut Machine) -> Result<T, Errno>,
-    ) -> Result<T, Errno> {
-        self.run_hook(Call { when: When::Before, act, path, changes });
-        let result = self.struck(changes, call);
-        self.write_trace(act, path, &result);
-        self.run_hook(Call { when: When::After, act, path, changes });
-        result
-    }
-
-    fn struck<T>(
-        &mut self,
-        changes: bool,
-        call: impl FnOnce(&mut Machine) -> Result<T, Errno>,
-    ) -> Result<T, Errno> {
-        if self.crashed() {
-            return Err(CRASHED);
-        }
-        let blow = self.fuse.burn(changes, self.in_git);
-        if blow == Some(Blow::Crash) {
-            self.kill();
-            return Err(CRASHED);
-        }
-        if let Some(Blow::Errno(errno)) = blow {
-            return Err(errno);
-        }
-        let result = call(&mut self.machine.borrow_mut());
-        match blow {
-            Some(Blow::CrashAfter) => {
-                self.kill();
-                Err(CRASHED)
-            }
-            Some(Blow::Lost(errno)) => result.and(Err(errno)),
-            _ => result,
-        }
-    }
-
-    fn run_hook(&mut self, call: Call<'_>) {
-        if let Some(mut hook) = self.hook.take() {
-            hook(&self.machine, call);
-            self.hook.get_or_insert(hook);
-        }
-    }
-
-    fn write_trace<T>(&self, act: &str, path: &Path, result: &Result<T, Errno>) {
-        let errno = result.as_ref().err();
-        self.machine.borrow_mut().note(|| match errno {
-            Some(errno) => format!("{} {act} {} -> {errno}", self.identity.pid, path.display()),
-            None => format!("{} {act} {}", self.identity.pid, path.display()),
-        });
-    }
-
-    fn disk<T>(
-        &mut self,
-        act: &'static str,
-        path: &Path,
-        changes: bool,
-        call: impl FnOnce(&mut Machine, u32) -> Result<T, Errno>,
-    ) -> Result<T, Fault> {
-        let uid = self.identity.uid;
-        let result = self.raw(act, path, changes, |m| call(m, uid));
-        result.map_err(|errno| Fault { act, path: path.to_path_buf(), errno })
-    }
-
-    fn git<T>(
-        &mut self,
-        act: &'static str,
-        on: &str,
-        changes: bool,
-        call: impl FnOnce(&mut Machine) -> Result<T, String>,
-    ) -> Result<T, GitFault> {
-        self.in_git = true;
-        let result = self.raw(act, Path::new(on), changes, |m| Ok(call(m)));
-        self.in_git = false;
-        let cause = match result {
-            Ok(Ok(value)) => return Ok(value),
-            Ok(Err(cause)) => cause,
-            Err(CRASHED) => "the actor has crashed".to_owned(),
-            Err(errno) => std::io::Error::from_raw_os_error(errno).to_string(),
-        };
-        Err(GitFault { act, cause })
-    }
-
-    fn look<T: Default>(&mut self, act: &'static str, call: impl FnOnce(&mut Machine) -> T) -> T {
-        self.raw(act, Path::new(""), false, |m| Ok(call(m))).unwrap_or_default()
     }
 }
 
@@ -218,27 +134,49 @@ impl World for SimWorld {
         self.rng.next()
     }
 
+    #[track_caller]
     fn list(&mut self, dir: &Path) -> Result<Vec<Entry>, Fault> {
+        if let Some(Lie::Nothing) = self.lie("list", dir, Location::caller()) {
+            return Ok(Vec::new());
+        }
         self.disk("list", dir, false, |m, uid| m.disk.list(dir, uid))
     }
 
+    #[track_caller]
     fn stat(&mut self, path: &Path) -> Result<Option<Stat>, Fault> {
-        self.disk("stat", path, false, |m, _| m.disk.stat(path))
+        let lie = self.lie("stat", path, Location::caller());
+        let said = self.disk("stat", path, false, |m, _| m.disk.stat(path))?;
+        Ok(lies::stat(lie, path, said))
     }
 
+    #[track_caller]
     fn open(&mut self, path: &Path) -> Result<Option<SimFile>, Fault> {
+        if let Some(Lie::Nothing) = self.lie("open", path, Location::caller()) {
+            return Ok(None);
+        }
         self.disk("open", path, false, |m, uid| m.disk.open(path, uid))
     }
 
+    #[track_caller]
     fn stat_file(&mut self, file: &SimFile) -> Result<Stat, Fault> {
-        self.disk("stat", &file.path, false, |m, _| m.disk.stat_file(file))
+        let lie = self.lie("stat", &file.path, Location::caller());
+        let said = self.disk("stat", &file.path, false, |m, _| m.disk.stat_file(file))?;
+        Ok(lies::stat_file(lie, &file.path, said))
     }
 
+    #[track_caller]
     fn read(&mut self, file: &SimFile, offset: u64, bytes_max: usize) -> Result<Vec<u8>, Fault> {
-        self.disk("read", &file.path, false, |m, _| m.disk.read(file, offset, bytes_max))
+        let lie = self.lie("read", &file.path, Location::caller());
+        let read =
+            self.disk("read", &file.path, false, |m, _| m.disk.read(file, offset, bytes_max))?;
+        Ok(lies::read(lie, &file.path, read))
     }
 
+    #[track_caller]
     fn has_writer(&mut self, file: &SimFile) -> Result<Option<bool>, Fault> {
+        if let Some(Lie::Nothing) = self.lie("has_writer", &file.path, Location::caller()) {
+            return Ok(Some(false));
+        }
         self.disk("has_writer", &file.path, false, |m, _| Ok(m.disk.has_writer(file)))
     }
 
@@ -250,13 +188,28 @@ impl World for SimWorld {
         self.disk("append", path, true, |m, uid| m.disk.append(path, mode, uid))
     }
 
+    #[track_caller]
     fn write(&mut self, file: &SimFile, bytes: &[u8]) -> Result<usize, Fault> {
+        self.sync_late_dirs();
+        match self.lie("write", &file.path, Location::caller()) {
+            Some(Lie::Skip) => return Ok(bytes.len()),
+            Some(Lie::Late) => {
+                planted::put_off(self.identity.pid, &file.path, bytes);
+                return Ok(bytes.len());
+            }
+            _ => self.catch_up(&file.path),
+        }
         let short = self.fuse.next_change() == Some(Blow::Short);
         let taken = if short { bytes.len().div_ceil(2) } else { bytes.len() };
         self.disk("write", &file.path, true, |m, _| m.disk.write(file, &bytes[..taken]))
     }
 
+    #[track_caller]
     fn sync(&mut self, file: &SimFile) -> Result<(), Fault> {
+        if let Some(Lie::Skip) = self.lie("sync", &file.path, Location::caller()) {
+            return Ok(());
+        }
+        self.catch_up(&file.path);
         let fails = matches!(self.fuse.next_change(), Some(Blow::Errno(libc::EIO)));
         let result = self.disk("sync", &file.path, true, |m, _| m.disk.sync(file));
         if fails && !self.crashed() {
@@ -265,31 +218,75 @@ impl World for SimWorld {
         result
     }
 
+    #[track_caller]
     fn sync_dir(&mut self, dir: &Path) -> Result<(), Fault> {
+        match self.lie("sync_dir", dir, Location::caller()) {
+            Some(Lie::Skip) => return Ok(()),
+            Some(Lie::Late) => {
+                let name = dir.as_os_str().as_encoded_bytes();
+                planted::put_off(self.identity.pid, Path::new(LATE_DIRS), name);
+                return Ok(());
+            }
+            _ => {}
+        }
         self.disk("sync_dir", dir, true, |m, _| m.disk.sync_dir(dir))
     }
 
+    #[track_caller]
     fn link(&mut self, from: &Path, to: &Path) -> Result<(), Fault> {
-        self.disk("link", to, true, |m, uid| m.disk.link(from, to, uid))
+        let lie = self.lie("link", to, Location::caller());
+        let done = self.disk("link", to, true, |m, uid| m.disk.link(from, to, uid));
+        self.believe(lie, done)
     }
 
+    #[track_caller]
     fn rename(&mut self, from: &Path, to: &Path) -> Result<(), Fault> {
-        self.disk("rename", to, true, |m, uid| m.disk.rename(from, to, uid))
+        let done = match self.lie("rename", to, Location::caller()) {
+            Some(Lie::Skip) => return Ok(()),
+            Some(Lie::Over) => {
+                self.disk("rename", to, true, |m, uid| m.disk.rename_over(from, to, uid))
+            }
+            lie => {
+                let done = self.disk("rename", to, true, |m, uid| m.disk.rename(from, to, uid));
+                self.believe(lie, done)
+            }
+        };
+        if planted::remembers() && done.is_ok() {
+            lies::renamed(from, to);
+        }
+        done
     }
 
+    #[track_caller]
     fn exchange(&mut self, a: &Path, b: &Path) -> Result<(), Fault> {
-        self.disk("exchange", b, true, |m, uid| m.disk.exchange(a, b, uid))
+        match self.lie("exchange", b, Location::caller()) {
+            Some(Lie::Skip) => Ok(()),
+            Some(Lie::Over) => self.disk("rename", b, true, |m, uid| m.disk.rename_over(a, b, uid)),
+            _ => self.disk("exchange", b, true, |m, uid| m.disk.exchange(a, b, uid)),
+        }
     }
 
+    #[track_caller]
     fn unlink(&mut self, path: &Path) -> Result<(), Fault> {
+        if let Some(Lie::Skip) = self.lie("unlink", path, Location::caller()) {
+            return Ok(());
+        }
         self.disk("unlink", path, true, |m, uid| m.disk.unlink(path, uid))
     }
 
+    #[track_caller]
     fn mkdir(&mut self, path: &Path) -> Result<(), Fault> {
+        if let Some(Lie::Skip) = self.lie("mkdir", path, Location::caller()) {
+            return Ok(());
+        }
         self.disk("mkdir", path, true, |m, uid| m.disk.mkdir(path, uid))
     }
 
+    #[track_caller]
     fn process_alive(&mut self, pid: u32, start_time: u64) -> bool {
+        if let Some(Lie::Nothing) = self.lie("process_alive", Path::new(""), Location::caller()) {
+            return false;
+        }
         self.look("process_alive", |m| m.lives(pid, start_time))
     }
 
@@ -310,8 +307,13 @@ impl World for SimWorld {
         })
     }
 
+    #[track_caller]
     fn send(&mut self, message: &ToExecutor) -> Result<(), Fault> {
         let me = self.me();
+        let name = lies::message(message);
+        if let Some(Lie::Skip) = self.lie("send", Path::new(name), Location::caller()) {
+            return Ok(());
+        }
         self.disk("send", Path::new("executor"), true, |m, _| m.post(me, message))
     }
 
@@ -340,14 +342,26 @@ impl World for SimWorld {
         })
     }
 
+    #[track_caller]
     fn git_branch(&mut self, branch: &str) -> Result<Option<CommitId>, GitFault> {
+        if let Some(Lie::Nothing) =
+            self.lie("look up branch", Path::new(branch), Location::caller())
+        {
+            return Ok(None);
+        }
         self.git("look up branch", branch, false, |m| {
             m.git_answers()?;
             Ok(m.git.tip(branch).cloned())
         })
     }
 
+    #[track_caller]
     fn git_worktree(&mut self, path: &str, branch: &str) -> Result<bool, GitFault> {
+        if let Some(Lie::Nothing) =
+            self.lie("look up worktree", Path::new(path), Location::caller())
+        {
+            return Ok(false);
+        }
         self.git("look up worktree", path, false, |m| {
             m.git_answers()?;
             Ok(m.git_facts(path).branch.as_deref() == Some(branch))
@@ -372,6 +386,7 @@ impl World for SimWorld {
         Err(GitFault { act, cause: "it does not end".to_owned() })
     }
 
+    #[track_caller]
     fn git_remove(
         &mut self,
         path: &str,
@@ -380,6 +395,9 @@ impl World for SimWorld {
         made: &WorktreeMade,
     ) -> Result<(), GitFault> {
         let act = "remove worktree";
+        if let Some(Lie::Skip) = self.lie(act, Path::new(path), Location::caller()) {
+            return Ok(());
+        }
         for _ in 0..GIT_STEPS_MAX {
             let step = self.git(act, path, true, |m| m.git_remove_step(path, branch, base, made));
             if step.is_err() {
@@ -392,11 +410,14 @@ impl World for SimWorld {
         Err(GitFault { act, cause: "it does not end".to_owned() })
     }
 
+    #[track_caller]
     fn git_tree(&mut self, path: &str, _excludes: &[u8]) -> Result<TreeFacts, GitFault> {
-        self.git("look at worktree", path, false, |m| {
+        let lie = self.lie("look at worktree", Path::new(path), Location::caller());
+        let facts = self.git("look at worktree", path, false, |m| {
             m.git_answers()?;
             Ok(m.git_facts(path))
-        })
+        })?;
+        Ok(lies::tree(lie, path, facts))
     }
 
     fn git_head(&mut self, path: &str, branch: &str) -> Result<Option<CommitId>, GitFault> {
@@ -411,12 +432,17 @@ impl World for SimWorld {
         self.git("read settings", "", false, |_| Ok(Vec::new()))
     }
 
+    #[track_caller]
     fn git_changes(
         &mut self,
         path: &str,
         base: &CommitId,
         head: &CommitId,
     ) -> Result<Vec<Change>, GitFault> {
+        if let Some(Lie::Nothing) = self.lie("compare commits", Path::new(path), Location::caller())
+        {
+            return Ok(Vec::new());
+        }
         self.git("compare commits", path, false, |m| {
             m.git_answers()?;
             m.git.changes(base, head).ok_or_else(|| "fatal: bad object".to_owned())
@@ -427,7 +453,11 @@ impl World for SimWorld {
         self.git("read ignore rules", "", false, |m| Ok(m.git.excludes.clone()))
     }
 
+    #[track_caller]
     fn git_sync(&mut self, branch: &str, commit: &CommitId) -> Result<(), GitFault> {
+        if let Some(Lie::Skip) = self.lie("sync commit", Path::new(branch), Location::caller()) {
+            return Ok(());
+        }
         self.git("sync commit", branch, true, |m| {
             m.git_answers()?;
             if m.git.sync(branch, commit) { Ok(()) } else { Err("fatal: bad object".to_owned()) }

@@ -10,6 +10,7 @@
 use super::content::SimFile;
 use super::disk::Errno;
 use super::machine::{Machine, Role};
+use crate::planted;
 use jobyard::model::protocol::{
     Cause, CommandKey, End, FromExecutor, JournalLine, KnownCommand, StartCommand, ToExecutor,
     VERSION,
@@ -210,8 +211,15 @@ impl Machine {
 
     /// The executor learns the end of a command of its own.
     pub(super) fn report_end(&mut self, key: &CommandKey, end: End) {
+        if planted::is("end-unwritten") {
+            return self.tell_end(key, end);
+        }
         let line = JournalLine { boot: self.boot_id(), key: key.clone(), end: end.clone() };
         let _ = self.add_to_journal(&line);
+        self.tell_end(key, end);
+    }
+
+    fn tell_end(&mut self, key: &CommandKey, end: End) {
         if let Some(known) = self.exec.known.get_mut(key) {
             known.end = Some(end.clone());
         }
@@ -247,7 +255,9 @@ impl Machine {
 
     fn start_command(&mut self, command: &StartCommand) {
         let key = command.key.clone();
-        if let Some(known) = self.exec.known.get(&key).cloned() {
+        if let Some(known) = self.exec.known.get(&key).cloned()
+            && !planted::is("key-untested")
+        {
             let (pid, start_time) = (known.pid, known.start_time);
             return self.exec.say(match known.end {
                 Some(end) => FromExecutor::Ended { key, end },
@@ -282,6 +292,10 @@ impl Machine {
     fn open_log(&mut self, log: &str) -> Result<SimFile, Errno> {
         let path = Path::new(log);
         self.disk.mkdir_all(path.parent().ok_or(libc::EINVAL)?, self.uid)?;
+        let there = self.disk.peek_inode(log).is_some();
+        if there && (planted::is("log-untested") || planted::is("key-untested")) {
+            self.disk.unlink(path, self.uid)?;
+        }
         self.disk.create(path, 0o644, self.uid)
     }
 
@@ -316,6 +330,9 @@ impl Machine {
 
     fn sweep(&mut self, key: CommandKey, token: &str) {
         let (mut killed, mut left) = (0, 0);
+        if planted::is("sweep-unkilled") {
+            return self.exec.say(FromExecutor::Swept { key, killed, left });
+        }
         for pid in self.bearers(token) {
             if self.is_ours(pid) {
                 self.end_now(pid);

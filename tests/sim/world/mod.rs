@@ -20,9 +20,11 @@ mod git;
 mod git_steps;
 mod hand;
 mod jobs;
+mod lies;
 mod machine;
 mod names;
 mod power;
+mod raw;
 
 #[cfg(test)]
 mod actor_tests;
