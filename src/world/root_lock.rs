@@ -4,12 +4,14 @@
 //! nobody frees it by deleting a file; the text of the file `root.lock` only tells people and waiting verbs
 //! whether a daemon or a verb holds it, and is never trusted for more. Looking takes and writes nothing.
 
+use super::calls::again;
 use crate::executor::process_start_time;
 use crate::model::paths;
-use rustix::io::Errno;
+use rustix::fs::{Mode, OFlags, ftruncate, open};
+use rustix::io::{Errno, write};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::time::SystemTime;
@@ -88,14 +90,15 @@ pub fn try_lock(root: &Path, role: Role, who: &str) -> io::Result<Tried> {
         Err(TryLockError::WouldBlock) => return taken(root),
         Err(TryLockError::Error(error)) => return Err(error),
     }
-    let mut options = OpenOptions::new();
-    options.read(true).write(true).create(true).truncate(false).custom_flags(libc::O_NOFOLLOW);
-    let mut file = options.open(own.join("root.lock"))?;
+    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let mode = Mode::from_raw_mode(0o644);
+    let file = File::from(again(|| open(own.join("root.lock"), flags, mode))?);
     let word = if role == Role::Daemon { "daemon" } else { "verb" };
     let pid = std::process::id();
     let who = format!("pid {pid} started {}{who}", process_start_time(pid).unwrap_or(0));
     // The text is for waiting processes only; a full disk must not keep a verb from working.
-    let _ = file.set_len(0).and_then(|()| file.write_all(format!("{word} {who}\n").as_bytes()));
+    let text = format!("{word} {who}\n");
+    let _ = again(|| ftruncate(&file, 0)).and_then(|()| again(|| write(&file, text.as_bytes())));
     Ok(Tried::Held(RootLock { file, _dir: dir, role }))
 }
 
@@ -198,14 +201,18 @@ fn holds(pid: u32, inode: u64) -> io::Result<bool> {
     Ok(false)
 }
 
-/// Whoever holds the root although somebody removed the file that tells who it is.
+/// Whoever holds the root although the file that tells who it is does not: somebody removed it, or it is not
+/// written yet.
 fn nameless(root: &Path) -> Option<Found> {
     let inode = std::fs::metadata(root.join(paths::CTX)).ok()?.ino();
     let locks = std::fs::read_to_string("/proc/locks").ok()?;
     let line = locks.lines().find(|line| is_on(line, inode))?;
     let pid = line.split_whitespace().nth(4)?.parse().ok()?;
-    let text = format!("pid {pid}; its file root.lock was removed");
-    Some(Found { role: Role::Daemon, pid, frozen: false, text })
+    let text = format!("pid {pid}; its file root.lock does not name it");
+    let words = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    let daemon = words.split(|b| *b == 0).any(|word| word == b"daemon");
+    let role = if daemon { Role::Daemon } else { Role::Verb };
+    Some(Found { role, pid, frozen: false, text })
 }
 
 /// Whether this line of the kernel (`1: FLOCK ADVISORY WRITE pid major:minor:inode 0 EOF`) is a `flock` on
@@ -216,15 +223,19 @@ fn is_on(line: &str, inode: u64) -> bool {
     words.get(1) == Some(&"FLOCK") && locked == Some(inode)
 }
 
-/// Somebody else has it. Without its text, removed or not yet written, it counts as a verb's: one waits.
+/// Somebody else has it. Whoever cannot be found counts as a verb: one waits.
 fn taken(root: &Path) -> io::Result<Tried> {
     let text = match text_of(root) {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => {
-            nameless(root).map(|found| found.text).unwrap_or_default()
-        }
+        Err(e) if e.kind() == io::ErrorKind::NotFound => String::new(),
         text => text?,
     };
-    let daemon = text.starts_with("daemon") && holder_lives(&text) != Some(false);
+    let lives = holder_lives(&text);
+    if lives != Some(true)
+        && let Some(Found { role, text, .. }) = nameless(root)
+    {
+        return Ok(Tried::Taken { role, text });
+    }
+    let daemon = text.starts_with("daemon") && lives != Some(false);
     let role = if daemon { Role::Daemon } else { Role::Verb };
     Ok(Tried::Taken { role, text })
 }

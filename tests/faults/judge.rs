@@ -22,6 +22,8 @@ pub(crate) fn broken(stage: &Stage, fault: Fault) -> Vec<String> {
         match there[..] {
             [] => wrong.push(format!("{id} is lost")),
             ["done" | "failed"] => {}
+            // What it waits for was lost with the fault.
+            ["pending"] if stage.scenario().waits => {}
             [one] => wrong.push(format!("{id} is stuck in {one}/")),
             _ => wrong.push(format!("{id} is doubled: {there:?}")),
         }

@@ -22,11 +22,11 @@ use trace::Fault;
 use trial::{Scenario, Stage};
 
 const fn scenario(name: &'static str, ends: &'static str) -> Scenario {
-    Scenario { name, kids: false, again: false, ends }
+    Scenario { name, kids: false, again: false, waits: false, ends }
 }
 
 const PLAIN: Scenario = scenario("plain", "done");
-const DEPENDENCIES: Scenario = scenario("dependencies", "done");
+const DEPENDENCIES: Scenario = Scenario { waits: true, ..scenario("dependencies", "done") };
 const FAILING: Scenario = scenario("failing-check", "failed");
 const CANCEL: Scenario = scenario("cancel", "failed");
 const RETRY: Scenario = Scenario { again: true, ..scenario("retry", "done") };
@@ -151,6 +151,7 @@ impl Sweep {
         broken.extend(judge::broken(&stage, self.fault));
         if !broken.is_empty() {
             let text = format!("{} @{at} {place}: {}", self.name(), broken.join("; "));
+            println!("BROKEN {text}");
             found.broken.lock().expect("the list").push(text);
         }
         reached

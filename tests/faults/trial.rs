@@ -29,6 +29,8 @@ pub(crate) struct Scenario {
     pub(crate) kids: bool,
     /// Orders may be begun again, as another attempt.
     pub(crate) again: bool,
+    /// An order may be left waiting for one that failed.
+    pub(crate) waits: bool,
     /// Where every order ends when only the daemon is struck.
     pub(crate) ends: &'static str,
 }

@@ -310,10 +310,7 @@ pub(crate) fn lie(act: &'static str, path: &Path, at: &Location<'_>) -> Option<L
     STATE.with_borrow_mut(|state| {
         state.calls += 1;
         assert!(state.calls < CALLS_MAX, "it never ends");
-        let cuts = match state.fault.map(|fault| fault.how) {
-            Some(How::Calls(cuts)) => cuts,
-            _ => return None,
-        };
+        let Some(How::Calls(cuts)) = state.fault.map(|fault| fault.how) else { return None };
         let wanted = |(cut, line): &(&Cut, &u32)| {
             **line == at.line()
                 && at.file().ends_with(cut.site.0)
