@@ -5,10 +5,10 @@
 //! holds their names only.
 
 use super::keys::KEYS;
-use super::{CONFIG_BYTES_MAX, Config, Unsatisfiable, parse_config};
-use crate::model::defect::{Defect, INVALID_CONFIG};
-use crate::model::strict::source::Source;
-use std::collections::BTreeSet;
+use super::{Config, Unsatisfiable, parse_config};
+use crate::model::defect::Defect;
+use crate::model::strict::source::number;
+use std::collections::{BTreeMap, BTreeSet};
 use toml::Value;
 use toml::de::DeTable;
 
@@ -37,11 +37,14 @@ impl Setting {
 
 /// All settings of a configuration, in the order of the default text; all that is wrong with it otherwise.
 pub fn effective(text: &str) -> Result<Vec<Setting>, Vec<Defect>> {
-    let config = parse_config(text)?;
-    let source =
-        Source::decode(text.as_bytes(), CONFIG_BYTES_MAX, INVALID_CONFIG).map_err(|d| vec![d])?;
+    Ok(settings(text, &parse_config(text)?))
+}
+
+/// All settings of a configuration that was read of this text.
+pub(super) fn settings(text: &str, config: &Config) -> Vec<Setting> {
     // As long as what stands in the file, so that places are the same.
-    let body = text.replace('\u{feff}', "   ");
+    let body = text.strip_prefix('\u{feff}').map_or_else(|| text.to_owned(), |b| format!("   {b}"));
+    let ends: Vec<usize> = text.match_indices('\n').map(|(at, _)| at).collect();
     let tree = DeTable::parse(&body).ok();
     let line = |table: &[String], name: &str| {
         let mut at = tree.as_ref()?.get_ref();
@@ -49,7 +52,7 @@ pub fn effective(text: &str) -> Result<Vec<Setting>, Vec<Defect>> {
             at = at.get(part.as_str())?.get_ref().as_table()?;
         }
         let (key, _) = at.get_key_value(name)?;
-        Some(source.place(key.span().start).line)
+        Some(number(ends.partition_point(|end| *end < key.span().start) + 1))
     };
     let mut settings = Vec::new();
     for key in &KEYS {
@@ -65,18 +68,21 @@ pub fn effective(text: &str) -> Result<Vec<Setting>, Vec<Defect>> {
                 }
             }
             "groups.<name>" => {
-                for name in groups(&config) {
-                    add(vec!["groups".to_owned(), name.clone()], of_group(&config, name, key.name));
+                for name in groups(config) {
+                    add(vec!["groups".to_owned(), name.clone()], of_group(config, name, key.name));
                 }
             }
-            "" => add(Vec::new(), value(&config, key.name)),
-            table => add(vec![table.to_owned()], value(&config, &format!("{table}.{}", key.name))),
+            "" => add(Vec::new(), value(config, key.name)),
+            table => add(vec![table.to_owned()], value(config, &format!("{table}.{}", key.name))),
         }
     }
     // Those of one table stand together.
-    let tables: Vec<Vec<String>> = settings.iter().map(|s: &Setting| s.table.clone()).collect();
-    settings.sort_by_key(|s| tables.iter().position(|table| *table == s.table));
-    Ok(settings)
+    let mut tables: BTreeMap<Vec<String>, usize> = BTreeMap::new();
+    for (at, setting) in settings.iter().enumerate() {
+        tables.entry(setting.table.clone()).or_insert(at);
+    }
+    settings.sort_by_cached_key(|s: &Setting| tables.get(&s.table).copied());
+    settings
 }
 
 /// The groups that are named.

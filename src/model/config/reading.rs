@@ -7,11 +7,11 @@ use super::keys::{KEYS, TABLES};
 use super::{CONFIG_BYTES_MAX, Config, NO_REASON, Unsatisfiable};
 use crate::model::defect::{Defect, INVALID_CONFIG};
 use crate::model::parse::nearest;
-use crate::model::parse::reader::digits;
+use crate::model::parse::reader::{DEFECTS_MAX, digits};
 use crate::model::strict::clip;
 use crate::model::strict::source::Source;
 use crate::model::time::Millis;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
@@ -63,7 +63,7 @@ fn syntax(source: Source<'_>, error: &toml::de::Error) -> Defect {
 
 impl Reading<'_> {
     fn fail(&mut self, span: Range<usize>, message: String) {
-        if self.defects.len() < 20 {
+        if self.defects.len() < DEFECTS_MAX {
             self.defects.push(self.source.defect(self.source.place(span.start), message));
         }
     }
@@ -300,6 +300,7 @@ impl Reading<'_> {
 
     fn env_pass(&mut self, value: &Value<'_>) {
         let names = self.texts(value, "env.pass", "a list of names of variables");
+        let mut known = BTreeSet::new();
         for (name, span) in names {
             let word = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
             if !name.bytes().all(word) || name.as_bytes()[0].is_ascii_digit() {
@@ -307,7 +308,7 @@ impl Reading<'_> {
                 self.fail(span, message);
             } else if name.starts_with("JOBYARD_") {
                 self.fail(span, format!("`env.pass`: `{}` is set by jobyard itself", clip(&name)));
-            } else if !self.config.env_pass.contains(&name) {
+            } else if known.insert(name.clone()) {
                 self.config.env_pass.push(name);
             }
         }
@@ -353,6 +354,9 @@ impl Reading<'_> {
     }
 
     fn unknown(&mut self, span: Range<usize>, table: &str, name: &str) {
+        if self.defects.len() >= DEFECTS_MAX {
+            return;
+        }
         let shown = clip(name);
         if table.is_empty()
             && let Some(key) = KEYS.iter().find(|key| key.name == name)

@@ -3,7 +3,8 @@
 //! Invariants: comments, order and line ends stay, and a file with two kinds of line ends is refused; the
 //! result is read again and says what was wanted and nothing else, or it is refused and none of it is used.
 
-use super::{Config, Setting, effective, parse_config};
+use super::effective::settings;
+use super::{Config, Setting, parse_config};
 use crate::model::defect::{Defect, INVALID_CONFIG};
 use toml_edit::{DocumentMut, InlineTable, Item, Key, TableLike, Value};
 
@@ -51,7 +52,8 @@ pub fn set(
     group: Option<&str>,
     change: Change<'_>,
 ) -> Result<Option<String>, Vec<Defect>> {
-    if change.holds(&parse_config(text)?, group) {
+    let before = parse_config(text)?;
+    if change.holds(&before, group) {
         return Ok(None);
     }
     let table: Vec<&str> = group.map_or_else(Vec::new, |group| vec!["groups", group]);
@@ -74,12 +76,13 @@ pub fn set(
     if body.len() < text.len() {
         new.insert(0, '\u{feff}');
     }
-    let others = |text: &str| -> Result<Vec<_>, Vec<Defect>> {
+    let others = |text: &str, config: &Config| -> Vec<_> {
         let other = |s: &Setting| s.table != table || (s.name != name && s.line.is_some());
-        let settings = effective(text)?.into_iter().filter(other);
-        Ok(settings.map(|s| (s.key(), s.value)).collect())
+        let settings = settings(text, config).into_iter().filter(other);
+        settings.map(|s| (s.key(), s.value)).collect()
     };
-    let good = others(text)? == others(&new)? && change.holds(&parse_config(&new)?, group);
+    let after = parse_config(&new)?;
+    let good = others(text, &before) == others(&new, &after) && change.holds(&after, group);
     if good { Ok(Some(new)) } else { Err(not_possible(table, name)) }
 }
 

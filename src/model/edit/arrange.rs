@@ -10,6 +10,7 @@ use crate::model::parse::ORDER_BYTES_MAX;
 use crate::model::parse::keys::ORDER;
 use crate::model::strict::source::Source;
 use crate::model::strict::{Ix, Kind, Tree};
+use std::collections::BTreeMap;
 
 /// The first key that jobyard writes; keys of the user stand before it.
 const FIRST_OF_OURS: &str = "status";
@@ -88,11 +89,14 @@ fn says_the_same(tree: &Tree<'_>, new: &str) -> bool {
     };
     let Ok(new) = super::read(source) else { return false };
     let entries = tree.map(tree.root()).unwrap_or(&[]);
+    let Some(found) = new.map(new.root()) else { return false };
+    let values: BTreeMap<Option<&str>, Ix> =
+        found.iter().map(|(key, value)| (new.text(*key), *value)).collect();
     let kept = |(key, value): &(Ix, Ix)| {
-        let found = tree.text(*key).and_then(|name| new.get(new.root(), name));
-        found.is_some_and(|found| tree.same(*value, &new, found))
+        let found = values.get(&tree.text(*key));
+        found.is_some_and(|found| tree.same(*value, &new, *found))
     };
-    new.map(new.root()).is_some_and(|n| n.len() == entries.len()) && entries.iter().all(kept)
+    found.len() == entries.len() && entries.iter().all(kept)
 }
 
 /// Cuts a document whose root is a block map.
