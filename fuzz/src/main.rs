@@ -8,7 +8,7 @@
 mod mutate;
 mod targets;
 
-use libfuzzer_sys::{fuzz_mutator, fuzz_target, fuzzer_mutate};
+use libfuzzer_sys::{Corpus, fuzz_mutator, fuzz_target, fuzzer_mutate};
 use std::sync::OnceLock;
 use targets::{Slowest, Target};
 
@@ -23,11 +23,14 @@ fn target() -> &'static (&'static Target, Vec<String>) {
     })
 }
 
+/// Longest input that others are made of, in bytes.
+const KEPT_BYTES_MAX: usize = 4096;
+
 thread_local! {
     static SLOWEST: std::cell::Cell<Slowest> = const { std::cell::Cell::new(Slowest::NONE) };
 }
 
-fuzz_target!(|bytes: &[u8]| {
+fuzz_target!(|bytes: &[u8]| -> Corpus {
     let slowest = target().0.run(bytes);
     SLOWEST.with(|known| {
         if slowest.spent > known.get().spent {
@@ -35,6 +38,8 @@ fuzz_target!(|bytes: &[u8]| {
             eprintln!("slowest: {slowest}");
         }
     });
+    // Long ones are made of short ones again and again; kept, they would take the time of all others.
+    if bytes.len() > KEPT_BYTES_MAX { Corpus::Reject } else { Corpus::Keep }
 });
 
 fuzz_mutator!(|data: &mut [u8], size: usize, max_size: usize, seed: u32| {

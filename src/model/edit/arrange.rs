@@ -48,7 +48,7 @@ pub fn arrange(text: &str) -> Result<String, Defect> {
         return Ok(text.to_owned());
     }
     let text = source.text;
-    let mut parts = cut(text, &tree);
+    let Some(mut parts) = cut(text, &tree) else { return Ok(text.to_owned()) };
     let ends_with_newline = text.ends_with('\n');
     let as_it_is = parts.join(ends_with_newline);
     let mut ways = vec![as_it_is];
@@ -99,8 +99,9 @@ fn says_the_same(tree: &Tree<'_>, new: &str) -> bool {
     found.len() == entries.len() && entries.iter().all(kept)
 }
 
-/// Cuts a document whose root is a block map.
-fn cut<'t>(text: &'t str, tree: &Tree<'_>) -> Parts<'t> {
+/// Cuts a document whose root is a block map; `None` where two keys share a line, as they do when a carriage
+/// return alone stands between them, which ends a line for YAML only.
+fn cut<'t>(text: &'t str, tree: &Tree<'_>) -> Option<Parts<'t>> {
     let newline = if text.contains("\r\n") { "\r\n" } else { "\n" };
     let entries = tree.map(tree.root()).unwrap_or(&[]);
     let start_of = |key: Ix| line_start(text, tree.raw(key).place.at);
@@ -113,7 +114,7 @@ fn cut<'t>(text: &'t str, tree: &Tree<'_>) -> Parts<'t> {
         let end = end_of(text, tree, *key, *value).max(starts[at]);
         let indent = tree.raw(*key).place.column;
         let until = starts.get(at + 1).copied();
-        let gap = &text[end..until.unwrap_or(text.len())];
+        let gap = text.get(end..until.unwrap_or(text.len()))?;
         let mut piece = Piece { rank: rank(tree.text(*key).unwrap_or("")), ..Piece::default() };
         piece.blank = std::mem::take(&mut blank);
         piece.lead = std::mem::take(&mut lead);
@@ -132,7 +133,7 @@ fn cut<'t>(text: &'t str, tree: &Tree<'_>) -> Parts<'t> {
         }
         pieces.push(piece);
     }
-    Parts { newline, head, pieces, tail }
+    Some(Parts { newline, head, pieces, tail })
 }
 
 /// Where the lines of an entry end. Blank lines at the end of a text belong to it only where it keeps them.
