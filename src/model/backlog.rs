@@ -153,6 +153,10 @@ mod tests {
             SAMPLE.replace("- id: E-2\n", "- id: E-2\n    status: done\n")
         );
         assert_eq!(set("E-3", "done"), SAMPLE.replace("status: paused", "status: done"));
+        // Without the anchor what follows would be no YAML: what is said points into the file as it is.
+        let anchored = "epics:\n- id: E\n  status: &s |+\n    a- id: F\n  b: *s\n";
+        let refused = set_epic_status(anchored, "E", "done").unwrap_err();
+        assert!(refused.to_string().starts_with("2:3: an edit would leave"), "{refused}");
         assert!(set_epic_status(SAMPLE, "E-9", "done").is_err());
         assert!(set_epic_status("epics: [\n", "E-9", "done").is_err());
     }

@@ -3,9 +3,7 @@
 use super::promises::refusal;
 use super::{Watch, owned};
 use jobyard::model::id::ID_BYTES_MAX;
-use jobyard::model::request::{
-    REASON_BYTES_MAX, RequestBody, Verb, parse_request, parse_request_name,
-};
+use jobyard::model::request::{REASON_BYTES_MAX, Verb, parse_request, parse_request_name};
 
 pub(super) fn check(watch: &mut Watch, input: &[u8]) {
     let end = input.iter().position(|b| *b == b'\n').unwrap_or(input.len());
@@ -19,7 +17,7 @@ pub(super) fn check(watch: &mut Watch, input: &[u8]) {
     };
     let length = said.reason.as_ref().map_or(0, String::len);
     assert!(length <= REASON_BYTES_MAX, "a reason of {length} bytes");
-    let text = written(&said);
+    let text = said.render();
     assert_eq!(
         parse_request(text.as_bytes()),
         Ok(said),
@@ -36,25 +34,6 @@ fn named(watch: &mut Watch, name: &str) {
     assert!(!id.starts_with(['.', '-']) && !id.contains(".."), "the id {id:?}");
     let digits = digits.map_or_else(String::new, |digits| format!(".{digits}"));
     assert_eq!(format!("{id}.{}{digits}", verb.name()), name);
-}
-
-/// As JSON, which the form includes: what scripts write.
-fn written(body: &RequestBody) -> String {
-    let mut map = serde_json::Map::new();
-    map.insert("reason".to_owned(), body.reason.clone().into());
-    map.insert("as".to_owned(), body.as_.clone().into());
-    let flags = [
-        ("force", body.force),
-        ("skip_verification", body.skip_verification),
-        ("takeover", body.takeover),
-        ("stop", body.stop),
-    ];
-    map.extend(flags.map(|(name, set)| (name.to_owned(), set.into())));
-    let escaped = |c: char| match c.is_control() || c == '\u{feff}' {
-        true => format!("\\u{:04x}", u32::from(c)),
-        false => c.to_string(),
-    };
-    serde_json::Value::from(map).to_string().chars().map(escaped).collect()
 }
 
 pub(super) fn words() -> Vec<String> {

@@ -4,11 +4,12 @@
 //! printed as TOML reads as the same configuration. Values of variables are never in it: the configuration
 //! holds their names only.
 
-use super::keys::KEYS;
-use super::{Config, Unsatisfiable, parse_config};
+use super::keys::{KEYS, KeyText};
+use super::reading::read_and;
+use super::{Config, Unsatisfiable};
 use crate::model::defect::Defect;
 use crate::model::strict::source::number;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use toml::Value;
 use toml::de::DeTable;
 
@@ -37,17 +38,21 @@ impl Setting {
 
 /// All settings of a configuration, in the order of the default text; all that is wrong with it otherwise.
 pub fn effective(text: &str) -> Result<Vec<Setting>, Vec<Defect>> {
-    Ok(settings(text, &parse_config(text)?))
+    both(text).map(|(_, settings)| settings)
 }
 
-/// All settings of a configuration that was read of this text.
-pub(super) fn settings(text: &str, config: &Config) -> Vec<Setting> {
-    // As long as what stands in the file, so that places are the same.
-    let body = text.strip_prefix('\u{feff}').map_or_else(|| text.to_owned(), |b| format!("   {b}"));
+/// A configuration and all its settings.
+pub(super) fn both(text: &str) -> Result<(Config, Vec<Setting>), Vec<Defect>> {
+    read_and(text, |config, tree| {
+        let settings = settings(text, &config, tree);
+        (config, settings)
+    })
+}
+
+fn settings(text: &str, config: &Config, tree: &DeTable<'_>) -> Vec<Setting> {
     let ends: Vec<usize> = text.match_indices('\n').map(|(at, _)| at).collect();
-    let tree = DeTable::parse(&body).ok();
     let line = |table: &[String], name: &str| {
-        let mut at = tree.as_ref()?.get_ref();
+        let mut at = tree;
         for part in table {
             at = at.get(part.as_str())?.get_ref().as_table()?;
         }
@@ -55,33 +60,35 @@ pub(super) fn settings(text: &str, config: &Config) -> Vec<Setting> {
         Some(number(ends.partition_point(|end| *end < key.span().start) + 1))
     };
     let mut settings = Vec::new();
-    for key in &KEYS {
-        let mut add = |table: Vec<String>, value: Option<Value>| {
-            let line = line(&table, key.name);
-            let (name, meaning) = (key.name, key.meaning);
-            settings.push(Setting { table, name, value, line, meaning });
-        };
-        match key.table {
+    let mut add = |table: Vec<String>, key: &KeyText, value: Option<Value>| {
+        let line = line(&table, key.name);
+        settings.push(Setting { table, name: key.name, value, line, meaning: key.meaning });
+    };
+    for keys in KEYS.chunk_by(|a, b| a.table == b.table) {
+        match keys[0].table {
             "engines.<name>" => {
                 for (name, command) in &config.engines {
-                    add(vec!["engines".to_owned(), name.clone()], Some(command.as_str().into()));
+                    let table = vec!["engines".to_owned(), name.clone()];
+                    add(table, &keys[0], Some(command.as_str().into()));
                 }
             }
             "groups.<name>" => {
                 for name in groups(config) {
-                    add(vec!["groups".to_owned(), name.clone()], of_group(config, name, key.name));
+                    for key in keys {
+                        let table = vec!["groups".to_owned(), name.clone()];
+                        add(table, key, of_group(config, name, key.name));
+                    }
                 }
             }
-            "" => add(Vec::new(), value(config, key.name)),
-            table => add(vec![table.to_owned()], value(config, &format!("{table}.{}", key.name))),
+            "" => keys.iter().for_each(|key| add(Vec::new(), key, value(config, key.name))),
+            table => {
+                for key in keys {
+                    let value = value(config, &format!("{table}.{}", key.name));
+                    add(vec![table.to_owned()], key, value);
+                }
+            }
         }
     }
-    // Those of one table stand together.
-    let mut tables: BTreeMap<Vec<String>, usize> = BTreeMap::new();
-    for (at, setting) in settings.iter().enumerate() {
-        tables.entry(setting.table.clone()).or_insert(at);
-    }
-    settings.sort_by_cached_key(|s: &Setting| tables.get(&s.table).copied());
     settings
 }
 
@@ -143,6 +150,7 @@ fn size(bytes: u64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::parse_config;
     use super::*;
 
     /// The settings as a file.

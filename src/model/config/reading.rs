@@ -35,6 +35,14 @@ struct Reading<'t> {
 type Value<'t> = Spanned<DeValue<'t>>;
 
 pub(super) fn read(text: &str) -> Result<Config, Vec<Defect>> {
+    read_and(text, |config, _| config)
+}
+
+/// Reads a configuration, and makes something of it and of the table that it was read from.
+pub(super) fn read_and<T>(
+    text: &str,
+    make: impl FnOnce(Config, &DeTable<'_>) -> T,
+) -> Result<T, Vec<Defect>> {
     let source =
         Source::decode(text.as_bytes(), CONFIG_BYTES_MAX, INVALID_CONFIG).map_err(|d| vec![d])?;
     let body = text.strip_prefix('\u{feff}').map_or_else(|| text.to_owned(), |b| format!("   {b}"));
@@ -49,7 +57,8 @@ pub(super) fn read(text: &str) -> Result<Config, Vec<Defect>> {
     if let Some(idle) = table.get_ref().get("idle_timeout") {
         reading.check_idle(idle);
     }
-    if reading.defects.is_empty() { Ok(reading.config) } else { Err(reading.defects) }
+    let Reading { defects, config, .. } = reading;
+    if defects.is_empty() { Ok(make(config, table.get_ref())) } else { Err(defects) }
 }
 
 fn syntax(source: Source<'_>, error: &toml::de::Error) -> Defect {

@@ -3,8 +3,8 @@
 //! Invariants: comments, order and line ends stay, and a file with two kinds of line ends is refused; the
 //! result is read again and says what was wanted and nothing else, or it is refused and none of it is used.
 
-use super::effective::settings;
-use super::{Config, Setting, parse_config};
+use super::effective::both;
+use super::{Config, Setting};
 use crate::model::defect::{Defect, INVALID_CONFIG};
 use toml_edit::{DocumentMut, InlineTable, Item, Key, TableLike, Value};
 
@@ -52,7 +52,7 @@ pub fn set(
     group: Option<&str>,
     change: Change<'_>,
 ) -> Result<Option<String>, Vec<Defect>> {
-    let before = parse_config(text)?;
+    let (before, settings) = both(text)?;
     if change.holds(&before, group) {
         return Ok(None);
     }
@@ -76,13 +76,14 @@ pub fn set(
     if body.len() < text.len() {
         new.insert(0, '\u{feff}');
     }
-    let others = |text: &str, config: &Config| -> Vec<_> {
-        let other = |s: &Setting| s.table != table || (s.name != name && s.line.is_some());
-        let settings = settings(text, config).into_iter().filter(other);
-        settings.map(|s| (s.key(), s.value)).collect()
-    };
-    let after = parse_config(&new)?;
-    let good = others(text, &before) == others(&new, &after) && change.holds(&after, group);
+    let (after, new_settings) = both(&new)?;
+    let other = |s: &&Setting| s.table != table || (s.name != name && s.line.is_some());
+    let same =
+        |(a, b): (&Setting, &Setting)| a.table == b.table && a.name == b.name && a.value == b.value;
+    let (old, rest) = (settings.iter().filter(other), new_settings.iter().filter(other));
+    let good = old.clone().count() == rest.clone().count()
+        && old.zip(rest).all(same)
+        && change.holds(&after, group);
     if good { Ok(Some(new)) } else { Err(not_possible(table, name)) }
 }
 

@@ -15,7 +15,13 @@ pub(super) fn check(
     new: &str,
 ) -> Result<(), Defect> {
     let new_source = Source::decode(new.as_bytes(), ORDER_BYTES_MAX, source.code)?;
-    let new_tree = super::read(new_source)?;
+    let Ok(new_tree) = Tree::read(new_source) else {
+        // Its places are those of a text that nobody wrote.
+        let at = targets.last().map_or(tree.root(), |target| target.map);
+        let message = "an edit would leave something that is not valid YAML; write it in a simpler \
+                       way, without anchors and on lines of its own";
+        return Err(source.defect(tree.raw(at).place, message));
+    };
     let pair = Pair { old: tree, new: &new_tree, targets };
     match pair.differs(tree.root(), new_tree.root()) {
         None => Ok(()),

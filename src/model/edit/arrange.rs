@@ -48,7 +48,10 @@ pub fn arrange(text: &str) -> Result<String, Defect> {
         return Ok(text.to_owned());
     }
     let text = source.text;
-    let Some(mut parts) = cut(text, &tree) else { return Ok(text.to_owned()) };
+    // A carriage return alone ends a line for YAML and not for editors: what is a line is not sure.
+    let unsure = text.matches('\r').count() > text.matches("\r\n").count();
+    let parts = if unsure { None } else { cut(text, &tree) };
+    let Some(mut parts) = parts else { return Ok(text.to_owned()) };
     let ends_with_newline = text.ends_with('\n');
     let as_it_is = parts.join(ends_with_newline);
     let mut ways = vec![as_it_is];
@@ -99,8 +102,7 @@ fn says_the_same(tree: &Tree<'_>, new: &str) -> bool {
     found.len() == entries.len() && entries.iter().all(kept)
 }
 
-/// Cuts a document whose root is a block map; `None` where two keys share a line, as they do when a carriage
-/// return alone stands between them, which ends a line for YAML only.
+/// Cuts a document whose root is a block map; `None` where two keys share a line.
 fn cut<'t>(text: &'t str, tree: &Tree<'_>) -> Option<Parts<'t>> {
     let newline = if text.contains("\r\n") { "\r\n" } else { "\n" };
     let entries = tree.map(tree.root()).unwrap_or(&[]);

@@ -53,6 +53,7 @@ fn yaml(head: &str) -> Vec<(&'static str, String)> {
     vec![
         ("many keys", some(9000, head, key, "")),
         ("wide keys", some(9000, head, wide, "")),
+        ("empty keys", some(9000, head, |_| ": \n".into(), "")),
         ("near words", some(9000, head, |n| format!("titl{n}: x\n"), "")),
         ("keys that stand twice", some(9000, head, |n| format!("key{}: x\n", n / 2), "")),
         ("keys in braces", some(9000, &format!("{head}x: {{"), |n| format!("k{n}: x, "), "}\n")),
