@@ -8,6 +8,7 @@ use super::keys::{KEYS, KeyText};
 use super::reading::read_and;
 use super::{Config, Unsatisfiable};
 use crate::model::defect::Defect;
+use crate::model::parse::reader::digits;
 use crate::model::strict::source::number;
 use std::collections::BTreeSet;
 use toml::Value;
@@ -146,6 +147,24 @@ fn size(bytes: u64) -> String {
         }
     }
     bytes.to_string()
+}
+
+/// The reverse: `64MiB`, `1GB`, `4096`.
+pub(super) fn bytes(text: &str) -> Option<u64> {
+    const UNITS: [(&str, u64); 8] = [
+        ("", 1),
+        ("B", 1),
+        ("KiB", 1 << 10),
+        ("MiB", 1 << 20),
+        ("GiB", 1 << 30),
+        ("kB", 1_000),
+        ("MB", 1_000_000),
+        ("GB", 1_000_000_000),
+    ];
+    let split = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(split);
+    let (_, bytes) = UNITS.iter().find(|(name, _)| name.eq_ignore_ascii_case(unit.trim()))?;
+    digits(number)?.checked_mul(*bytes)
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 //! Invariant: reading goes on after a defect; each names line and column, what was expected and,
 //! for unknown words, the nearest known one.
 
+use super::effective::bytes;
 use super::keys::{KEYS, TABLES};
 use super::{CONFIG_BYTES_MAX, Config, NO_REASON, Unsatisfiable};
 use crate::model::defect::{Defect, INVALID_CONFIG};
@@ -334,7 +335,7 @@ impl Reading<'_> {
 
     fn log_max(&mut self, value: &Value<'_>) {
         let bytes = match value.get_ref() {
-            DeValue::String(text) => size(text),
+            DeValue::String(text) => bytes(text),
             DeValue::Integer(number) => digits(&number.as_str().replace('_', "")),
             _ => None,
         };
@@ -381,24 +382,6 @@ impl Reading<'_> {
         let place = if table.is_empty() { String::new() } else { format!(" in `[{table}]`") };
         self.fail(span, format!("unknown key `{shown}`{place}; {near}"));
     }
-}
-
-/// `64MiB`, `1GB`, `4096`.
-fn size(text: &str) -> Option<u64> {
-    const UNITS: [(&str, u64); 8] = [
-        ("", 1),
-        ("B", 1),
-        ("KiB", 1 << 10),
-        ("MiB", 1 << 20),
-        ("GiB", 1 << 30),
-        ("kB", 1_000),
-        ("MB", 1_000_000),
-        ("GB", 1_000_000_000),
-    ];
-    let split = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-    let (number, unit) = text.split_at(split);
-    let (_, bytes) = UNITS.iter().find(|(name, _)| name.eq_ignore_ascii_case(unit.trim()))?;
-    digits(number)?.checked_mul(*bytes)
 }
 
 #[cfg(test)]

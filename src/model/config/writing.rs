@@ -6,6 +6,7 @@
 use super::effective::both;
 use super::{Config, Setting};
 use crate::model::defect::{Defect, INVALID_CONFIG};
+use toml::de::DeTable;
 use toml_edit::{DocumentMut, InlineTable, Item, Key, TableLike, Value};
 
 /// What is set of a group, or of everything.
@@ -66,9 +67,10 @@ pub fn set(
             "some lines end in CR LF and others in LF: make them the same, or set it by hand";
         return Err(vec![Defect::whole(INVALID_CONFIG, text)]);
     }
-    let mut new = in_place(body, table, name, &value)
+    let mut document: DocumentMut = body.parse().map_err(|_| not_possible(table, name))?;
+    let mut new = in_place(&mut document, table, name, &value)
         .or_else(|| appended(body, table, name, &value))
-        .or_else(|| within(body, table, name, &value))
+        .or_else(|| within(&mut document, table, name, &value))
         .ok_or_else(|| not_possible(table, name))?;
     if crlf > 0 {
         new = new.replace("\r\n", "\n").replace('\n', "\r\n");
@@ -103,9 +105,13 @@ fn find<'d>(document: &'d mut DocumentMut, table: &[&str]) -> Option<&'d mut dyn
 }
 
 /// In its table, with the remark behind an old value.
-fn in_place(text: &str, table: &[&str], name: &str, value: &Value) -> Option<String> {
-    let mut document: DocumentMut = text.parse().ok()?;
-    let entries = find(&mut document, table)?;
+fn in_place(
+    document: &mut DocumentMut,
+    table: &[&str],
+    name: &str,
+    value: &Value,
+) -> Option<String> {
+    let entries = find(document, table)?;
     match entries.get_mut(name).and_then(Item::as_value_mut) {
         Some(old) => {
             let decor = old.decor().clone();
@@ -129,15 +135,14 @@ fn appended(text: &str, table: &[&str], name: &str, value: &Value) -> Option<Str
         Some(_) => "\n\n",
     };
     let new = format!("{text}{gap}[{}]\n{name} = {value}\n", header.join("."));
-    new.parse::<DocumentMut>().is_ok().then_some(new)
+    DeTable::parse(&new).is_ok().then_some(new)
 }
 
 /// In a new table between braces, where those around it are so.
-fn within(text: &str, table: &[&str], name: &str, value: &Value) -> Option<String> {
-    let mut document: DocumentMut = text.parse().ok()?;
+fn within(document: &mut DocumentMut, table: &[&str], name: &str, value: &Value) -> Option<String> {
     let (last, around) = table.split_last()?;
     let new = InlineTable::from_iter([(name, value.clone())]);
-    find(&mut document, around)?.insert(last, Item::Value(Value::InlineTable(new)));
+    find(document, around)?.insert(last, Item::Value(Value::InlineTable(new)));
     Some(document.to_string())
 }
 

@@ -35,7 +35,7 @@ fn some(most: usize, head: &str, part: impl Fn(usize) -> String, tail: &str) -> 
 fn check(target: &str, inputs: &[(&str, String)]) {
     let mut broken = Vec::new();
     for (name, input) in inputs {
-        assert!(input.len() > 30_000, "{name} has {} bytes only", input.len());
+        assert!(input.len() > 20_000, "{name} has {} bytes only", input.len());
         match outcome(named(target).unwrap(), input.as_bytes()) {
             Ok(slowest) => eprintln!("{target}: {name}: {slowest}"),
             Err(text) => broken.push(format!("{target}: {name}: {text}")),
