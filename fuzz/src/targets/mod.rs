@@ -1,7 +1,7 @@
 //! What is fuzzed: each target calls the parser that jobyard calls, and holds its results against what they
 //! promise. The fuzzer (`fuzz/src/main.rs`) and the tests (`tests/it/fuzz.rs`) share these functions.
 //!
-//! Invariants: a broken promise is a panic that says which; every call of a parser is timed by the CPU time of
+//! Invariants: a broken promise is a panic that says which; each call of a parser is timed by the CPU time of
 //! its thread, so that a busy machine alarms nobody. Where inputs come from is not decided here.
 
 mod backlog;
@@ -21,8 +21,8 @@ use rustix::time::{ClockId, clock_gettime};
 use std::fmt;
 use std::time::Duration;
 
-/// Most CPU time that one call of a parser may take. The tests' build is not the released one, and other tests
-/// use the caches of the processor at the same time.
+/// Most CPU time that one call of a parser may take. The build of the tests is not the released one, and other
+/// tests use the caches of the processor at the same time.
 pub(crate) const CPU_MAX: Duration = Duration::from_millis(if cfg!(fuzzing) { 50 } else { 250 });
 
 /// One thing that is fuzzed.

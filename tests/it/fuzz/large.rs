@@ -1,5 +1,5 @@
-//! Inputs as large as they are read at all, each made to be slow to some way of reading: what takes the square
-//! of its size needs seconds here.
+//! Inputs as large as they are read at all, each made to be slow to some way of reading: what takes the
+//! square of its size needs seconds here.
 //!
 //! Invariant: only what the fuzzer's own functions say counts; the inputs need not be accepted.
 
