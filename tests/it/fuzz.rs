@@ -22,6 +22,9 @@ const PACKAGE: &str = env!("CARGO_MANIFEST_DIR");
 /// Largest size of all kept inputs together, in bytes.
 const KEPT_BYTES_MAX: u64 = 400 << 10;
 
+/// What a target does with an input.
+type Check = fn(&mut targets::Watch, &[u8]);
+
 /// One run; what broke, where something did.
 fn outcome(target: &Target, input: &[u8]) -> Result<Slowest, String> {
     catch_unwind(|| target.run(input)).map_err(|broken| {
@@ -68,12 +71,12 @@ fn the_examples_hold_it_too() {
 #[test]
 fn a_parser_that_panics_or_is_slow_is_found() {
     let words = || Vec::new();
-    let check: [(fn(&mut targets::Watch, &[u8]), &str); 3] = [
+    let checks: [(Check, &str); 3] = [
         (|watch, input| watch.call("sound", || assert!(input.len() < 9)), ""),
         (|watch, input| watch.call("planted", || assert!(input.len() < 2, "planted")), "planted"),
         (|watch, _| watch.call("slow", || spend(CPU_MAX)), "too slow: "),
     ];
-    for (check, part) in check {
+    for (check, part) in checks {
         let target = Target { name: "planted", check, words };
         match outcome(&target, b"abc") {
             Ok(slowest) => assert!(part.is_empty(), "nothing was found: {slowest}"),

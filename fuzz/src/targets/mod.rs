@@ -21,8 +21,8 @@ use rustix::time::{ClockId, clock_gettime};
 use std::fmt;
 use std::time::Duration;
 
-/// Most CPU time that one call of a parser may take. The build of the tests is not the released one, and other
-/// tests use the caches of the processor at the same time.
+/// Most CPU time that one call of a parser may take. The build of the tests is not the released one, and
+/// other tests use the caches of the processor at the same time.
 pub(crate) const CPU_MAX: Duration = Duration::from_millis(if cfg!(fuzzing) { 50 } else { 250 });
 
 /// One thing that is fuzzed.
