@@ -2,12 +2,13 @@
 
 CARGO ?= cargo
 SIM_LIVES ?= 200000
+FUZZ_SECONDS ?= 10
 
 .DEFAULT_GOAL := help
 # Schemas that are made of the code.
 SCHEMAS = work-order backlog dod verdict findings ledger
 
-.PHONY: help demo build deb check test proof bench schema clean tools tools-of-tests
+.PHONY: help demo build deb check test fuzz proof bench schema clean tools tools-of-tests
 
 help: ## List the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | while IFS='	' read -r name text; \
@@ -24,12 +25,16 @@ deb: build ## Make a Debian package in target/debian, with units, completions an
 
 check: tools ## Form and lints only
 	$(CARGO) fmt --check
+	$(CARGO) fmt --manifest-path fuzz/Cargo.toml --check
 	$(CARGO) clippy --locked --all-targets -- -D warnings
 
 test: check tools-of-tests ## Form, lints and all tests (about 10 minutes on two processors)
 	$(CARGO) test --locked
 
-proof: tools ## All that can be proved here (docs/proof.md), up to an hour; exits 3 and names what cannot run
+fuzz: tools ## Fuzz every parser, FUZZ_SECONDS each (docs/fuzzing.md)
+	FUZZ_SECONDS=$(FUZZ_SECONDS) fuzz/run
+
+proof: fuzz ## All that can be proved here (docs/proof.md), up to an hour; exits 3 and names what cannot run
 	SIM_LIVES=$(SIM_LIVES) $(CARGO) test --locked --release --test sim -- --nocapture lives_
 	SIM_SEARCH=1 SIM_LIVES=20000 $(CARGO) test --locked --release --test sim -- --nocapture planted_faults_are_found
 	@said=$$(mktemp) && trap 'rm -f "$$said"' EXIT; \

@@ -186,7 +186,7 @@ impl Asking<'_> {
         }
         let path = Path::new(paths::CONTROL).join(&self.file);
         let mut world = world(self.root)?;
-        let body = request_text(&self.ask.body);
+        let body = self.ask.body.render();
         // Whatever fails from here on, the request may have its name already.
         self.filed = true;
         dirs::make(&mut world, &paths::needed())
@@ -363,68 +363,5 @@ fn is_end(message: &FromExecutor, under_way: &UnderWay) -> bool {
         }
         FromExecutor::Ended { key, .. } => *key == under_way.key,
         _ => false,
-    }
-}
-
-/// A request as its file says it: a map of what differs from nothing.
-fn request_text(body: &RequestBody) -> String {
-    let mut text = String::new();
-    let texts = [("reason", &body.reason), ("as", &body.as_)];
-    for (key, value) in texts {
-        if let Some(value) = value {
-            text.push_str(&format!("{key}: {}\n", quoted(value)));
-        }
-    }
-    let flags = [
-        ("force", body.force),
-        ("skip_verification", body.skip_verification),
-        ("takeover", body.takeover),
-        ("stop", body.stop),
-    ];
-    for (key, _) in flags.into_iter().filter(|(_, set)| *set) {
-        text.push_str(&format!("{key}: true\n"));
-    }
-    text
-}
-
-/// Text between double quotes, control characters escaped as JSON and YAML both read them.
-fn quoted(text: &str) -> String {
-    let json = serde_json::Value::from(text).to_string();
-    let escaped = |c: char| match c.is_control() || c == '\u{feff}' {
-        true => format!("\\u{:04x}", u32::from(c)),
-        false => c.to_string(),
-    };
-    json.chars().map(escaped).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::model::request::parse_request;
-
-    #[test]
-    fn a_request_reads_back_as_it_was_meant() {
-        for reason in [
-            "plain",
-            "a: b # c",
-            "it's \"so\"\nand \\ so",
-            "{x}",
-            "- a",
-            "ü ✓ \u{7f}\u{85}\u{1}\u{feff}",
-            "yes",
-            "12",
-        ] {
-            let body = RequestBody {
-                reason: Some(reason.to_owned()),
-                as_: Some("ann: x".to_owned()),
-                force: true,
-                skip_verification: true,
-                takeover: true,
-                stop: true,
-            };
-            assert_eq!(parse_request(request_text(&body).as_bytes()), Ok(body), "{reason:?}");
-        }
-        let nothing = RequestBody::default();
-        assert_eq!(parse_request(request_text(&nothing).as_bytes()), Ok(nothing));
     }
 }

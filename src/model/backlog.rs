@@ -8,7 +8,8 @@ use super::edit::{Scalar, Target, Want, edit_maps, read};
 use super::form::{Form, Key, TEXTS, key, needed};
 use super::parse::reader::Reader;
 use super::strict::source::Source;
-use super::strict::{Ix, Tree};
+use super::strict::{Ix, Tree, clip};
+use std::collections::BTreeSet;
 
 /// Keys of the top level.
 pub const BACKLOG: [Key; 1] =
@@ -53,10 +54,11 @@ pub fn parse_backlog(bytes: &[u8]) -> Result<Vec<Epic>, Vec<Defect>> {
         return Err(reader.defects);
     };
     let mut epics: Vec<Epic> = Vec::new();
+    let mut ids = BTreeSet::new();
     for item in items {
         let Some(epic) = epic(&mut reader, *item) else { continue };
-        if epics.iter().any(|known| known.id == epic.id) {
-            reader.fail(*item, format!("the epic `{}` stands twice", epic.id));
+        if !ids.insert(epic.id.clone()) {
+            reader.fail(*item, format!("the epic `{}` stands twice", clip(&epic.id)));
         }
         epics.push(epic);
     }
@@ -90,7 +92,8 @@ pub fn set_epic_status(text: &str, epic_id: &str, status: &str) -> Result<String
     let source = Source::decode(text.as_bytes(), BACKLOG_BYTES_MAX, CANNOT_EDIT)?;
     let tree = read(source)?;
     let Some(map) = find(&tree, epic_id) else {
-        return Err(Defect::whole(CANNOT_EDIT, format!("the backlog has no epic `{epic_id}`")));
+        let message = format!("the backlog has no epic `{}`", clip(epic_id));
+        return Err(Defect::whole(CANNOT_EDIT, message));
     };
     let scalar = Scalar::Text(status.to_owned());
     edit_maps(source, &tree, &[Target { map, wants: vec![("status", Want::Is(&scalar))] }])
@@ -150,6 +153,10 @@ mod tests {
             SAMPLE.replace("- id: E-2\n", "- id: E-2\n    status: done\n")
         );
         assert_eq!(set("E-3", "done"), SAMPLE.replace("status: paused", "status: done"));
+        // Without the anchor what follows would be no YAML: what is said points into the file as it is.
+        let anchored = "epics:\n- id: E\n  status: &s |+\n    a- id: F\n  b: *s\n";
+        let refused = set_epic_status(anchored, "E", "done").unwrap_err();
+        assert!(refused.to_string().starts_with("2:3: an edit would leave"), "{refused}");
         assert!(set_epic_status(SAMPLE, "E-9", "done").is_err());
         assert!(set_epic_status("epics: [\n", "E-9", "done").is_err());
     }

@@ -7,7 +7,8 @@ use super::defect::{Defect, INVALID_DOD};
 use super::form::{Form, Key, TEXTS, key, needed};
 use super::parse::reader::Reader;
 use super::strict::source::Source;
-use super::strict::{Ix, Kind, Tree};
+use super::strict::{Ix, Kind, Tree, clip};
+use std::collections::BTreeSet;
 
 /// Keys of an entry.
 pub const ENTRY: [Key; 4] = [
@@ -64,10 +65,12 @@ pub fn parse_dod(bytes: &[u8]) -> Result<Vec<DodEntry>, Vec<Defect>> {
         reader.fail(list, "expected a list `dod:` of entries with `id` and `required_checks`");
     }
     let mut entries: Vec<DodEntry> = Vec::new();
+    let mut ids = BTreeSet::new();
     for item in items {
         let Some(entry) = entry(&mut reader, *item) else { continue };
-        if entries.iter().any(|known| known.id == entry.id) {
-            reader.fail(*item, format!("the id `{}` stands twice in this file", entry.id));
+        if !ids.insert(entry.id.clone()) {
+            let id = clip(&entry.id);
+            reader.fail(*item, format!("the id `{id}` stands twice in this file"));
         }
         entries.push(entry);
     }

@@ -115,17 +115,22 @@ impl LeaseBody {
 }
 
 fn parse_ours(text: &str) -> Option<Lease> {
-    let mut lines = text.lines();
+    // A last line without its end is torn, however much of it is there.
+    let whole = text.strip_suffix('\n')?;
+    let mut lines = whole.split('\n');
+    if whole.contains(|c: char| c.is_control() && c != '\n') {
+        return None;
+    }
     lines.next().filter(|l| l.starts_with("Locked by jobyard "))?;
     let mut value = |key: &str| lines.next()?.strip_prefix(key)?.strip_prefix(": ");
     let pid = value("PID")?.parse().ok()?;
     let user = value("User")?.to_owned();
     let host = value("Hostname")?.to_owned();
     let attempt = value("Attempt")?;
-    let mode = match value("Mode")?.split_once(' ') {
-        None => LeaseMode::Process,
-        Some((_, who)) => {
-            let (uid, name) = who.split_once(' ')?;
+    let mode = match value("Mode")? {
+        "process" => LeaseMode::Process,
+        manual => {
+            let (uid, name) = manual.strip_prefix("manual ")?.split_once(' ')?;
             let holder = Holder { uid: uid.parse().ok()?, name: name.to_owned() };
             LeaseMode::Manual { attempt: attempt.parse().ok()?, holder }
         }
@@ -167,6 +172,23 @@ mod tests {
         for body in ["WO-1\n", "", "Locked by ctx_wo_take.py at x\nPID: 1\nUser: u\nHostname: h\n"]
         {
             assert!(matches!(LeaseBody::parse(body.as_bytes()), LeaseBody::Foreign(_)), "{body}");
+        }
+    }
+
+    #[test]
+    fn a_torn_or_edited_lease_is_foreign() {
+        let ours = "Locked by jobyard daemon at x\nPID: 1\nUser: u\nHostname: h\nAttempt: in the \
+                    ledger\nMode: process\nBoot: b\nStart: 2\nInstance: 0123456789abcdef\n";
+        let foreign =
+            |text: &str| matches!(LeaseBody::parse(text.as_bytes()), LeaseBody::Foreign(_));
+        assert!(!foreign(ours) && !foreign(&format!("{ours}Later: x\n")));
+        for end in 0..ours.len() {
+            assert!(foreign(&ours[..end]), "torn at {end}");
+        }
+        for (part, by) in
+            [("\n", "\r\n"), ("process", "x"), ("u\n", "\u{1b}[31mu\n"), ("b\n", "\u{85}\n")]
+        {
+            assert!(foreign(&ours.replace(part, by)), "{part:?} by {by:?}");
         }
     }
 }

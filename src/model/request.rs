@@ -4,6 +4,7 @@
 //! can be granted is not judged here.
 
 use super::defect::{Defect, INVALID_REQUEST};
+use super::edit::quoted;
 use super::id::OrderId;
 use super::parse::nearest;
 use super::parse::reader::Reader;
@@ -74,6 +75,28 @@ pub struct RequestBody {
     pub takeover: bool,
     /// End `run` first.
     pub stop: bool,
+}
+
+impl RequestBody {
+    /// The text of the file: a map of what differs from nothing.
+    pub fn render(&self) -> String {
+        let mut text = String::new();
+        for (key, value) in [("reason", &self.reason), ("as", &self.as_)] {
+            if let Some(value) = value {
+                text.push_str(&format!("{key}: {}\n", quoted(value)));
+            }
+        }
+        let flags = [
+            ("force", self.force),
+            ("skip_verification", self.skip_verification),
+            ("takeover", self.takeover),
+            ("stop", self.stop),
+        ];
+        for (key, _) in flags.into_iter().filter(|(_, set)| *set) {
+            text.push_str(&format!("{key}: true\n"));
+        }
+        text
+    }
 }
 
 /// Splits `<id>.<verb>` or `<id>.<verb>.<16 hex digits>`, from the end, for ids hold dots too.
@@ -246,5 +269,33 @@ mod tests {
         check(&"x".repeat(REQUEST_BYTES_MAX + 1), "at most 65536");
         assert!(parse_request(b"\xff").is_err());
         assert!(parse_request(b"a\0b").is_err());
+    }
+
+    #[test]
+    fn a_request_reads_back_as_it_was_meant() {
+        for reason in [
+            "plain",
+            "a: b # c",
+            "it's \"so\"\nand \\ so",
+            "{x}",
+            "- a",
+            "ü ✓ \u{7f}\u{85}\u{1}\u{feff}",
+            "yes",
+            "",
+            "a\u{fffe}\u{ffff}\u{2028}",
+            "12",
+        ] {
+            let body = RequestBody {
+                reason: Some(reason.to_owned()),
+                as_: Some("ann: x".to_owned()),
+                force: true,
+                skip_verification: true,
+                takeover: true,
+                stop: true,
+            };
+            assert_eq!(parse_request(body.render().as_bytes()), Ok(body), "{reason:?}");
+        }
+        let nothing = RequestBody::default();
+        assert_eq!(parse_request(nothing.render().as_bytes()), Ok(nothing));
     }
 }

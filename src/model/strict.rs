@@ -11,6 +11,7 @@ use serde_saphyr::granit_parser::{self, ErrorKind, Event, Parser, ScalarStyle, S
 use serde_saphyr::granit_parser::{StructureStyle, Tag};
 use source::{Place, Source, number};
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 /// Deepest nesting of lists and maps; orders written by people stay below 8.
 pub const DEPTH_MAX: usize = 32;
@@ -175,7 +176,7 @@ struct Reading<'a> {
     nodes: Vec<Node<'a>>,
     open: Vec<Open>,
     /// Anchored nodes that are complete, with the number of nodes each stands for.
-    anchors: Vec<(usize, Ix, u32)>,
+    anchors: BTreeMap<usize, (Ix, u32)>,
     root: Option<Ix>,
     documents: u32,
     total: u32,
@@ -189,7 +190,7 @@ impl<'a> Reading<'a> {
             source,
             nodes: Vec::with_capacity(32),
             open: Vec::new(),
-            anchors: Vec::new(),
+            anchors: BTreeMap::new(),
             root: None,
             documents: 0,
             total: 0,
@@ -264,15 +265,14 @@ impl<'a> Reading<'a> {
         let text = if empty { Cow::Borrowed("") } else { text };
         let ix = self.add(Kind::Scalar(text, style), tag, span)?;
         if anchor > 0 {
-            self.anchors.push((anchor, ix, 1));
+            self.anchors.insert(anchor, (ix, 1));
         }
         self.place_child(ix);
         Ok(())
     }
 
     fn alias(&mut self, anchor: usize, span: &Span) -> Result<(), Defect> {
-        let known = self.anchors.iter().rev().find(|(id, ..)| *id == anchor);
-        let Some(&(_, target, size)) = known else {
+        let Some(&(target, size)) = self.anchors.get(&anchor) else {
             let message = "this alias stands inside what it repeats; write the value out";
             return Err(self.source.defect(place_of(span), message));
         };
@@ -314,7 +314,7 @@ impl<'a> Reading<'a> {
             node.kind = Kind::List(open.children);
         }
         if open.anchor > 0 {
-            self.anchors.push((open.anchor, open.ix, self.total - open.total_before));
+            self.anchors.insert(open.anchor, (open.ix, self.total - open.total_before));
         }
         self.place_child(open.ix);
     }

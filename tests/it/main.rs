@@ -7,6 +7,7 @@ mod basics;
 mod claims;
 mod crash;
 mod executor;
+mod fuzz;
 mod gate;
 mod gc;
 mod git;

@@ -11,7 +11,8 @@ mod source;
 use std::collections::BTreeSet;
 
 /// Roots of the crates of this package; everything below their directories belongs to one of them.
-const CRATES: [&str; 3] = ["src/lib.rs", "tests/it/main.rs", "tests/sim/main.rs"];
+const CRATES: [&str; 4] =
+    ["src/lib.rs", "tests/it/main.rs", "tests/sim/main.rs", "fuzz/src/main.rs"];
 
 #[track_caller]
 fn none(findings: &[String]) {

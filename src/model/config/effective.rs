@@ -4,10 +4,12 @@
 //! printed as TOML reads as the same configuration. Values of variables are never in it: the configuration
 //! holds their names only.
 
-use super::keys::KEYS;
-use super::{CONFIG_BYTES_MAX, Config, Unsatisfiable, parse_config};
-use crate::model::defect::{Defect, INVALID_CONFIG};
-use crate::model::strict::source::Source;
+use super::keys::{KEYS, KeyText};
+use super::reading::read_and;
+use super::{Config, Unsatisfiable};
+use crate::model::defect::Defect;
+use crate::model::parse::reader::digits;
+use crate::model::strict::source::number;
 use std::collections::BTreeSet;
 use toml::Value;
 use toml::de::DeTable;
@@ -37,46 +39,58 @@ impl Setting {
 
 /// All settings of a configuration, in the order of the default text; all that is wrong with it otherwise.
 pub fn effective(text: &str) -> Result<Vec<Setting>, Vec<Defect>> {
-    let config = parse_config(text)?;
-    let source =
-        Source::decode(text.as_bytes(), CONFIG_BYTES_MAX, INVALID_CONFIG).map_err(|d| vec![d])?;
-    // As long as what stands in the file, so that places are the same.
-    let body = text.replace('\u{feff}', "   ");
-    let tree = DeTable::parse(&body).ok();
+    both(text).map(|(_, settings)| settings)
+}
+
+/// A configuration and all its settings.
+pub(super) fn both(text: &str) -> Result<(Config, Vec<Setting>), Vec<Defect>> {
+    read_and(text, |config, tree| {
+        let settings = settings(text, &config, tree);
+        (config, settings)
+    })
+}
+
+fn settings(text: &str, config: &Config, tree: &DeTable<'_>) -> Vec<Setting> {
+    let ends: Vec<usize> = text.match_indices('\n').map(|(at, _)| at).collect();
     let line = |table: &[String], name: &str| {
-        let mut at = tree.as_ref()?.get_ref();
+        let mut at = tree;
         for part in table {
             at = at.get(part.as_str())?.get_ref().as_table()?;
         }
         let (key, _) = at.get_key_value(name)?;
-        Some(source.place(key.span().start).line)
+        Some(number(ends.partition_point(|end| *end < key.span().start) + 1))
     };
     let mut settings = Vec::new();
-    for key in &KEYS {
-        let mut add = |table: Vec<String>, value: Option<Value>| {
-            let line = line(&table, key.name);
-            let (name, meaning) = (key.name, key.meaning);
-            settings.push(Setting { table, name, value, line, meaning });
-        };
-        match key.table {
+    let mut add = |table: Vec<String>, key: &KeyText, value: Option<Value>| {
+        let line = line(&table, key.name);
+        settings.push(Setting { table, name: key.name, value, line, meaning: key.meaning });
+    };
+    for keys in KEYS.chunk_by(|a, b| a.table == b.table) {
+        match keys[0].table {
             "engines.<name>" => {
                 for (name, command) in &config.engines {
-                    add(vec!["engines".to_owned(), name.clone()], Some(command.as_str().into()));
+                    let table = vec!["engines".to_owned(), name.clone()];
+                    add(table, &keys[0], Some(command.as_str().into()));
                 }
             }
             "groups.<name>" => {
-                for name in groups(&config) {
-                    add(vec!["groups".to_owned(), name.clone()], of_group(&config, name, key.name));
+                for name in groups(config) {
+                    for key in keys {
+                        let table = vec!["groups".to_owned(), name.clone()];
+                        add(table, key, of_group(config, name, key.name));
+                    }
                 }
             }
-            "" => add(Vec::new(), value(&config, key.name)),
-            table => add(vec![table.to_owned()], value(&config, &format!("{table}.{}", key.name))),
+            "" => keys.iter().for_each(|key| add(Vec::new(), key, value(config, key.name))),
+            table => {
+                for key in keys {
+                    let value = value(config, &format!("{table}.{}", key.name));
+                    add(vec![table.to_owned()], key, value);
+                }
+            }
         }
     }
-    // Those of one table stand together.
-    let tables: Vec<Vec<String>> = settings.iter().map(|s: &Setting| s.table.clone()).collect();
-    settings.sort_by_key(|s| tables.iter().position(|table| *table == s.table));
-    Ok(settings)
+    settings
 }
 
 /// The groups that are named.
@@ -135,8 +149,27 @@ fn size(bytes: u64) -> String {
     bytes.to_string()
 }
 
+/// The reverse: `64MiB`, `1GB`, `4096`.
+pub(super) fn bytes(text: &str) -> Option<u64> {
+    const UNITS: [(&str, u64); 8] = [
+        ("", 1),
+        ("B", 1),
+        ("KiB", 1 << 10),
+        ("MiB", 1 << 20),
+        ("GiB", 1 << 30),
+        ("kB", 1_000),
+        ("MB", 1_000_000),
+        ("GB", 1_000_000_000),
+    ];
+    let split = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(split);
+    let (_, bytes) = UNITS.iter().find(|(name, _)| name.eq_ignore_ascii_case(unit.trim()))?;
+    digits(number)?.checked_mul(*bytes)
+}
+
 #[cfg(test)]
 mod tests {
+    use super::super::parse_config;
     use super::*;
 
     /// The settings as a file.

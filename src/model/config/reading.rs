@@ -3,15 +3,16 @@
 //! Invariant: reading goes on after a defect; each names line and column, what was expected and,
 //! for unknown words, the nearest known one.
 
+use super::effective::bytes;
 use super::keys::{KEYS, TABLES};
 use super::{CONFIG_BYTES_MAX, Config, NO_REASON, Unsatisfiable};
 use crate::model::defect::{Defect, INVALID_CONFIG};
 use crate::model::parse::nearest;
-use crate::model::parse::reader::digits;
+use crate::model::parse::reader::{DEFECTS_MAX, digits};
 use crate::model::strict::clip;
 use crate::model::strict::source::Source;
 use crate::model::time::Millis;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
@@ -35,6 +36,14 @@ struct Reading<'t> {
 type Value<'t> = Spanned<DeValue<'t>>;
 
 pub(super) fn read(text: &str) -> Result<Config, Vec<Defect>> {
+    read_and(text, |config, _| config)
+}
+
+/// Reads a configuration, and makes something of it and of the table that it was read from.
+pub(super) fn read_and<T>(
+    text: &str,
+    make: impl FnOnce(Config, &DeTable<'_>) -> T,
+) -> Result<T, Vec<Defect>> {
     let source =
         Source::decode(text.as_bytes(), CONFIG_BYTES_MAX, INVALID_CONFIG).map_err(|d| vec![d])?;
     let body = text.strip_prefix('\u{feff}').map_or_else(|| text.to_owned(), |b| format!("   {b}"));
@@ -49,7 +58,8 @@ pub(super) fn read(text: &str) -> Result<Config, Vec<Defect>> {
     if let Some(idle) = table.get_ref().get("idle_timeout") {
         reading.check_idle(idle);
     }
-    if reading.defects.is_empty() { Ok(reading.config) } else { Err(reading.defects) }
+    let Reading { defects, config, .. } = reading;
+    if defects.is_empty() { Ok(make(config, table.get_ref())) } else { Err(defects) }
 }
 
 fn syntax(source: Source<'_>, error: &toml::de::Error) -> Defect {
@@ -63,7 +73,7 @@ fn syntax(source: Source<'_>, error: &toml::de::Error) -> Defect {
 
 impl Reading<'_> {
     fn fail(&mut self, span: Range<usize>, message: String) {
-        if self.defects.len() < 20 {
+        if self.defects.len() < DEFECTS_MAX {
             self.defects.push(self.source.defect(self.source.place(span.start), message));
         }
     }
@@ -300,6 +310,7 @@ impl Reading<'_> {
 
     fn env_pass(&mut self, value: &Value<'_>) {
         let names = self.texts(value, "env.pass", "a list of names of variables");
+        let mut known = BTreeSet::new();
         for (name, span) in names {
             let word = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
             if !name.bytes().all(word) || name.as_bytes()[0].is_ascii_digit() {
@@ -307,7 +318,7 @@ impl Reading<'_> {
                 self.fail(span, message);
             } else if name.starts_with("JOBYARD_") {
                 self.fail(span, format!("`env.pass`: `{}` is set by jobyard itself", clip(&name)));
-            } else if !self.config.env_pass.contains(&name) {
+            } else if known.insert(name.clone()) {
                 self.config.env_pass.push(name);
             }
         }
@@ -324,7 +335,7 @@ impl Reading<'_> {
 
     fn log_max(&mut self, value: &Value<'_>) {
         let bytes = match value.get_ref() {
-            DeValue::String(text) => size(text),
+            DeValue::String(text) => bytes(text),
             DeValue::Integer(number) => digits(&number.as_str().replace('_', "")),
             _ => None,
         };
@@ -353,6 +364,9 @@ impl Reading<'_> {
     }
 
     fn unknown(&mut self, span: Range<usize>, table: &str, name: &str) {
+        if self.defects.len() >= DEFECTS_MAX {
+            return;
+        }
         let shown = clip(name);
         if table.is_empty()
             && let Some(key) = KEYS.iter().find(|key| key.name == name)
@@ -368,24 +382,6 @@ impl Reading<'_> {
         let place = if table.is_empty() { String::new() } else { format!(" in `[{table}]`") };
         self.fail(span, format!("unknown key `{shown}`{place}; {near}"));
     }
-}
-
-/// `64MiB`, `1GB`, `4096`.
-fn size(text: &str) -> Option<u64> {
-    const UNITS: [(&str, u64); 8] = [
-        ("", 1),
-        ("B", 1),
-        ("KiB", 1 << 10),
-        ("MiB", 1 << 20),
-        ("GiB", 1 << 30),
-        ("kB", 1_000),
-        ("MB", 1_000_000),
-        ("GB", 1_000_000_000),
-    ];
-    let split = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-    let (number, unit) = text.split_at(split);
-    let (_, bytes) = UNITS.iter().find(|(name, _)| name.eq_ignore_ascii_case(unit.trim()))?;
-    digits(number)?.checked_mul(*bytes)
 }
 
 #[cfg(test)]

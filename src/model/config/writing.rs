@@ -3,8 +3,10 @@
 //! Invariants: comments, order and line ends stay, and a file with two kinds of line ends is refused; the
 //! result is read again and says what was wanted and nothing else, or it is refused and none of it is used.
 
-use super::{Config, Setting, effective, parse_config};
+use super::effective::both;
+use super::{Config, Setting};
 use crate::model::defect::{Defect, INVALID_CONFIG};
+use toml::de::DeTable;
 use toml_edit::{DocumentMut, InlineTable, Item, Key, TableLike, Value};
 
 /// What is set of a group, or of everything.
@@ -51,7 +53,8 @@ pub fn set(
     group: Option<&str>,
     change: Change<'_>,
 ) -> Result<Option<String>, Vec<Defect>> {
-    if change.holds(&parse_config(text)?, group) {
+    let (before, settings) = both(text)?;
+    if change.holds(&before, group) {
         return Ok(None);
     }
     let table: Vec<&str> = group.map_or_else(Vec::new, |group| vec!["groups", group]);
@@ -64,9 +67,10 @@ pub fn set(
             "some lines end in CR LF and others in LF: make them the same, or set it by hand";
         return Err(vec![Defect::whole(INVALID_CONFIG, text)]);
     }
-    let mut new = in_place(body, table, name, &value)
+    let mut document: DocumentMut = body.parse().map_err(|_| not_possible(table, name))?;
+    let mut new = in_place(&mut document, table, name, &value)
         .or_else(|| appended(body, table, name, &value))
-        .or_else(|| within(body, table, name, &value))
+        .or_else(|| within(&mut document, table, name, &value))
         .ok_or_else(|| not_possible(table, name))?;
     if crlf > 0 {
         new = new.replace("\r\n", "\n").replace('\n', "\r\n");
@@ -74,12 +78,14 @@ pub fn set(
     if body.len() < text.len() {
         new.insert(0, '\u{feff}');
     }
-    let others = |text: &str| -> Result<Vec<_>, Vec<Defect>> {
-        let other = |s: &Setting| s.table != table || (s.name != name && s.line.is_some());
-        let settings = effective(text)?.into_iter().filter(other);
-        Ok(settings.map(|s| (s.key(), s.value)).collect())
-    };
-    let good = others(text)? == others(&new)? && change.holds(&parse_config(&new)?, group);
+    let (after, new_settings) = both(&new)?;
+    let other = |s: &&Setting| s.table != table || (s.name != name && s.line.is_some());
+    let same =
+        |(a, b): (&Setting, &Setting)| a.table == b.table && a.name == b.name && a.value == b.value;
+    let (old, rest) = (settings.iter().filter(other), new_settings.iter().filter(other));
+    let good = old.clone().count() == rest.clone().count()
+        && old.zip(rest).all(same)
+        && change.holds(&after, group);
     if good { Ok(Some(new)) } else { Err(not_possible(table, name)) }
 }
 
@@ -99,9 +105,13 @@ fn find<'d>(document: &'d mut DocumentMut, table: &[&str]) -> Option<&'d mut dyn
 }
 
 /// In its table, with the remark behind an old value.
-fn in_place(text: &str, table: &[&str], name: &str, value: &Value) -> Option<String> {
-    let mut document: DocumentMut = text.parse().ok()?;
-    let entries = find(&mut document, table)?;
+fn in_place(
+    document: &mut DocumentMut,
+    table: &[&str],
+    name: &str,
+    value: &Value,
+) -> Option<String> {
+    let entries = find(document, table)?;
     match entries.get_mut(name).and_then(Item::as_value_mut) {
         Some(old) => {
             let decor = old.decor().clone();
@@ -125,15 +135,14 @@ fn appended(text: &str, table: &[&str], name: &str, value: &Value) -> Option<Str
         Some(_) => "\n\n",
     };
     let new = format!("{text}{gap}[{}]\n{name} = {value}\n", header.join("."));
-    new.parse::<DocumentMut>().is_ok().then_some(new)
+    DeTable::parse(&new).is_ok().then_some(new)
 }
 
 /// In a new table between braces, where those around it are so.
-fn within(text: &str, table: &[&str], name: &str, value: &Value) -> Option<String> {
-    let mut document: DocumentMut = text.parse().ok()?;
+fn within(document: &mut DocumentMut, table: &[&str], name: &str, value: &Value) -> Option<String> {
     let (last, around) = table.split_last()?;
     let new = InlineTable::from_iter([(name, value.clone())]);
-    find(&mut document, around)?.insert(last, Item::Value(Value::InlineTable(new)));
+    find(document, around)?.insert(last, Item::Value(Value::InlineTable(new)));
     Some(document.to_string())
 }
 

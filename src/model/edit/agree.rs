@@ -5,6 +5,7 @@ use crate::model::defect::Defect;
 use crate::model::parse::ORDER_BYTES_MAX;
 use crate::model::strict::source::Source;
 use crate::model::strict::{Ix, Kind, Tree, clip};
+use std::collections::BTreeMap;
 
 /// Reads `new` and refuses it when it says more or less than `targets` want of `tree`.
 pub(super) fn check(
@@ -14,7 +15,13 @@ pub(super) fn check(
     new: &str,
 ) -> Result<(), Defect> {
     let new_source = Source::decode(new.as_bytes(), ORDER_BYTES_MAX, source.code)?;
-    let new_tree = super::read(new_source)?;
+    let Ok(new_tree) = Tree::read(new_source) else {
+        // Its places are those of a text that nobody wrote.
+        let at = targets.last().map_or(tree.root(), |target| target.map);
+        let message = "an edit would leave something that is not valid YAML; write it in a simpler \
+                       way, without anchors and on lines of its own";
+        return Err(source.defect(tree.raw(at).place, message));
+    };
     let pair = Pair { old: tree, new: &new_tree, targets };
     match pair.differs(tree.root(), new_tree.root()) {
         None => Ok(()),
@@ -61,13 +68,15 @@ impl Pair<'_> {
         let name_of = |ix: Ix| self.old.text(ix).unwrap_or("");
         let mut stays =
             old.iter().filter(|(key, _)| !matches!(want(name_of(*key)), Some(Want::Gone)));
+        let places: BTreeMap<&str, (Ix, Ix)> =
+            old.iter().map(|(key, value)| (name_of(*key), (*key, *value))).collect();
         let mut met = 0;
         for (key, value) in entries {
             let name = self.new.text(*key).unwrap_or("");
             if matches!(want(name), Some(Want::Gone)) && self.new.is_null(*value) {
                 continue;
             }
-            let known = self.old.entry(target.map, name);
+            let known = places.get(name).copied();
             let wrong = match want(name) {
                 Some(wanted) => !self.meets(wanted, *value),
                 None => known.is_none_or(|(_, old)| self.differs(old, *value).is_some()),

@@ -10,6 +10,7 @@ use crate::model::parse::ORDER_BYTES_MAX;
 use crate::model::parse::keys::ORDER;
 use crate::model::strict::source::Source;
 use crate::model::strict::{Ix, Kind, Tree};
+use std::collections::BTreeMap;
 
 /// The first key that jobyard writes; keys of the user stand before it.
 const FIRST_OF_OURS: &str = "status";
@@ -47,7 +48,10 @@ pub fn arrange(text: &str) -> Result<String, Defect> {
         return Ok(text.to_owned());
     }
     let text = source.text;
-    let mut parts = cut(text, &tree);
+    // A carriage return alone ends a line for YAML and not for editors: what is a line is not sure.
+    let unsure = text.matches('\r').count() > text.matches("\r\n").count();
+    let parts = if unsure { None } else { cut(text, &tree) };
+    let Some(mut parts) = parts else { return Ok(text.to_owned()) };
     let ends_with_newline = text.ends_with('\n');
     let as_it_is = parts.join(ends_with_newline);
     let mut ways = vec![as_it_is];
@@ -88,15 +92,18 @@ fn says_the_same(tree: &Tree<'_>, new: &str) -> bool {
     };
     let Ok(new) = super::read(source) else { return false };
     let entries = tree.map(tree.root()).unwrap_or(&[]);
+    let Some(found) = new.map(new.root()) else { return false };
+    let values: BTreeMap<Option<&str>, Ix> =
+        found.iter().map(|(key, value)| (new.text(*key), *value)).collect();
     let kept = |(key, value): &(Ix, Ix)| {
-        let found = tree.text(*key).and_then(|name| new.get(new.root(), name));
-        found.is_some_and(|found| tree.same(*value, &new, found))
+        let found = values.get(&tree.text(*key));
+        found.is_some_and(|found| tree.same(*value, &new, *found))
     };
-    new.map(new.root()).is_some_and(|n| n.len() == entries.len()) && entries.iter().all(kept)
+    found.len() == entries.len() && entries.iter().all(kept)
 }
 
-/// Cuts a document whose root is a block map.
-fn cut<'t>(text: &'t str, tree: &Tree<'_>) -> Parts<'t> {
+/// Cuts a document whose root is a block map; `None` where two keys share a line.
+fn cut<'t>(text: &'t str, tree: &Tree<'_>) -> Option<Parts<'t>> {
     let newline = if text.contains("\r\n") { "\r\n" } else { "\n" };
     let entries = tree.map(tree.root()).unwrap_or(&[]);
     let start_of = |key: Ix| line_start(text, tree.raw(key).place.at);
@@ -109,7 +116,7 @@ fn cut<'t>(text: &'t str, tree: &Tree<'_>) -> Parts<'t> {
         let end = end_of(text, tree, *key, *value).max(starts[at]);
         let indent = tree.raw(*key).place.column;
         let until = starts.get(at + 1).copied();
-        let gap = &text[end..until.unwrap_or(text.len())];
+        let gap = text.get(end..until.unwrap_or(text.len()))?;
         let mut piece = Piece { rank: rank(tree.text(*key).unwrap_or("")), ..Piece::default() };
         piece.blank = std::mem::take(&mut blank);
         piece.lead = std::mem::take(&mut lead);
@@ -128,7 +135,7 @@ fn cut<'t>(text: &'t str, tree: &Tree<'_>) -> Parts<'t> {
         }
         pieces.push(piece);
     }
-    Parts { newline, head, pieces, tail }
+    Some(Parts { newline, head, pieces, tail })
 }
 
 /// Where the lines of an entry end. Blank lines at the end of a text belong to it only where it keeps them.

@@ -48,6 +48,10 @@ fn blank_lines_are_at_most_one_and_texts_keep_theirs() {
 fn what_cannot_move_stays() {
     let alias = "x_a: &a 1\ntitle: T\nx_b: *a\nid: A\n";
     check(alias, alias);
+    // A carriage return alone ends a line for YAML and not for editors.
+    for shared in ["id: A\rtitle: T\n", "title: T\nid: A\n\r\r\n\n"] {
+        check(shared, shared);
+    }
     let open = "objective: |\n  a\ntitle: T\nid: A\nx_last: |\n  no end";
     let arranged = arrange(open).unwrap();
     assert!(arranged.ends_with("x_last: |\n  no end"), "{arranged}");

@@ -12,6 +12,7 @@ use crate::model::order::{
 };
 use crate::model::strict::{Ix, Kind};
 use crate::model::time::Millis;
+use std::collections::BTreeSet;
 
 /// Most retries that can be asked for; more is a loop.
 pub(super) const RETRIES_MAX: u64 = 1000;
@@ -79,11 +80,12 @@ pub(super) fn dependencies(reader: &mut Reader<'_>, order: &mut Order, ix: Ix) {
     let Some(items) = tree.list(ix) else {
         return reader.fail_type(ix, "dependencies", "a list of ids, or `[]` for none");
     };
+    let mut known = BTreeSet::new();
     for item in items {
         let Some(dependency) = dependency(reader, *item) else { continue };
         if dependency.id == order.id {
             reader.fail(*item, "`dependencies`: an order cannot wait for itself; remove it");
-        } else if order.dependencies.iter().all(|d| *d != dependency) {
+        } else if known.insert(dependency.clone()) {
             order.dependencies.push(dependency);
         }
     }

@@ -10,11 +10,16 @@ pub fn nearest(word: &str, known: &[&str]) -> Option<String> {
         return None;
     }
     let folded = fold(word);
+    let letters = letters(word);
     let mut best: Option<(usize, &str)> = None;
     for candidate in known {
         let slips = if candidate.len().min(word.len()) <= 4 { 1 } else { 2 };
         let bound = best.map_or(slips, |(d, _)| slips.min(d.saturating_sub(1)));
         if best.is_some_and(|(d, _)| d == 0) || folded.len().abs_diff(candidate.len()) > bound {
+            continue;
+        }
+        // A slip takes a letter away and puts another in at most.
+        if (letters ^ self::letters(candidate)).count_ones() as usize > 2 * bound {
             continue;
         }
         let distance = distance(&folded, &fold(candidate));
@@ -26,7 +31,16 @@ pub fn nearest(word: &str, known: &[&str]) -> Option<String> {
 }
 
 fn fold(word: &str) -> Vec<u8> {
-    word.bytes().map(|b| if b == b'-' { b'_' } else { b.to_ascii_lowercase() }).collect()
+    word.bytes().map(folded).collect()
+}
+
+fn folded(byte: u8) -> u8 {
+    if byte == b'-' { b'_' } else { byte.to_ascii_lowercase() }
+}
+
+/// The letters of a word as a set, so that most pairs need no closer look: a file may have thousands of keys.
+fn letters(word: &str) -> u64 {
+    word.bytes().map(|byte| 1 << (folded(byte) & 63)).fold(0, |set, letter: u64| set | letter)
 }
 
 /// Insertions, deletions, replacements and swaps of neighbours that turn `a` into `b`.

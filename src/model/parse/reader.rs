@@ -188,7 +188,8 @@ impl<'t> Reader<'t> {
     /// Warns when an unknown key looks like one of `known`; keys that begin with `x_` are the user's.
     pub(crate) fn unknown_key(&mut self, key: Ix, prefix: &str, known: &[&str]) {
         let word = self.key(key);
-        if word.starts_with("x_") || word.starts_with("x-") {
+        let told = self.warnings.len() >= DEFECTS_MAX;
+        if told || word.starts_with("x_") || word.starts_with("x-") {
             return;
         }
         if let Some(near) = nearest(word, known) {

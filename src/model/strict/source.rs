@@ -68,6 +68,9 @@ impl<'a> Source<'a> {
         let at = at.min(self.text.len());
         let before = self.text.get(..at).unwrap_or(self.text);
         let newlines = before.bytes().filter(|b| *b == b'\n').count();
+        // Between the two halves of a line end is still the end of the line.
+        let half = self.text.get(at..).is_some_and(|rest| rest.starts_with('\n'));
+        let before = before.strip_suffix('\r').filter(|_| half).unwrap_or(before);
         let start = before.rfind('\n').map_or(0, |n| n + 1);
         let column = before[start..].trim_start_matches('\u{feff}').chars().count() + 1;
         Place { at, line: number(newlines + 1), column: number(column) }
