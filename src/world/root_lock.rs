@@ -230,7 +230,7 @@ fn taken(root: &Path) -> io::Result<Tried> {
         text => text?,
     };
     let lives = holder_lives(&text);
-    if lives != Some(true)
+    if (text.is_empty() || lives == Some(false))
         && let Some(Found { role, text, .. }) = nameless(root)
     {
         return Ok(Tried::Taken { role, text });

@@ -14,6 +14,7 @@ root() {
         git init -q -b main "$ROOT"
         git -C "$ROOT" config user.name t
         git -C "$ROOT" config user.email t@example.org
+        git -C "$ROOT" config maintenance.auto false
         for name in a b c; do echo "$name" >"$ROOT/$name.txt"; done
         git -C "$ROOT" add .
         git -C "$ROOT" commit -q -m one

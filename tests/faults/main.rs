@@ -1,8 +1,8 @@
 //! Faults in the real program: each system call that changes something is struck in turn, the program is
 //! started again, and what it promises is looked at.
 //!
-//! `cargo test --test faults` strikes a choice of calls; with `FAULTS=all` every call of every scenario, pairs
-//! of calls, and power cuts on real file systems, with one line of figures for each sweep (`make proof`).
+//! `cargo test --test faults` strikes a choice of calls; with `FAULTS=all` every call of every scenario,
+//! pairs of calls, and power cuts on real file systems, a line of figures for each sweep (`make proof`).
 //! Invariants: a sweep ends when a run makes fewer calls than the one to be struck, and fails when it struck
 //! none; what this machine cannot do is said on a line that begins with `NOT RUN` and counts as not shown.
 

@@ -2,8 +2,8 @@
 //!
 //! Invariants: calls are counted over all threads of the first process (with `kids`, of its children too) in
 //! the order in which they are made, so the same number names the same call of a process that does the same
-//! again; only the call that was chosen is changed, and an argument that was changed is put back when the call
-//! returns, as the kernel itself would leave it; what is still alive afterwards goes on untraced.
+//! again; only the call that was chosen is changed, and an argument that was changed is put back when the
+//! call returns, as the kernel itself would leave it; what is still alive afterwards goes on untraced.
 //! It does not judge, and knows nothing of jobyard.
 
 use nix::errno::Errno;

@@ -140,5 +140,5 @@ fn a_take_by_hand_that_git_refuses_is_put_back_and_explained() {
     yard.mv("A", "pending", "running");
     yard.until_in("pending", "A");
     yard.until("the explanation", || yard.why("pending", "A").contains("prepare the worktree"));
-    assert_eq!(yard.events("A", "put-back").len(), 1, "{}", yard.sight());
+    yard.until("its line, written after that", || yard.events("A", "put-back").len() == 1);
 }
