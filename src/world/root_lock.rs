@@ -76,7 +76,9 @@ pub enum Tried {
 fn holder_lives(text: &str) -> Option<bool> {
     let mut words = text.split_whitespace().skip(2);
     let pid = words.next()?.parse().ok()?;
-    let start_time: u64 = words.nth(1)?.parse().ok()?;
+    let told = words.nth(1)?;
+    let digits = told.find(|c: char| !c.is_ascii_digit()).unwrap_or(told.len());
+    let start_time: u64 = told[..digits].parse().ok()?;
     Some(process_start_time(pid) == Some(start_time))
 }
 
