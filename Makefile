@@ -34,7 +34,7 @@ test: check tools-of-tests ## Form, lints and all tests (about 10 minutes on two
 fuzz: tools ## Fuzz every parser, FUZZ_SECONDS each (docs/fuzzing.md)
 	FUZZ_SECONDS=$(FUZZ_SECONDS) fuzz/run
 
-proof: fuzz ## All that can be proved here (docs/proof.md), up to an hour; exits 3 and names what cannot run
+proof: fuzz ## All that can be proved here (docs/proof.md), for long; exits 3 and names what cannot run
 	SIM_LIVES=$(SIM_LIVES) $(CARGO) test --locked --release --test sim -- --nocapture lives_
 	SIM_SEARCH=1 SIM_LIVES=20000 $(CARGO) test --locked --release --test sim -- --nocapture planted_faults_are_found
 	@said=$$(mktemp) && trap 'rm -f "$$said"' EXIT; \
