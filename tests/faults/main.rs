@@ -80,6 +80,7 @@ fn some() -> Vec<Sweep> {
         sweep(PLAIN, Fault::KillAll, 2),
         sweep(WORKTREE, Fault::KillAll, 19),
         sweep(TAKE, Fault::KillAll, 11),
+        sweep(TAKE, Fault::Error(Errno::EINTR), 9),
         sweep(FINISH, Fault::Kill, 17),
         sweep(DEPENDENCIES, Fault::Error(Errno::EIO), 9),
         sweep(RETRY, Fault::Sticky(Errno::ENOSPC), 41),

@@ -63,12 +63,13 @@ impl Git {
         let made = WorktreeMade::default();
         let mut making =
             Making { git: self, layout: &layout, held: &held, place: &place, branch, base, made };
-        held.noting(&format!("add {path}\n"), || {
-            if !making.complete(entry.as_ref(), found)? {
-                making.free(entry.as_ref(), found)?;
-                making.add_fresh()?;
+        held.noting(&layout, &name, &format!("add {path}\n"), || {
+            if making.complete(entry.as_ref(), found)? {
+                return Ok(());
             }
-            Ok(())
+            making.free(entry.as_ref(), found)?;
+            let head = making.add_fresh()?;
+            making.finish(&head)
         })?;
         making.made.worktree_created = true;
         Ok(making.made)
@@ -162,7 +163,8 @@ impl Making<'_> {
         Ok(())
     }
 
-    fn add_fresh(&mut self) -> Result<(), GitFault> {
+    /// The commit it is made at.
+    fn add_fresh(&mut self) -> Result<CommitId, GitFault> {
         let tip = self.git.branch(self.branch)?;
         let call = self
             .held
@@ -179,7 +181,18 @@ impl Making<'_> {
         };
         call.ok()?;
         self.made.branch_created |= tip.is_none();
-        post_checkout(self.git, self.held, self.place, tip.as_ref().unwrap_or(self.base))
+        Ok(tip.unwrap_or_else(|| self.base.clone()))
+    }
+
+    /// Finishes what git left undone though it succeeded: it only warns when it cannot remove its own locks.
+    fn finish(&mut self, head: &CommitId) -> Result<(), GitFault> {
+        if let Some(entry) = self.layout.entry(&self.place.path, ACT)? {
+            clear_locks(locks_of(&entry.dir), ACT)?;
+            if self.complete(Some(&entry), Found::Content)? {
+                return Ok(());
+            }
+        }
+        post_checkout(self.git, self.held, self.place, head)
     }
 
     fn aside(&mut self, moved: &Path) {

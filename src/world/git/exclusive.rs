@@ -70,20 +70,26 @@ impl Exclusive {
         Ok(Self { file, interrupted })
     }
 
-    /// Notes what is about to be changed, does it, and takes the note away when it has come to an end of its
-    /// own, well or not. A note that is found later says that it was interrupted.
+    /// Notes what is about to be changed, does it, removes the locks on references that git left in doing so
+    /// (one that cannot remove its lock warns and succeeds), and takes the note away when that has come to an
+    /// end of its own, well or not. A note that is found later says that it was interrupted.
     pub(super) fn noting<T>(
         &self,
+        layout: &Layout,
+        full_ref: &str,
         text: &str,
         work: impl FnOnce() -> Result<T, GitFault>,
     ) -> Result<T, GitFault> {
         let act = "note a change of git";
         let fault = |e: std::io::Error| refused(act, e.to_string());
+        let mut locks = ref_locks(layout, full_ref);
+        locks.retain(|path| !path.exists());
         let mut file = &self.file;
         file.set_len(0).map_err(fault)?;
         file.rewind().map_err(fault)?;
         file.write_all(text.as_bytes()).map_err(fault)?;
         let done = work();
+        clear_locks(locks, act)?;
         self.file.set_len(0).map_err(fault)?;
         done
     }
@@ -111,12 +117,16 @@ impl Exclusive {
         full_ref: &str,
         act: &'static str,
     ) -> Result<(), GitFault> {
-        let mut locks = vec![layout.common.join(format!("{full_ref}.lock"))];
-        if !self.interrupted.is_empty() {
-            locks.push(layout.common.join("packed-refs.lock"));
-        }
+        let mut locks = ref_locks(layout, full_ref);
+        locks.truncate(if self.interrupted.is_empty() { 1 } else { locks.len() });
         clear_locks(locks, act)
     }
+}
+
+/// The lock files that git holds while it changes this reference: its own, and the one of the packed ones.
+fn ref_locks(layout: &Layout, full_ref: &str) -> Vec<PathBuf> {
+    let own = layout.common.join(format!("{full_ref}.lock"));
+    vec![own, layout.common.join("packed-refs.lock")]
 }
 
 /// The lock files of git in the directory of a worktree's entry.

@@ -80,7 +80,7 @@ impl Git {
         if let Some(why) = busy() {
             return Err(refused(ACT, why));
         }
-        held.noting(&format!("remove {path}\n"), || work(&held, &layout, &place))
+        held.noting(&layout, &name, &format!("remove {path}\n"), || work(&held, &layout, &place))
     }
 
     fn remove_tree(
