@@ -314,7 +314,7 @@ pub fn request<W: World>(
             return Ok(None);
         }
     }
-    let body = request_body(world, &path, stat)?;
+    let (body, stat) = request_body(world, &path, stat)?;
     let why = world.stat(&Path::new(paths::CONTROL).join(format!("{file}.why")))?;
     // A request that was put there again after its refusal is a new one, however old its content is.
     let refused = match before {
@@ -332,23 +332,26 @@ pub fn request<W: World>(
     Ok(Some((id, request)))
 }
 
+/// What a request says, and the file that says it, as it was when it was read: `stat` was before it was known
+/// that nobody writes it.
 fn request_body<W: World>(
     world: &mut W,
     path: &Path,
     stat: Stat,
-) -> Result<Result<RequestBody, Defect>, Fault> {
+) -> Result<(Result<RequestBody, Defect>, Stat), Fault> {
+    let refused = |defect| Ok((Err(defect), stat));
     if stat.kind != Kind::File {
-        return Ok(Err(not_a_file(stat.kind, "invalid-request", "a request")));
+        return refused(not_a_file(stat.kind, "invalid-request", "a request"));
     }
     if stat.size > REQUEST_BYTES_MAX as u64 {
-        return Ok(Err(Defect::whole("invalid-request", "is longer than 64 KiB")));
+        return refused(Defect::whole("invalid-request", "is longer than 64 KiB"));
     }
-    Ok(match read_whole(world, path, REQUEST_BYTES_MAX) {
-        Ok(Some(snapshot)) => parse_request(&snapshot.bytes),
-        Ok(None) => Ok(RequestBody::default()),
+    match read_whole(world, path, REQUEST_BYTES_MAX) {
+        Ok(Some(snapshot)) => Ok((parse_request(&snapshot.bytes), snapshot.stat)),
+        Ok(None) => Ok((Ok(RequestBody::default()), stat)),
         Err(fault) if fault.is_obstacle() => {
-            Err(Defect::whole("invalid-request", format!("cannot be read: {fault}")))
+            refused(Defect::whole("invalid-request", format!("cannot be read: {fault}")))
         }
-        Err(fault) => return Err(fault),
-    })
+        Err(fault) => Err(fault),
+    }
 }

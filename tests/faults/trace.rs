@@ -173,18 +173,21 @@ impl Tracer<'_> {
                     if self.call(pid) {
                         return None;
                     }
-                    let _ = ptrace::syscall(pid, None);
+                    self.go_on(pid, None);
                 }
-                Ok(WaitStatus::PtraceEvent(pid, _, _)) => {
-                    let _ = ptrace::syscall(pid, None);
-                }
-                Ok(WaitStatus::Stopped(pid, signal)) => {
-                    let _ = ptrace::syscall(pid, signal);
-                }
+                Ok(WaitStatus::PtraceEvent(pid, _, _)) => self.go_on(pid, None),
+                Ok(WaitStatus::Stopped(pid, signal)) => self.go_on(pid, Some(signal)),
                 Ok(_) | Err(Errno::EINTR) => {}
                 Err(fault) => panic!("wait for what is traced: {fault}"),
             }
         }
+    }
+
+    /// Lets a thread go on to its next call; at full speed when no later call can be struck.
+    fn go_on(&self, pid: Pid, signal: Option<Signal>) {
+        let sticky = matches!(self.run.fault, Fault::Sticky(_));
+        let over = self.struck.is_some() && !sticky && !self.owed.contains_key(&pid);
+        let _ = if over { ptrace::cont(pid, signal) } else { ptrace::syscall(pid, signal) };
     }
 
     /// One half of a call. True: the fault was a kill, and all is over.

@@ -17,8 +17,8 @@ use std::thread;
 use std::time::Duration;
 use tempfile::TempDir;
 
-/// Longest time of a step; a verb waits 10 s at most.
-const STEP_TIME: Duration = Duration::from_secs(30);
+/// Longest time of a step; a verb waits 10 s at most, and a dozen trials may share a processor.
+const STEP_TIME: Duration = Duration::from_secs(60);
 
 /// A script of this directory, and what is promised of it.
 #[derive(Clone, Copy, Debug)]

@@ -11,6 +11,7 @@ mod judge;
 mod life;
 mod lives;
 mod mutation;
+mod observed;
 mod planted;
 mod rng;
 mod world;
