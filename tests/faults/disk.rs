@@ -7,7 +7,11 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::thread;
+use std::time::{Duration, Instant};
 
+/// How long processes that were killed may keep a file system in use.
+const BUSY_TIME: Duration = Duration::from_secs(30);
 /// File systems that can be tried, with the size of the device and what keeps them from writing early.
 const KINDS: [(&str, u64, &str); 3] = [
     ("ext4", 64, "loop,commit=300,noauto_da_alloc"),
@@ -54,14 +58,14 @@ impl Disk {
         run(Command::new("mount").args(["-o", self.options]).arg(device).arg(&self.place));
     }
 
+    /// Unmounts it, once what was killed has let it go. What is still mounted cannot be mounted a second time
+    /// from another device: it is the same file system.
     fn detach(&self) {
-        let tries = 0..200;
-        let away = |_| {
-            let tried = Command::new("umount").arg(&self.place).output();
-            tried.is_ok_and(|out| out.status.success())
-        };
-        if !tries.into_iter().any(away) {
-            run(Command::new("umount").arg("-l").arg(&self.place));
+        let until = Instant::now() + BUSY_TIME;
+        let mut umount = Command::new("umount");
+        umount.arg(&self.place);
+        while !umount.output().is_ok_and(|out| out.status.success()) {
+            assert!(Instant::now() < until, "{} stays in use", self.place.display());
         }
     }
 
@@ -86,7 +90,9 @@ impl Disk {
 
 impl Drop for Disk {
     fn drop(&mut self) {
-        self.detach();
+        let lazily = Command::new("umount").arg("-l").arg(&self.place).output();
+        let gone = lazily.is_ok_and(|out| out.status.success());
+        assert!(gone || thread::panicking(), "{} stays mounted", self.place.display());
     }
 }
 

@@ -38,7 +38,9 @@ const REQUEUE: Scenario = Scenario { again: true, ..scenario("requeue", "done") 
 const TAKEOVER: Scenario = Scenario { kids: true, ..scenario("takeover", "done") };
 const LEFTOVER: Scenario = scenario("leftover", "");
 
-const ALL: [Scenario; 12] = [
+const GC: Scenario = Scenario { kids: true, again: true, ..scenario("gc", "done") };
+
+const ALL: [Scenario; 13] = [
     PLAIN,
     DEPENDENCIES,
     FAILING,
@@ -51,6 +53,7 @@ const ALL: [Scenario; 12] = [
     REQUEUE,
     TAKEOVER,
     LEFTOVER,
+    GC,
 ];
 
 /// The same fault at one call after another.
@@ -82,6 +85,7 @@ fn some() -> Vec<Sweep> {
         sweep(TAKE, Fault::KillAll, 11),
         sweep(TAKE, Fault::Error(Errno::EINTR), 9),
         sweep(FINISH, Fault::Kill, 17),
+        sweep(GC, Fault::KillAll, 13),
         sweep(DEPENDENCIES, Fault::Error(Errno::EIO), 9),
         sweep(RETRY, Fault::Sticky(Errno::ENOSPC), 41),
         sweep(CANCEL, Fault::Lost(Errno::EIO), 9),
