@@ -10,7 +10,8 @@ use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How long processes that were killed may keep a file system in use.
+/// How long a file system may stay in use: by processes that were killed, or by another trial that began a
+/// mount namespace just then. A second device with the same one cannot be mounted before.
 const BUSY_TIME: Duration = Duration::from_secs(30);
 /// File systems that can be tried, with the size of the device and what keeps them from writing early.
 const KINDS: [(&str, u64, &str); 3] = [
@@ -55,18 +56,11 @@ impl Disk {
     }
 
     fn attach(&self, device: &Path) {
-        run(Command::new("mount").args(["-o", self.options]).arg(device).arg(&self.place));
+        insist(Command::new("mount").args(["-o", self.options]).arg(device).arg(&self.place));
     }
 
-    /// Unmounts it, once what was killed has let it go. What is still mounted cannot be mounted a second time
-    /// from another device: it is the same file system.
     fn detach(&self) {
-        let until = Instant::now() + BUSY_TIME;
-        let mut umount = Command::new("umount");
-        umount.arg(&self.place);
-        while !umount.output().is_ok_and(|out| out.status.success()) {
-            assert!(Instant::now() < until, "{} stays in use", self.place.display());
-        }
+        insist(Command::new("umount").arg(&self.place));
     }
 
     /// What is there so far is on the device.
@@ -93,6 +87,19 @@ impl Drop for Disk {
         let lazily = Command::new("umount").arg("-l").arg(&self.place).output();
         let gone = lazily.is_ok_and(|out| out.status.success());
         assert!(gone || thread::panicking(), "{} stays mounted", self.place.display());
+    }
+}
+
+/// Does it as soon as nothing uses the file system any more.
+fn insist(command: &mut Command) {
+    let until = Instant::now() + BUSY_TIME;
+    loop {
+        let out = command.output().expect("run a tool");
+        if out.status.success() {
+            return;
+        }
+        let said = String::from_utf8_lossy(&out.stderr);
+        assert!(Instant::now() < until, "{command:?}: {said}");
     }
 }
 
