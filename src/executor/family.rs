@@ -13,6 +13,12 @@ use crate::model::protocol::CommandKey;
 use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt;
 
+/// So many looks in a row that find no new child end a chase.
+const CHASE_QUIET: u32 = 8;
+
+/// Looks of a chase at most.
+const CHASE_LOOKS_MAX: u32 = 2000;
+
 /// How the processes of one command are told.
 pub(crate) struct Mark {
     /// Main process; also its process group.
@@ -89,10 +95,44 @@ impl Family {
             if self.mains.contains_key(&pid) || self.strays.contains_key(&pid) {
                 continue;
             }
-            let Some(stat) = proc::stat(pid).filter(|stat| !stat.dead) else { continue };
+            // Also of one that has ended: it tells the process group of those that it made.
+            let Some(stat) = proc::stat(pid) else { continue };
             let owner = self.owner(pid, &stat);
             self.strays.insert(pid, Stray { start_time: stat.start_time, owner });
         }
+    }
+
+    /// Kills the children of a command that were not known yet, and those that they have left meanwhile,
+    /// faster than a process makes its next one and ends; returns when no more of them come.
+    pub(crate) fn chase(&mut self, key: &CommandKey) {
+        let (mut quiet, mut looks) = (0, 0);
+        while quiet < CHASE_QUIET && looks < CHASE_LOOKS_MAX {
+            (quiet, looks) = (quiet + 1, looks + 1);
+            // The last are the newest.
+            for pid in self.children.read().into_iter().rev() {
+                if self.mains.contains_key(&pid) || self.strays.contains_key(&pid) {
+                    continue;
+                }
+                let alone = self.marks.len() == 1;
+                if alone {
+                    // A child keeps its id until it is waited for, so this one is meant.
+                    proc::kill_child(pid);
+                }
+                let Some(stat) = proc::stat(pid) else { continue };
+                let owner = if alone { Some(key.clone()) } else { self.owner(pid, &stat) };
+                let stray = Stray { start_time: stat.start_time, owner };
+                if self.belongs(&stray, key) {
+                    proc::kill_child(pid);
+                    quiet = 0;
+                }
+                self.strays.insert(pid, stray);
+            }
+        }
+    }
+
+    /// Whether a process is a child that nothing is known of yet.
+    pub(crate) fn is_unknown(&self, pid: u32) -> bool {
+        !self.mains.contains_key(&pid) && !self.strays.contains_key(&pid)
     }
 
     /// The known strays of a command: its own, and those that no other command could have made.

@@ -207,13 +207,20 @@ impl Tree {
         let _ = self.group.as_ref().is_some_and(Group::kill);
         let mut reach = Reach::Everything;
         let mut stopped = BTreeSet::new();
+        let mut groups = BTreeSet::new();
         for _ in 0..FREEZE_ROUNDS_MAX {
-            self.gather(family, reach);
+            let table = self.gather(family, reach);
             reach = Reach::Kin;
+            // A signal to a process group reaches each of its processes before that can fork again.
+            for group in self.process_groups(family, &table) {
+                if groups.insert(group) {
+                    proc::signal_group(group, Signal::STOP);
+                }
+            }
             let fresh: Vec<Process> = self
                 .processes()
                 .into_iter()
-                .filter(|process| stopped.insert(process.pid))
+                .filter(|process| stopped.insert((process.pid, process.start_time)))
                 .collect();
             if fresh.is_empty() {
                 break;
@@ -222,9 +229,32 @@ impl Tree {
                 process.signal(&[Signal::STOP]);
             }
         }
+        for group in groups {
+            proc::signal_group(group, Signal::KILL);
+        }
         for process in self.processes() {
             process.signal(&[Signal::KILL]);
         }
+        if let Some(key) = &self.key {
+            family.chase(key);
+        }
+    }
+
+    /// The process groups of members, and of children that have ended, that hold nobody else. An id in
+    /// use is given to no other group, and one out of use only after all others were.
+    fn process_groups(&self, family: &Family, table: &BTreeMap<u32, Stat>) -> BTreeSet<u32> {
+        let strays = self.key.iter().flat_map(|key| family.strays_of(key));
+        let own: BTreeSet<u32> = strays.chain(self.members.keys().copied()).collect();
+        let group = |pid: &u32| Some(table.get(pid)?.group);
+        let mut groups: BTreeSet<u32> = own.iter().filter_map(group).filter(|id| *id > 1).collect();
+        let executor = std::process::id();
+        for (pid, stat) in table.iter().filter(|(pid, stat)| !stat.dead && !own.contains(pid)) {
+            let newest = stat.parent == executor && family.is_unknown(*pid);
+            if !newest && self.main.is_none_or(|main| main.pid != *pid) {
+                groups.remove(&stat.group);
+            }
+        }
+        groups
     }
 
     fn processes(&self) -> Vec<Process> {
