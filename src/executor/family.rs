@@ -12,12 +12,13 @@ use super::proc::{self, Children};
 use crate::model::protocol::CommandKey;
 use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt;
+use std::time::{Duration, Instant};
 
 /// So many looks in a row that find no new child end a chase.
 const CHASE_QUIET: u32 = 8;
 
-/// Looks of a chase at most.
-const CHASE_LOOKS_MAX: u32 = 2000;
+/// Longest chase; another one follows.
+const CHASE_MAX: Duration = Duration::from_millis(100);
 
 /// How the processes of one command are told.
 pub(crate) struct Mark {
@@ -34,6 +35,7 @@ pub(crate) struct Mark {
 }
 
 /// A child that was not started by the executor.
+#[derive(Clone)]
 struct Stray {
     start_time: u64,
     /// Absent: any of the commands that ran at its start.
@@ -46,6 +48,8 @@ pub(crate) struct Family {
     marks: BTreeMap<CommandKey, Mark>,
     mains: BTreeMap<u32, CommandKey>,
     strays: BTreeMap<u32, Stray>,
+    /// Process groups of those that had ended when they were met at the last look.
+    ended_groups: Vec<(u32, Stray)>,
     /// The last wait said that there is no child at all.
     childless: bool,
 }
@@ -58,6 +62,7 @@ impl Family {
             marks: BTreeMap::new(),
             mains: BTreeMap::new(),
             strays: BTreeMap::new(),
+            ended_groups: Vec::new(),
             childless: true,
         }
     }
@@ -85,47 +90,64 @@ impl Family {
         self.childless = childless;
     }
 
-    /// Looks for children that are not known yet.
+    /// Looks for children that are not known yet. Those that have ended are waited for at once, so that what
+    /// forks without end does not fill the list; of them the process group stays known.
     pub(crate) fn look(&mut self) {
+        self.ended_groups.clear();
         if self.childless {
             self.strays.clear();
             return;
         }
         for pid in self.children.read() {
-            if self.mains.contains_key(&pid) || self.strays.contains_key(&pid) {
-                continue;
+            if self.is_unknown(pid) {
+                self.meet(pid, None);
             }
-            // Also of one that has ended: it tells the process group of those that it made.
-            let Some(stat) = proc::stat(pid) else { continue };
-            let owner = self.owner(pid, &stat);
-            self.strays.insert(pid, Stray { start_time: stat.start_time, owner });
         }
+    }
+
+    /// Takes a child into account, as one of `owner` when that is known; none when it is gone already.
+    fn meet(&mut self, pid: u32, owner: Option<&CommandKey>) -> Option<Stray> {
+        let stat = proc::stat(pid)?;
+        let owner = owner.cloned().or_else(|| self.owner(pid, &stat));
+        let stray = Stray { start_time: stat.start_time, owner };
+        if stat.dead && proc::wait_for(pid) {
+            self.ended_groups.push((stat.group, stray.clone()));
+        } else {
+            self.strays.insert(pid, stray.clone());
+        }
+        Some(stray)
+    }
+
+    /// Process groups of the children of a command that had ended at the last look.
+    pub(crate) fn ended_groups_of(&self, key: &CommandKey) -> Vec<u32> {
+        let ended = self.ended_groups.iter();
+        ended.filter(|(_, stray)| self.belongs(stray, key)).map(|(group, _)| *group).collect()
     }
 
     /// Kills the children of a command that were not known yet, and those that they have left meanwhile,
     /// faster than a process makes its next one and ends; returns when no more of them come.
     pub(crate) fn chase(&mut self, key: &CommandKey) {
-        let (mut quiet, mut looks) = (0, 0);
-        while quiet < CHASE_QUIET && looks < CHASE_LOOKS_MAX {
-            (quiet, looks) = (quiet + 1, looks + 1);
+        let until = Instant::now() + CHASE_MAX;
+        let mut quiet = 0;
+        while quiet < CHASE_QUIET && Instant::now() < until {
+            quiet += 1;
+            let alone = self.marks.len() == 1;
             // The last are the newest.
             for pid in self.children.read().into_iter().rev() {
-                if self.mains.contains_key(&pid) || self.strays.contains_key(&pid) {
+                if !self.is_unknown(pid) {
                     continue;
                 }
-                let alone = self.marks.len() == 1;
                 if alone {
                     // A child keeps its id until it is waited for, so this one is meant.
                     proc::kill_child(pid);
                 }
-                let Some(stat) = proc::stat(pid) else { continue };
-                let owner = if alone { Some(key.clone()) } else { self.owner(pid, &stat) };
-                let stray = Stray { start_time: stat.start_time, owner };
-                if self.belongs(&stray, key) {
-                    proc::kill_child(pid);
+                let met = self.meet(pid, alone.then_some(key));
+                if met.is_some_and(|stray| self.belongs(&stray, key)) {
+                    if self.strays.contains_key(&pid) {
+                        proc::kill_child(pid);
+                    }
                     quiet = 0;
                 }
-                self.strays.insert(pid, stray);
             }
         }
     }
@@ -161,9 +183,19 @@ impl Family {
         let by = |is: &dyn Fn(&Mark) -> bool| {
             self.marks.iter().find(|(_, mark)| is(mark)).map(|(key, _)| key.clone())
         };
-        let group = proc::cgroup(pid).unwrap_or_default();
-        by(&|mark| mark.group.as_deref().is_some_and(|outer| is_inside(&group, outer)))
-            .or_else(|| by(&|mark| mark.pid == stat.group))
+        // What is known or cheap first: of a job that forks without end this is asked very often.
+        let inside = || {
+            let group =
+                self.marks.values().any(|mark| mark.group.is_some()).then(|| proc::cgroup(pid));
+            let group = group.flatten()?;
+            by(&|mark| mark.group.as_deref().is_some_and(|outer| is_inside(&group, outer)))
+        };
+        by(&|mark| mark.pid == stat.group)
+            .or_else(inside)
+            .or_else(|| {
+                let brand = proc::brand_of(pid)?;
+                by(&|mark| proc::brand(&mark.token) == brand)
+            })
             .or_else(|| {
                 let outputs = outputs(pid);
                 by(&|mark| outputs.contains(&mark.log))

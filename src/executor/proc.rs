@@ -8,7 +8,9 @@
 //! process never receives a signal meant for the first; the calling process is never found; a zombie
 //! counts as gone. A full scan costs milliseconds and happens only when something must be ended.
 
-use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use rustix::process::{
+    Pid, PidfdFlags, Signal, WaitOptions, pidfd_open, pidfd_send_signal, waitpid,
+};
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::Read;
@@ -92,7 +94,7 @@ pub(crate) fn brand(token: &str) -> u64 {
 }
 
 /// The brand of a process, also of one that ended and was not waited for.
-fn brand_of(pid: u32) -> Option<u64> {
+pub(crate) fn brand_of(pid: u32) -> Option<u64> {
     let text = fs::read_to_string(format!("/proc/{pid}/limits")).ok()?;
     parse_brand(&text)
 }
@@ -204,6 +206,12 @@ pub(crate) fn kill_child(pid: u32) {
     if let Some(pid) = raw_pid(pid) {
         let _ = rustix::process::kill_process(pid, Signal::KILL);
     }
+}
+
+/// Waits for a child that has ended, whose status nobody wants; whether it was still there.
+pub(crate) fn wait_for(child: u32) -> bool {
+    let options = WaitOptions::NOHANG;
+    raw_pid(child).is_some_and(|pid| matches!(waitpid(Some(pid), options), Ok(Some(_))))
 }
 
 /// A process id for the system calls; 0 and ids that do not fit are none.

@@ -19,6 +19,10 @@ use std::time::{Duration, Instant};
 /// without end stands still; each round sees what the one before let through.
 const FREEZE_ROUNDS_MAX: u32 = 64;
 
+/// After two rounds no more of them begin when so much time has passed: what is too fast to be stopped
+/// is chased.
+const FREEZE_MAX: Duration = Duration::from_millis(200);
+
 /// First pause between two rounds of KILL; doubled each time.
 const KILL_PAUSE: Duration = Duration::from_millis(10);
 
@@ -135,16 +139,19 @@ impl Tree {
         })
     }
 
-    /// Whether a process is left besides those never seen. Cheap: no scan of `/proc`.
-    pub(crate) fn left(&mut self, family: &Family) -> bool {
+    /// Whether a process is left. Cheap: no scan of `/proc`, and the list of children only when it decides.
+    pub(crate) fn left(&mut self, family: &mut Family) -> bool {
         if self.main.is_some() || self.group.as_ref().is_some_and(Group::populated) {
             return true;
         }
         self.members
             .retain(|pid, start_time| Process { pid: *pid, start_time: *start_time }.lives());
-        let strays = self.key.as_ref().map(|key| family.strays_of(key)).unwrap_or_default();
-        !self.members.is_empty()
-            || strays.into_iter().any(|pid| proc::stat(pid).is_some_and(|stat| !stat.dead))
+        let Some(key) = self.key.as_ref().filter(|_| self.members.is_empty()) else {
+            return !self.members.is_empty();
+        };
+        family.look();
+        // What has just ended may have made another one: its end is still to be heard of.
+        !family.strays_of(key).is_empty() || !family.ended_groups_of(key).is_empty()
     }
 
     /// Members that were alive at the last look.
@@ -208,7 +215,8 @@ impl Tree {
         let mut reach = Reach::Everything;
         let mut stopped = BTreeSet::new();
         let mut groups = BTreeSet::new();
-        for _ in 0..FREEZE_ROUNDS_MAX {
+        let until = Instant::now() + FREEZE_MAX;
+        for round in 0..FREEZE_ROUNDS_MAX {
             let table = self.gather(family, reach);
             reach = Reach::Kin;
             // A signal to a process group reaches each of its processes before that can fork again.
@@ -222,11 +230,11 @@ impl Tree {
                 .into_iter()
                 .filter(|process| stopped.insert((process.pid, process.start_time)))
                 .collect();
-            if fresh.is_empty() {
-                break;
-            }
             for process in &fresh {
                 process.signal(&[Signal::STOP]);
+            }
+            if fresh.is_empty() || round > 0 && Instant::now() > until {
+                break;
             }
         }
         for group in groups {
@@ -240,19 +248,20 @@ impl Tree {
         }
     }
 
-    /// The process groups of members, and of children that have ended, that hold nobody else. An id in
-    /// use is given to no other group, and one out of use only after all others were.
+    /// The process groups of members, and of children that have ended, that hold nobody else. An id that
+    /// is no longer in use is given again only after all others were.
     fn process_groups(&self, family: &Family, table: &BTreeMap<u32, Stat>) -> BTreeSet<u32> {
-        let strays = self.key.iter().flat_map(|key| family.strays_of(key));
-        let own: BTreeSet<u32> = strays.chain(self.members.keys().copied()).collect();
         let group = |pid: &u32| Some(table.get(pid)?.group);
-        let mut groups: BTreeSet<u32> = own.iter().filter_map(group).filter(|id| *id > 1).collect();
+        let ended = self.key.iter().flat_map(|key| family.ended_groups_of(key));
+        let groups = self.members.keys().filter_map(group).chain(ended);
+        let mut groups: BTreeSet<u32> = groups.filter(|id| *id > 1).collect();
         let executor = std::process::id();
-        for (pid, stat) in table.iter().filter(|(pid, stat)| !stat.dead && !own.contains(pid)) {
-            let newest = stat.parent == executor && family.is_unknown(*pid);
-            if !newest && self.main.is_none_or(|main| main.pid != *pid) {
-                groups.remove(&stat.group);
-            }
+        let strangers = table.iter().filter(|(pid, stat)| {
+            let newest = stat.parent == executor && family.is_unknown(**pid);
+            !stat.dead && !newest && !self.members.contains_key(pid)
+        });
+        for (_, stat) in strangers {
+            groups.remove(&stat.group);
         }
         groups
     }
