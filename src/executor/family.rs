@@ -179,6 +179,19 @@ impl Family {
         }
     }
 
+    /// The command whose brand a process has, unless another one that runs has the same.
+    fn branded(&self, pid: u32) -> Option<CommandKey> {
+        let brand = proc::brand_of(pid)?;
+        let mut alike = self.marks.iter().filter(|(_, mark)| proc::brand(&mark.token) == brand);
+        let (key, _) = alike.next()?;
+        alike.next().is_none().then(|| key.clone())
+    }
+
+    /// When the main process of a command was started, in clock ticks since boot.
+    pub(crate) fn start_of(&self, key: &CommandKey) -> Option<u64> {
+        self.marks.get(key).map(|mark| mark.start_time)
+    }
+
     fn owner(&self, pid: u32, stat: &proc::Stat) -> Option<CommandKey> {
         let by = |is: &dyn Fn(&Mark) -> bool| {
             self.marks.iter().find(|(_, mark)| is(mark)).map(|(key, _)| key.clone())
@@ -192,15 +205,12 @@ impl Family {
         };
         by(&|mark| mark.pid == stat.group)
             .or_else(inside)
-            .or_else(|| {
-                let brand = proc::brand_of(pid)?;
-                by(&|mark| proc::brand(&mark.token) == brand)
-            })
+            .or_else(|| self.branded(pid))
             .or_else(|| {
                 let outputs = outputs(pid);
                 by(&|mark| outputs.contains(&mark.log))
             })
-            .or_else(|| by(&|mark| proc::carries(pid, &mark.token)))
+            .or_else(|| by(&|mark| proc::tells(pid, &mark.token)))
     }
 }
 

@@ -104,7 +104,8 @@ fn parse_brand(limits: &str) -> Option<u64> {
     line.split_ascii_whitespace().next()?.parse().ok().filter(|soft| *soft >= BRAND_FIRST)
 }
 
-fn tells(pid: u32, token: &str) -> bool {
+/// Whether the environment of a process holds the token, which is not empty.
+pub(crate) fn tells(pid: u32, token: &str) -> bool {
     let Ok(file) = File::open(format!("/proc/{pid}/environ")) else { return false };
     let mut environ = Vec::new();
     // A read error in the middle leaves what was read: the process has just gone.

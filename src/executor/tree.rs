@@ -284,7 +284,13 @@ impl Tree {
         roots.extend(self.key.iter().flat_map(|key| family.strays_of(key)));
         let tells = self.key.as_ref().is_none_or(|key| family.token_is_own(key, &self.token));
         if reach == Reach::Everything && tells {
-            roots.extend(proc::survivors(&self.token));
+            // What is older than a command is none of its processes.
+            let since = self.key.as_ref().and_then(|key| family.start_of(key)).unwrap_or_default();
+            let young = table.iter().filter(|(_, stat)| !stat.dead && stat.start_time >= since);
+            let own = std::process::id();
+            let carrying =
+                young.filter(|(pid, _)| **pid != own && proc::carries(**pid, &self.token));
+            roots.extend(carrying.map(|(pid, _)| *pid));
             if let Some(logs) = &self.logs {
                 roots.extend(table.keys().filter(|pid| proc::writes_below(**pid, logs)));
                 roots.extend(relatives(&roots, &table));
