@@ -12,6 +12,7 @@ use crate::model::time::Tick;
 use crate::observe::Arrival;
 use crate::world::real::RealWorld;
 use crate::world::store::errno;
+use crate::world::wall::WallClock;
 use crate::world::watch::{self, Hint, Place, Watch};
 use crate::world::{ExecutorLink, Fault, World, ending, notify};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -74,10 +75,11 @@ pub enum Failed {
     Machine(String),
 }
 
-/// Signals, as flags that a handler raises and a pipe that wakes.
+/// Signals, as flags that a handler raises and a pipe that wakes; and that the wall clock was set.
 struct Signals {
     pipe: UnixStream,
     reloads: Arc<AtomicBool>,
+    wall: WallClock,
 }
 
 impl Signals {
@@ -98,12 +100,13 @@ impl Signals {
         ending::listen(ends);
         flag::register(SIGHUP, Arc::clone(&reloads))?;
         pipe::register(SIGHUP, wake)?;
-        Ok(Self { pipe, reloads })
+        Ok(Self { pipe, reloads, wall: WallClock::listen() })
     }
 
     fn drain(&mut self) {
         let mut bytes = [0; 64];
         while self.pipe.read(&mut bytes).is_ok_and(|n| n > 0) {}
+        self.wall.heed();
     }
 }
 
@@ -332,6 +335,7 @@ fn wait(
             PollFd::new(&watched, PollFlags::IN),
             PollFd::from_borrowed_fd(signals.pipe.as_fd(), PollFlags::IN),
         ];
+        fds.extend(signals.wall.fd().map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
         if let Some((fd, full)) = socket {
             let want = if full { PollFlags::IN | PollFlags::OUT } else { PollFlags::IN };
             fds.push(PollFd::from_borrowed_fd(fd, want));

@@ -127,6 +127,8 @@ pub struct Engine<W: World> {
     lease_file: Option<OwnLease>,
     notes: Vec<String>,
     wake_at: Option<Moment>,
+    /// The wall clock of the last plan.
+    planned_at: Moment,
     look_for_strays: bool,
     executor_retry_at: Tick,
     refusals: BTreeSet<(State, OrderId)>,
@@ -208,6 +210,11 @@ impl<W: World> Engine<W> {
     /// Plans what changed and carries it out; whether there was anything.
     fn round(&mut self) -> Result<bool, Fault> {
         let (now, tick) = (self.world.now(), self.world.tick());
+        if now < self.planned_at {
+            // A wall clock that was set back: what its time made ready, or urgent, may no longer be.
+            self.replan.extend(self.index.queued.keys().cloned());
+        }
+        self.planned_at = now;
         let changed = std::mem::take(&mut self.replan);
         if let Some(watcher) = self.watcher {
             (watcher.facts)(&mut self.index);

@@ -11,7 +11,7 @@ use crate::model::index::{Index, Reading, Seen, Ticket};
 use crate::model::order::State;
 use crate::model::paths;
 use crate::model::protocol::{ToExecutor, VERSION};
-use crate::model::time::Tick;
+use crate::model::time::{Moment, Tick};
 use crate::observe::Arrival;
 use crate::observe::catalogue::Catalogue;
 use crate::world::ledger::{self, Ledger};
@@ -63,6 +63,7 @@ impl<W: World> Engine<W> {
             lease_file: None,
             notes,
             wake_at: None,
+            planned_at: Moment(i64::MIN),
             look_for_strays: false,
             executor_retry_at: Tick(0),
             refusals: BTreeSet::new(),

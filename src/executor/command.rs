@@ -9,6 +9,7 @@ use super::output::{Flow, Output, Watches};
 use super::tree::{Standing, Tree};
 use crate::model::protocol::{Cause, CommandKey, End, KnownCommand, StartCommand};
 use rustix::process::WaitStatus;
+use rustix::time::{ClockId, clock_gettime};
 use std::time::{Duration, Instant, SystemTime};
 
 /// While a command that wrote too much may still end by itself, it may write so much more before it is
@@ -37,6 +38,8 @@ pub(crate) struct Running {
     pid: u32,
     start_time: u64,
     started_ms: i64,
+    /// The same by a clock that nobody sets.
+    began_ms: u64,
     grace: Duration,
     timeout_at: Option<Instant>,
     tree: Tree,
@@ -53,6 +56,13 @@ pub(crate) fn now_ms() -> i64 {
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
 
+/// Milliseconds since the machine was started, its sleep included.
+fn steady_ms() -> u64 {
+    let now = clock_gettime(ClockId::Boottime);
+    let seconds = u64::try_from(now.tv_sec).unwrap_or_default();
+    seconds.saturating_mul(1000) + u64::try_from(now.tv_nsec / 1_000_000).unwrap_or_default()
+}
+
 impl Running {
     /// A command whose main process was just spawned.
     pub(crate) fn new(start: StartCommand, started_ms: i64, tree: Tree, output: Output) -> Self {
@@ -63,6 +73,7 @@ impl Running {
             pid,
             start_time,
             started_ms,
+            began_ms: steady_ms(),
             grace: duration(start.grace_ms),
             timeout_at: start.timeout_ms.map(|timeout| Instant::now() + duration(timeout)),
             tree,
@@ -102,7 +113,10 @@ impl Running {
     /// The main process was waited for.
     pub(crate) fn exited(&mut self, status: WaitStatus) {
         let (code, signal) = (status.exit_status(), status.terminating_signal());
-        self.exit = Some(Exit { code, signal, ended_ms: now_ms() });
+        // So that it took the time it took, also when the wall clock was set meanwhile.
+        let took = i64::try_from(steady_ms().saturating_sub(self.began_ms)).unwrap_or(i64::MAX);
+        let ended_ms = self.started_ms.saturating_add(took);
+        self.exit = Some(Exit { code, signal, ended_ms });
         self.tree.main = None;
         self.timeout_at = None;
     }

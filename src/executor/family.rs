@@ -12,6 +12,13 @@ use super::proc::{self, Children};
 use crate::model::protocol::CommandKey;
 use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt;
+use std::time::{Duration, Instant};
+
+/// So many looks in a row that find no new child end a chase.
+const CHASE_QUIET: u32 = 8;
+
+/// Longest chase; another one follows.
+const CHASE_MAX: Duration = Duration::from_millis(100);
 
 /// How the processes of one command are told.
 pub(crate) struct Mark {
@@ -28,6 +35,7 @@ pub(crate) struct Mark {
 }
 
 /// A child that was not started by the executor.
+#[derive(Clone)]
 struct Stray {
     start_time: u64,
     /// Absent: any of the commands that ran at its start.
@@ -40,6 +48,8 @@ pub(crate) struct Family {
     marks: BTreeMap<CommandKey, Mark>,
     mains: BTreeMap<u32, CommandKey>,
     strays: BTreeMap<u32, Stray>,
+    /// Process groups of those that had ended when they were met at the last look.
+    ended_groups: Vec<(u32, Stray)>,
     /// The last wait said that there is no child at all.
     childless: bool,
 }
@@ -52,6 +62,7 @@ impl Family {
             marks: BTreeMap::new(),
             mains: BTreeMap::new(),
             strays: BTreeMap::new(),
+            ended_groups: Vec::new(),
             childless: true,
         }
     }
@@ -79,20 +90,71 @@ impl Family {
         self.childless = childless;
     }
 
-    /// Looks for children that are not known yet.
+    /// Looks for children that are not known yet. Those that have ended are waited for at once, so that what
+    /// forks without end does not fill the list; of them the process group stays known.
     pub(crate) fn look(&mut self) {
+        self.ended_groups.clear();
         if self.childless {
             self.strays.clear();
             return;
         }
         for pid in self.children.read() {
-            if self.mains.contains_key(&pid) || self.strays.contains_key(&pid) {
-                continue;
+            if self.is_unknown(pid) {
+                self.meet(pid, None);
             }
-            let Some(stat) = proc::stat(pid).filter(|stat| !stat.dead) else { continue };
-            let owner = self.owner(pid, &stat);
-            self.strays.insert(pid, Stray { start_time: stat.start_time, owner });
         }
+    }
+
+    /// Takes a child into account, as one of `owner` when that is known; none when it is gone already.
+    fn meet(&mut self, pid: u32, owner: Option<&CommandKey>) -> Option<Stray> {
+        let stat = proc::stat(pid)?;
+        let owner = owner.cloned().or_else(|| self.owner(pid, &stat));
+        let stray = Stray { start_time: stat.start_time, owner };
+        if stat.dead && proc::wait_for(pid) {
+            self.ended_groups.push((stat.group, stray.clone()));
+        } else {
+            self.strays.insert(pid, stray.clone());
+        }
+        Some(stray)
+    }
+
+    /// Process groups of the children of a command that had ended at the last look.
+    pub(crate) fn ended_groups_of(&self, key: &CommandKey) -> Vec<u32> {
+        let ended = self.ended_groups.iter();
+        ended.filter(|(_, stray)| self.belongs(stray, key)).map(|(group, _)| *group).collect()
+    }
+
+    /// Kills the children of a command that were not known yet, and those that they have left meanwhile,
+    /// faster than a process makes its next one and ends; returns when no more of them come.
+    pub(crate) fn chase(&mut self, key: &CommandKey) {
+        let until = Instant::now() + CHASE_MAX;
+        let mut quiet = 0;
+        while quiet < CHASE_QUIET && Instant::now() < until {
+            quiet += 1;
+            let alone = self.marks.len() == 1;
+            // The last are the newest.
+            for pid in self.children.read().into_iter().rev() {
+                if !self.is_unknown(pid) {
+                    continue;
+                }
+                if alone {
+                    // A child keeps its id until it is waited for, so this one is meant.
+                    proc::kill_child(pid);
+                }
+                let met = self.meet(pid, alone.then_some(key));
+                if met.is_some_and(|stray| self.belongs(&stray, key)) {
+                    if self.strays.contains_key(&pid) {
+                        proc::kill_child(pid);
+                    }
+                    quiet = 0;
+                }
+            }
+        }
+    }
+
+    /// Whether a process is a child that nothing is known of yet.
+    pub(crate) fn is_unknown(&self, pid: u32) -> bool {
+        !self.mains.contains_key(&pid) && !self.strays.contains_key(&pid)
     }
 
     /// The known strays of a command: its own, and those that no other command could have made.
@@ -117,18 +179,38 @@ impl Family {
         }
     }
 
+    /// The command whose brand a process has, unless another one that runs has the same.
+    fn branded(&self, pid: u32) -> Option<CommandKey> {
+        let brand = proc::brand_of(pid)?;
+        let mut alike = self.marks.iter().filter(|(_, mark)| proc::brand(&mark.token) == brand);
+        let (key, _) = alike.next()?;
+        alike.next().is_none().then(|| key.clone())
+    }
+
+    /// When the main process of a command was started, in clock ticks since boot.
+    pub(crate) fn start_of(&self, key: &CommandKey) -> Option<u64> {
+        self.marks.get(key).map(|mark| mark.start_time)
+    }
+
     fn owner(&self, pid: u32, stat: &proc::Stat) -> Option<CommandKey> {
         let by = |is: &dyn Fn(&Mark) -> bool| {
             self.marks.iter().find(|(_, mark)| is(mark)).map(|(key, _)| key.clone())
         };
-        let group = proc::cgroup(pid).unwrap_or_default();
-        by(&|mark| mark.group.as_deref().is_some_and(|outer| is_inside(&group, outer)))
-            .or_else(|| by(&|mark| mark.pid == stat.group))
+        // What is known or cheap first: of a job that forks without end this is asked very often.
+        let inside = || {
+            let group =
+                self.marks.values().any(|mark| mark.group.is_some()).then(|| proc::cgroup(pid));
+            let group = group.flatten()?;
+            by(&|mark| mark.group.as_deref().is_some_and(|outer| is_inside(&group, outer)))
+        };
+        by(&|mark| mark.pid == stat.group)
+            .or_else(inside)
+            .or_else(|| self.branded(pid))
             .or_else(|| {
                 let outputs = outputs(pid);
                 by(&|mark| outputs.contains(&mark.log))
             })
-            .or_else(|| by(&|mark| proc::carries(pid, &mark.token)))
+            .or_else(|| by(&|mark| proc::tells(pid, &mark.token)))
     }
 }
 

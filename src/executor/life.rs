@@ -323,9 +323,6 @@ impl Executor {
     /// has ended.
     pub(crate) fn step(&mut self, changed: bool) {
         let now = Instant::now();
-        if changed && self.running.values().any(Running::has_exited) {
-            self.family.look();
-        }
         let mut over = Vec::new();
         for (key, running) in &mut self.running {
             let due = running.due().is_some_and(|due| now >= due);

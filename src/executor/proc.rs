@@ -1,10 +1,16 @@
-//! What `/proc` says about processes: who lives, who is whose child, who carries a token.
+//! What `/proc` says about processes: who lives, who is whose child, who carries a token or its brand.
+//!
+//! A brand is a number made of a token. Every process of a command has it as the soft limit of its
+//! real-time CPU time (`RLIMIT_RTTIME`), too high ever to be reached: children inherit it whatever they
+//! do to their environment, session, parents and output.
 //!
 //! Invariants: a process is named by its id and its start time, so an id that was given to another
 //! process never receives a signal meant for the first; the calling process is never found; a zombie
 //! counts as gone. A full scan costs milliseconds and happens only when something must be ended.
 
-use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use rustix::process::{
+    Pid, PidfdFlags, Signal, WaitOptions, pidfd_open, pidfd_send_signal, waitpid,
+};
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::Read;
@@ -14,6 +20,9 @@ use std::path::Path;
 /// Longest environment that is searched for a token, in bytes; the kernel's own bound for one
 /// argument list is smaller by default.
 const ENVIRON_BYTES_MAX: u64 = 8 << 20;
+
+/// The lowest brand, in microseconds: a hundred thousand years of a processor.
+const BRAND_FIRST: u64 = 1 << 62;
 
 /// One line of `/proc/<pid>/stat`, as far as it is needed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -61,18 +70,42 @@ pub fn process_start_time(pid: u32) -> Option<u64> {
     stat(pid).map(|stat| stat.start_time)
 }
 
-/// Ids of the living processes whose environment holds `JOBYARD_TOKEN=<token>`, without the calling
-/// process. Processes whose environment may not be read are not found. A token must not be empty.
+/// Ids of the living processes whose environment holds `JOBYARD_TOKEN=<token>`, or that have the token's
+/// brand, without the calling process. A token must not be empty.
 pub fn survivors(token: &str) -> Vec<u32> {
     let own = std::process::id();
-    pids().into_iter().filter(|pid| *pid != own && carries(*pid, token)).collect()
+    let found =
+        |pid: &u32| *pid != own && carries(*pid, token) && stat(*pid).is_some_and(|s| !s.dead);
+    pids().into_iter().filter(found).collect()
 }
 
-/// Whether the environment of a process holds the token.
+/// Whether a process has the brand of the token, or the token itself in its environment.
 pub(crate) fn carries(pid: u32, token: &str) -> bool {
-    if token.is_empty() {
-        return false;
-    }
+    !token.is_empty() && (brand_of(pid) == Some(brand(token)) || tells(pid, token))
+}
+
+/// The number that stands for a token; no other token has it but by a chance of one in 2^62.
+pub(crate) fn brand(token: &str) -> u64 {
+    let fold = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3);
+    let mut hash = token.bytes().fold(0xcbf2_9ce4_8422_2325, fold);
+    // The last bytes reach the high bits only when they are folded again.
+    hash = hash.to_le_bytes().into_iter().fold(hash, fold);
+    BRAND_FIRST | (hash >> 2)
+}
+
+/// The brand of a process, also of one that ended and was not waited for.
+pub(crate) fn brand_of(pid: u32) -> Option<u64> {
+    let text = fs::read_to_string(format!("/proc/{pid}/limits")).ok()?;
+    parse_brand(&text)
+}
+
+fn parse_brand(limits: &str) -> Option<u64> {
+    let line = limits.lines().find_map(|line| line.strip_prefix("Max realtime timeout"))?;
+    line.split_ascii_whitespace().next()?.parse().ok().filter(|soft| *soft >= BRAND_FIRST)
+}
+
+/// Whether the environment of a process holds the token, which is not empty.
+pub(crate) fn tells(pid: u32, token: &str) -> bool {
     let Ok(file) = File::open(format!("/proc/{pid}/environ")) else { return false };
     let mut environ = Vec::new();
     // A read error in the middle leaves what was read: the process has just gone.
@@ -162,6 +195,26 @@ fn read_list(file: &File) -> Option<String> {
     }
 }
 
+/// Sends a signal to every process of a process group at once.
+pub(crate) fn signal_group(group: u32, signal: Signal) {
+    if let Some(group) = raw_pid(group) {
+        let _ = rustix::process::kill_process_group(group, signal);
+    }
+}
+
+/// KILL for a child that was not waited for: its id cannot mean another process.
+pub(crate) fn kill_child(pid: u32) {
+    if let Some(pid) = raw_pid(pid) {
+        let _ = rustix::process::kill_process(pid, Signal::KILL);
+    }
+}
+
+/// Waits for a child that has ended, whose status nobody wants; whether it was still there.
+pub(crate) fn wait_for(child: u32) -> bool {
+    let options = WaitOptions::NOHANG;
+    raw_pid(child).is_some_and(|pid| matches!(waitpid(Some(pid), options), Ok(Some(_))))
+}
+
 /// A process id for the system calls; 0 and ids that do not fit are none.
 pub(crate) fn raw_pid(pid: u32) -> Option<Pid> {
     Pid::from_raw(i32::try_from(pid).ok()?)
@@ -202,6 +255,18 @@ mod tests {
     fn a_leader_that_left_its_threads_behind_is_not_dead() {
         let line = b"42 (x) Z 7 42 7 0 -1 4 0 0 0 0 1 2 3 4 20 0 3 0 98765 0 0";
         assert_eq!(parse_stat(line).map(|stat| stat.dead), Some(false));
+    }
+
+    #[test]
+    fn a_brand_is_a_limit_that_nothing_reaches() {
+        let limits = "Max realtime priority     0                    0                    \n\
+                      Max realtime timeout      4611686018427387905  unlimited            us        \n";
+        assert_eq!(parse_brand(limits), Some(BRAND_FIRST + 1));
+        let usual = limits.replace("4611686018427387905", "unlimited          ");
+        assert_eq!(parse_brand(&usual), None);
+        assert_eq!(parse_brand("Max realtime timeout      200000    200000    us\n"), None);
+        assert!(brand("a") >= BRAND_FIRST && brand("a") < 1 << 63);
+        assert_ne!(brand("a"), brand("b"));
     }
 
     #[test]

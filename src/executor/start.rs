@@ -1,15 +1,17 @@
 //! Starting one command: directory, program, environment, process.
 //!
 //! Invariants: every path is opened under the root without following links; the command gets exactly the
-//! listed variables, its own process group, `/dev/null` as input and its log as output and error; the
-//! executor keeps no descriptor of the log that the command writes through. The program is looked up
-//! here, in the command's own `PATH`, whichever way it is spawned.
+//! listed variables, its own process group, the brand of its token, `/dev/null` as input and its log as
+//! output and error; the executor keeps no descriptor of the log that the command writes through. The
+//! program is looked up here, in the command's own `PATH`, whichever way it is spawned.
 
 use super::beneath;
 use super::clone::{self, CloneError, Image};
 use super::groups::{Group, Groups};
+use super::proc;
 use crate::model::protocol::StartCommand;
 use rustix::fs::{Access, AtFlags, FileType};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -44,11 +46,31 @@ pub(crate) fn spawn(
         .map_err(|error| format!("open the working directory {}: {error}", start.cwd))?;
     let plan = Plan { start, env: environment(start), cwd, log };
     let program = plan.find(name).map_err(failed)?;
+    let _branded = Branded::by(&start.token);
     match plan.spawn(&program, &[], groups.as_deref_mut()) {
         Err(error) if error.raw_os_error() == Some(ENOEXEC) => {
             plan.spawn(Path::new(SHELL), &[program], groups).map_err(failed)
         }
         other => other.map_err(failed),
+    }
+}
+
+/// While it lives, what this process makes inherits the brand of a token.
+struct Branded(Rlimit);
+
+impl Branded {
+    /// None where a lower limit is set from outside: then the other signs have to do.
+    fn by(token: &str) -> Option<Self> {
+        let own = getrlimit(Resource::Rttime);
+        let brand = Rlimit { current: Some(proc::brand(token)), maximum: own.maximum };
+        setrlimit(Resource::Rttime, brand).ok().map(|()| Self(own))
+    }
+}
+
+impl Drop for Branded {
+    fn drop(&mut self) {
+        // A soft limit may always be set to what it was.
+        let _ = setrlimit(Resource::Rttime, self.0);
     }
 }
 

@@ -19,6 +19,10 @@ use std::time::{Duration, Instant};
 /// without end stands still; each round sees what the one before let through.
 const FREEZE_ROUNDS_MAX: u32 = 64;
 
+/// After two rounds no more of them begin when so much time has passed: what is too fast to be stopped
+/// is chased.
+const FREEZE_MAX: Duration = Duration::from_millis(200);
+
 /// First pause between two rounds of KILL; doubled each time.
 const KILL_PAUSE: Duration = Duration::from_millis(10);
 
@@ -135,16 +139,19 @@ impl Tree {
         })
     }
 
-    /// Whether a process is left besides those never seen. Cheap: no scan of `/proc`.
-    pub(crate) fn left(&mut self, family: &Family) -> bool {
+    /// Whether a process is left. Cheap: no scan of `/proc`, and the list of children only when it decides.
+    pub(crate) fn left(&mut self, family: &mut Family) -> bool {
         if self.main.is_some() || self.group.as_ref().is_some_and(Group::populated) {
             return true;
         }
         self.members
             .retain(|pid, start_time| Process { pid: *pid, start_time: *start_time }.lives());
-        let strays = self.key.as_ref().map(|key| family.strays_of(key)).unwrap_or_default();
-        !self.members.is_empty()
-            || strays.into_iter().any(|pid| proc::stat(pid).is_some_and(|stat| !stat.dead))
+        let Some(key) = self.key.as_ref().filter(|_| self.members.is_empty()) else {
+            return !self.members.is_empty();
+        };
+        family.look();
+        // What has just ended may have made another one: its end is still to be heard of.
+        !family.strays_of(key).is_empty() || !family.ended_groups_of(key).is_empty()
     }
 
     /// Members that were alive at the last look.
@@ -207,24 +214,56 @@ impl Tree {
         let _ = self.group.as_ref().is_some_and(Group::kill);
         let mut reach = Reach::Everything;
         let mut stopped = BTreeSet::new();
-        for _ in 0..FREEZE_ROUNDS_MAX {
-            self.gather(family, reach);
+        let mut groups = BTreeSet::new();
+        let until = Instant::now() + FREEZE_MAX;
+        for round in 0..FREEZE_ROUNDS_MAX {
+            let table = self.gather(family, reach);
             reach = Reach::Kin;
+            // A signal to a process group reaches each of its processes before that can fork again.
+            for group in self.process_groups(family, &table) {
+                if groups.insert(group) {
+                    proc::signal_group(group, Signal::STOP);
+                }
+            }
             let fresh: Vec<Process> = self
                 .processes()
                 .into_iter()
-                .filter(|process| stopped.insert(process.pid))
+                .filter(|process| stopped.insert((process.pid, process.start_time)))
                 .collect();
-            if fresh.is_empty() {
-                break;
-            }
             for process in &fresh {
                 process.signal(&[Signal::STOP]);
             }
+            if fresh.is_empty() || round > 0 && Instant::now() > until {
+                break;
+            }
+        }
+        for group in groups {
+            proc::signal_group(group, Signal::KILL);
         }
         for process in self.processes() {
             process.signal(&[Signal::KILL]);
         }
+        if let Some(key) = &self.key {
+            family.chase(key);
+        }
+    }
+
+    /// The process groups of members, and of children that have ended, that hold nobody else. An id that
+    /// is no longer in use is given again only after all others were.
+    fn process_groups(&self, family: &Family, table: &BTreeMap<u32, Stat>) -> BTreeSet<u32> {
+        let group = |pid: &u32| Some(table.get(pid)?.group);
+        let ended = self.key.iter().flat_map(|key| family.ended_groups_of(key));
+        let groups = self.members.keys().filter_map(group).chain(ended);
+        let mut groups: BTreeSet<u32> = groups.filter(|id| *id > 1).collect();
+        let executor = std::process::id();
+        let strangers = table.iter().filter(|(pid, stat)| {
+            let newest = stat.parent == executor && family.is_unknown(**pid);
+            !stat.dead && !newest && !self.members.contains_key(pid)
+        });
+        for (_, stat) in strangers {
+            groups.remove(&stat.group);
+        }
+        groups
     }
 
     fn processes(&self) -> Vec<Process> {
@@ -245,7 +284,13 @@ impl Tree {
         roots.extend(self.key.iter().flat_map(|key| family.strays_of(key)));
         let tells = self.key.as_ref().is_none_or(|key| family.token_is_own(key, &self.token));
         if reach == Reach::Everything && tells {
-            roots.extend(proc::survivors(&self.token));
+            // What is older than a command is none of its processes.
+            let since = self.key.as_ref().and_then(|key| family.start_of(key)).unwrap_or_default();
+            let young = table.iter().filter(|(_, stat)| !stat.dead && stat.start_time >= since);
+            let own = std::process::id();
+            let carrying =
+                young.filter(|(pid, _)| **pid != own && proc::carries(**pid, &self.token));
+            roots.extend(carrying.map(|(pid, _)| *pid));
             if let Some(logs) = &self.logs {
                 roots.extend(table.keys().filter(|pid| proc::writes_below(**pid, logs)));
                 roots.extend(relatives(&roots, &table));

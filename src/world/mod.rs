@@ -17,6 +17,7 @@ pub mod read_only;
 pub mod real;
 pub mod root_lock;
 pub mod store;
+pub mod wall;
 pub mod watch;
 pub mod writers;
 

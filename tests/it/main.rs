@@ -5,6 +5,7 @@
 mod bad_input;
 mod basics;
 mod claims;
+mod clock;
 mod crash;
 mod executor;
 mod fuzz;
@@ -24,6 +25,7 @@ mod operations;
 mod package;
 mod pages;
 mod readme;
+mod resist;
 mod schema;
 mod sealing;
 mod secrets;
