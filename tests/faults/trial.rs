@@ -37,10 +37,11 @@ pub(crate) struct Scenario {
 
 /// A root and what belongs to it.
 pub(crate) struct Stage {
+    /// Dropped, and so unmounted, before the directory is removed.
+    disk: Option<Disk>,
     dir: TempDir,
     scenario: Scenario,
     tag: String,
-    disk: Option<Disk>,
     work: &'static str,
 }
 
