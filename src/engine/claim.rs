@@ -436,6 +436,8 @@ fn resolve_link<W: World>(
     let ours = world.stat(from)?.map(|s| s.inode);
     match world.stat(to)?.map(|s| s.inode) {
         Some(there) => Ok(Some(there) == ours),
+        // Somebody made the lock and has removed it since: it is tried again.
+        None if fault.errno == errno::EEXIST => Ok(false),
         None => Err(fault),
     }
 }

@@ -99,6 +99,9 @@ impl<W: World> Engine<W> {
     }
 
     fn sync_dirs(&mut self) -> Result<(), Fault> {
+        if !self.dirs.is_empty() {
+            self.dirs.append(&mut self.doubtful);
+        }
         // A ticket is stamped anew where it lies: the directories that it left before come first, so that no
         // power cut shows its old version there beside the new one.
         let earlier = [State::Pending, State::Running].map(paths::dir);
@@ -136,14 +139,36 @@ impl<W: World> Engine<W> {
         }
     }
 
-    /// Makes the names in a directory durable before something else is done: rare.
+    /// Makes the names in a directory durable before something else is done: rare. The other directories of
+    /// tickets come first: what left one of them must not show there beside what becomes of it here.
     pub(super) fn sync_now(&mut self, state: State) -> Result<(), Fault> {
-        let (pending, dir) = (paths::dir(State::Pending), paths::dir(state));
+        let dir = paths::dir(state);
+        self.dirs.append(&mut self.doubtful);
         self.dirs.remove(&dir);
-        if self.dirs.remove(&pending) {
-            self.world.sync_dir(&pending)?;
+        for earlier in State::ALL.map(paths::dir) {
+            if self.dirs.remove(&earlier) {
+                self.world.sync_dir(&earlier)?;
+            }
         }
         self.world.sync_dir(&dir)
+    }
+
+    /// What an earlier instance or a person did in the directories of tickets may not be durable: they are
+    /// synced along with the first of them.
+    pub(super) fn doubt_names(&mut self) {
+        self.doubtful.extend(State::ALL.map(paths::dir));
+    }
+
+    /// A person has moved a ticket out of a directory, perhaps by way of another one: that is made durable
+    /// along with the next change.
+    pub(super) fn doubt_left(&mut self, before: &Ticket, after: &Ticket) {
+        let left = |state: State| {
+            let gone = before.place(state).is_some() && after.place(state).is_none();
+            gone && !self.dirs.contains(&paths::dir(state))
+        };
+        if State::ALL.into_iter().any(left) {
+            self.doubt_names();
+        }
     }
 
     /// Queues the answer to a request until what it promises is durable.

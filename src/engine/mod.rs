@@ -133,6 +133,8 @@ pub struct Engine<W: World> {
     executor_retry_at: Tick,
     refusals: BTreeSet<(State, OrderId)>,
     noted: BTreeSet<OsString>,
+    /// Directories of tickets in which others may have changed something that is not durable.
+    doubtful: BTreeSet<PathBuf>,
     group_due: Option<Tick>,
     /// The highest attempt of orders that have no ticket now.
     numbers: BTreeMap<OrderId, u32>,

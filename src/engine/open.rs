@@ -68,6 +68,7 @@ impl<W: World> Engine<W> {
             executor_retry_at: Tick(0),
             refusals: BTreeSet::new(),
             noted: BTreeSet::new(),
+            doubtful: BTreeSet::new(),
             group_due: None,
             numbers: BTreeMap::new(),
             answering: Vec::new(),
@@ -99,6 +100,7 @@ impl<W: World> Engine<W> {
         }
         self.ledger.sync(&mut self.world)?;
         self.index.durable_seq = self.ledger.head().0;
+        self.doubt_names();
         self.rescan()?;
         let all: Vec<OrderId> = self.dirty.keys().cloned().collect();
         for id in all {
@@ -192,16 +194,17 @@ fn tidy<W: World>(world: &mut W) -> Result<Vec<String>, Fault> {
         id.map(|id| State::ALL.map(|s| paths::ticket(s, &id)).to_vec()).unwrap_or_default()
     };
     let mut kept = Vec::new();
-    for state in State::ALL {
-        kept.extend(leftovers::tidy(world, &paths::dir(state), &tickets)?);
+    let all = State::ALL.map(paths::dir);
+    for dir in &all {
+        kept.extend(leftovers::tidy(world, dir, &all, &tickets)?);
     }
     let backlog = |_: &str| vec![PathBuf::from(paths::BACKLOG)];
     let dir = Path::new(paths::BACKLOG).parent().unwrap_or(Path::new(""));
-    kept.extend(leftovers::tidy(world, dir, &backlog)?);
+    kept.extend(leftovers::tidy(world, dir, &[], &backlog)?);
     let config = |_: &str| vec![PathBuf::from(paths::CONFIG)];
-    kept.extend(leftovers::tidy(world, Path::new(paths::CTX), &config)?);
+    kept.extend(leftovers::tidy(world, Path::new(paths::CTX), &[], &config)?);
     let nothing = |_: &str| Vec::new();
-    leftovers::tidy(world, Path::new(paths::OWN), &nothing)?;
+    leftovers::tidy(world, Path::new(paths::OWN), &[], &nothing)?;
     let own = format!("lease-{}-", world.identity().instance);
     for entry in world.list(Path::new(paths::OWN))? {
         let lease = entry.name.to_str().filter(|n| n.starts_with("lease-") && !n.starts_with(&own));

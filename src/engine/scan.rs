@@ -115,6 +115,7 @@ impl<W: World> Engine<W> {
                 return Err(fault);
             }
         };
+        self.doubt_left(&before, &after);
         self.question_stamps(&mut after)?;
         after.stamp_at = before.stamp_at;
         let appeared = before.state().is_none() != after.state().is_none();

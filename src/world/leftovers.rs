@@ -56,11 +56,12 @@ pub fn is_ours(name: &str) -> bool {
     parse(name).is_some()
 }
 
-/// Tidies one directory. `places`: where the file that a name stands for may lie now. Returns what a person
-/// has to look at.
+/// Tidies one directory. `first`: directories whose names are made durable before its own are. `places`:
+/// where the file that a name stands for may lie now. Returns what a person has to look at.
 pub fn tidy<W: World>(
     world: &mut W,
     dir: &Path,
+    first: &[PathBuf],
     places: &dyn Fn(&str) -> Vec<PathBuf>,
 ) -> Result<Vec<String>, Fault> {
     let entries = match world.list(dir) {
@@ -84,7 +85,11 @@ pub fn tidy<W: World>(
         }
     }
     if changed {
-        // Before the next stamp makes another file of what has two names yet.
+        // Before the next stamp makes another file of what has two names yet; what an earlier instance moved
+        // here and stamped must not show where it was.
+        for other in first.iter().filter(|other| *other != dir) {
+            world.sync_dir(other)?;
+        }
         world.sync_dir(dir)?;
     }
     Ok(kept)
@@ -134,7 +139,8 @@ fn give_back<W: World>(
     home: &Path,
     places: &[PathBuf],
 ) -> Result<Fate, Fault> {
-    let carried_over = content(world, temp)? == stamp.read;
+    // Whoever has it open is about to write more.
+    let carried_over = content(world, temp)? == stamp.read && !has_writer(world, temp)?;
     let same_boot = stamp.boot == boot_digest(&world.identity().boot);
     let own = world.stat(temp)?.map(|s| s.inode);
     let (mut newer, mut doubled) = (false, false);
@@ -170,6 +176,13 @@ fn give_back<W: World>(
 fn content<W: World>(world: &mut W, path: &Path) -> Result<String, Fault> {
     let found = read_whole(world, path, TICKET_BYTES_MAX)?;
     Ok(found.map(|s| digest(&s.bytes)).unwrap_or_default())
+}
+
+fn has_writer<W: World>(world: &mut W, path: &Path) -> Result<bool, Fault> {
+    match world.open(path)? {
+        Some(file) => Ok(world.has_writer(&file)? == Some(true)),
+        None => Ok(false),
+    }
 }
 
 #[cfg(test)]

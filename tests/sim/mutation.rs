@@ -4,7 +4,7 @@
 //! each and prints the rows anew, `SIM_PLANTED=a,b` only for these, `SIM_KIND=cuts` only in such lives;
 //! without it only the lives of the page are lived.
 
-use crate::life::{Ended, Setup, live};
+use crate::life::{Ended, Rare, Setup, live};
 use crate::planted::{self, Fault, Planting};
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -15,23 +15,38 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 const LIVES: u64 = 20_000;
 
 /// At least so many of a hundred faults are found.
-const PERCENT: usize = 70;
+const PERCENT: usize = 93;
 
 /// Classes under which a fault is looked for, one after the other, with their word on the page.
-const KINDS: [(&str, &[&str]); 4] = [
+const KINDS: [(&str, &[&str]); 7] = [
+    ("moves", &["ask", "move", "edit", "power", "crash"]),
+    ("close", &["ask", "move", "edit", "broken", "foreign", "between"]),
+    ("torn", &["ask", "move", "edit", "crash", "between"]),
     ("cuts", &["ask", "move", "edit", "power", "crash", "between", "executor", "broken"]),
     ("all", &[]),
     ("plain", &["ask", "move", "edit", "broken", "foreign"]),
     ("slow", &["ask", "edit", "move", "verb", "crash", "between"]),
 ];
 
-/// The life of a seed with a fault, or the same where its calls do not lie. A panic is a broken life too.
-fn lived(seed: u64, kind: &str, fault: &'static Fault, lies: bool) -> Ended {
+/// Lives of this kind with a fault whose calls lie, or are only looked for.
+pub(crate) fn setup(kind: &str, fault: Option<&'static Fault>, lies: bool) -> Setup {
     let words = KINDS.iter().find(|(name, _)| *name == kind).map_or(&[][..], |(_, words)| words);
     let setup = if words.is_empty() { Setup::without(&[]) } else { Setup::of(words) };
-    let aimed = kind == "cuts";
-    let planted = (lies || aimed).then_some(Planting { fault, lies, aimed });
-    let setup = Setup { planted, slow: kind == "slow", ..setup };
+    let wide = kind == "moves";
+    let aimed = wide || kind == "cuts";
+    let planted = fault.filter(|_| lies || aimed);
+    let planted = planted.map(|fault| Planting { fault, lies, aimed, wide });
+    let rare = match kind {
+        "moves" => Some(Rare::Moves),
+        "close" | "torn" => Some(Rare::Close),
+        _ => None,
+    };
+    Setup { planted, rare, slow: kind == "slow", ..setup }
+}
+
+/// The life of a seed with a fault, or the same where its calls do not lie. A panic is a broken life too.
+fn lived(seed: u64, kind: &str, fault: &'static Fault, lies: bool) -> Ended {
+    let setup = setup(kind, Some(fault), lies);
     catch_unwind(AssertUnwindSafe(|| live(seed, &setup, false))).unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<String>().cloned();
         let text = text.or_else(|| panic.downcast_ref::<&str>().map(|t| (*t).to_owned()));
@@ -54,7 +69,8 @@ fn search(fault: &'static Fault, lives: u64) -> Search {
     let only = std::env::var("SIM_KIND").ok();
     for (kind, _) in KINDS {
         let fits = match kind {
-            "cuts" => planted::is_of_sync(fault),
+            "cuts" | "moves" => planted::is_of_sync(fault),
+            "close" | "torn" => !planted::is_of_sync(fault),
             "slow" => fault.name.contains("writer"),
             "plain" => !planted::is_of_sync(fault),
             _ => true,

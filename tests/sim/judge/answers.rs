@@ -61,6 +61,11 @@ impl Answers {
         if ask.withdrawn && answer.verb == "take" && answer.code == 0 {
             return Some(format!("{} was withdrawn, and granted", ask.file));
         }
+        let whole = !ask.nonsense && !ask.perhaps_lost && (ask.reason || !ask.skip);
+        if answer.code == 2 && whole {
+            let text = &line.value["text"];
+            return Some(format!("{} is refused, and asks nothing wrong: {text}", ask.file));
+        }
         if let Some(before) = self.known.get(hex).filter(|b| b.code != answer.code) {
             let (one, two) = (before.code, answer.code);
             return Some(format!("{} is answered with {one}, then with {two}", ask.file));

@@ -8,8 +8,10 @@ mod book;
 mod quiet;
 mod rules;
 mod story;
+mod trees;
 
 use book::Book;
+pub(crate) use book::last_of;
 use story::Stories;
 
 use crate::life::{FOREIGN_LOCK, People, Presence, ticket};
@@ -36,6 +38,8 @@ pub(crate) struct Judge {
     target: Option<u64>,
     /// Branches as they were when a commit of theirs was last made durable.
     synced: BTreeMap<String, (String, bool)>,
+    /// Worktrees, branches and requests around single calls.
+    trees: trees::Trees,
     /// Policy: an unverified upstream is no success.
     pub(crate) require_checks: bool,
 }
@@ -78,6 +82,10 @@ impl Judge {
             let one = places.iter().all(|(_, inode)| *inode == places[0].1);
             if !one && !order.meddled {
                 broken.push(format!("{id}: two files, in {places:?}"));
+            }
+            let story = self.stories.get(id).filter(|_| !order.meddled);
+            if story.is_some_and(|story| trees::left(m, people, order, story)) {
+                broken.push(format!("{id}: its claim was undone, but the worktree is left"));
             }
             for (dir, _) in places {
                 let text = m.disk.peek(Path::new(&ticket(dir, id))).unwrap_or_default();
@@ -163,6 +171,7 @@ impl Judge {
     pub(crate) fn after_cut(&mut self, m: &Machine, people: &People) -> Vec<String> {
         self.book.reset();
         self.stories.clear();
+        self.trees.forget();
         self.runs_seen = 0;
         self.answers.told(false);
         let mut broken = self.read_on(m, people);
@@ -195,6 +204,11 @@ impl Judge {
     pub(crate) fn about_to(&mut self, m: &Machine, call: Call<'_>) {
         let there = || m.disk.peek_inode(&call.path.to_string_lossy());
         self.target = if call.act == "rename" { there() } else { None };
+    }
+
+    /// The same, of worktrees and requests.
+    pub(crate) fn trees(&mut self, m: &Machine, call: Call<'_>) -> Option<String> {
+        self.trees.call(m, call)
     }
 
     /// Right after it: a name that was taken still stands for the same file.
@@ -242,6 +256,11 @@ impl Judge {
             }
         }
         None
+    }
+
+    /// Another engine has begun: what was hidden by one before is tidied.
+    pub(crate) fn begun_anew(&self, m: &Machine) -> Vec<String> {
+        quiet::leftovers(m)
     }
 
     /// Files that must never be lost, wherever they are moved.

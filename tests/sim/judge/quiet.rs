@@ -241,13 +241,17 @@ fn circular(people: &People, order: &Order) -> bool {
     false
 }
 
+/// It was withdrawn, perhaps in the moment of its refusal.
+fn in_vain(ask: &crate::life::Ask) -> bool {
+    (ask.withdrawn && !ask.left_why) || ask.perhaps_lost
+}
+
 /// Explanations of requests that are gone, and of tickets that are in order.
 fn explanations(m: &Machine, people: &People) -> Vec<String> {
     let control = m.disk.peek_names("_ctx/jobs/control");
     let whose = |name: &String| name.strip_suffix(".why").map(str::to_owned);
     // Who withdraws in the moment of a refusal finds it explained afterwards.
-    let excused =
-        |of: &String| people.asks.iter().any(|a| a.file == *of && (a.withdrawn || a.perhaps_lost));
+    let excused = |of: &String| people.asks.iter().any(|a| a.file == *of && in_vain(a));
     let gone = control.iter().filter_map(whose).filter(|of| !control.contains(of) && !excused(of));
     let mut broken: Vec<String> = gone
         .map(|of| format!("the explanation of {of} is left, and the request is gone"))
@@ -265,7 +269,7 @@ fn explanations(m: &Machine, people: &People) -> Vec<String> {
 }
 
 /// Hidden files, of which none stays where nothing was interrupted.
-fn leftovers(m: &Machine) -> Vec<String> {
+pub(super) fn leftovers(m: &Machine) -> Vec<String> {
     let hidden = |dir: &&str| m.disk.peek_names(&format!("_ctx/jobs/{dir}"));
     let names = crate::life::DIRS.iter().flat_map(hidden);
     let is_ours = |n: &String| n.starts_with('.') && (n.contains(".yaml.") || n.contains(".lock."));

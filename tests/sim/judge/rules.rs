@@ -14,6 +14,11 @@ use serde_json::Value;
 /// How long a holder must have been silent.
 const STALE_AFTER: SignedDuration = SignedDuration::from_secs(3600);
 
+/// What is cancelled ends within its grace.
+const STOPPED_WITHIN: SignedDuration = SignedDuration::from_secs(20);
+/// What has been pending so long was looked at.
+const LONG_ENOUGH: SignedDuration = SignedDuration::from_secs(30);
+
 /// The rule that a line breaks.
 pub(super) fn check(stories: &Stories, line: &Line, by: &Witness<'_>) -> Result<(), String> {
     let order = by.people.order(&line.id);
@@ -29,12 +34,15 @@ pub(super) fn check(stories: &Stories, line: &Line, by: &Witness<'_>) -> Result<
     };
     let tale = story.attempts.get(&line.attempt);
     match (line.event.as_str(), tale) {
-        ("claiming", _) if line.value["mode"] == "process" => claimed(stories, story, line, by),
+        ("claiming", _) if line.value["mode"] == "process" => {
+            claimed(stories, story, line, by)?;
+            first(stories, order, line, by)
+        }
         // Moved while it was adopted, nobody knows any more where it was.
         ("requeued", _) if story.place == Where::Done && !story.adopted => {
             Err("a done order is requeued".to_owned())
         }
-        ("request", Some(tale)) => asked(tale, line),
+        ("request", Some(tale)) => asked(tale, line, by),
         ("settled", None) => hopeless(stories, order, line),
         ("settled", Some(tale)) => taken_over(tale, line, by).and_then(|()| retried(tale, line)),
         // Who moves an order to `running/` while it is claimed may find it begun without its run directory.
@@ -46,7 +54,7 @@ pub(super) fn check(stories: &Stories, line: &Line, by: &Witness<'_>) -> Result<
             unchanged(line, by)?;
             in_scope(tale, order, line, by)
         }
-        ("ended", Some(_)) => ended(line, by),
+        ("ended", Some(tale)) => stopped(tale, line, by).and_then(|()| ended(line, by)),
         _ => Ok(()),
     }
 }
@@ -69,7 +77,9 @@ fn claimed(stories: &Stories, story: &Story, line: &Line, by: &Witness<'_>) -> R
     if retry_at.is_some_and(|at| time(&line.value, "time") < Some(at)) {
         return Err(format!("it is tried again before {}", retry_at.unwrap_or_default()));
     }
-    let meddled = |id: &str| by.people.order(id).is_none_or(|o| o.meddled);
+    // What is moved while an actor looks for it is seen nowhere, and takes no slot.
+    let unseen = |o: &Order| o.moved && by.people.temper.rare.is_some();
+    let meddled = |id: &str| by.people.order(id).is_none_or(|o| o.meddled || unseen(o));
     let runs = |s: &Story| s.attempts.values().any(|t| t.open() && t.holder.is_none());
     let running = stories.iter().filter(|(id, s)| !meddled(id) && runs(s)).count();
     let slots = by.people.temper.slots;
@@ -77,7 +87,8 @@ fn claimed(stories: &Stories, story: &Story, line: &Line, by: &Witness<'_>) -> R
 }
 
 /// A request is accepted: of whoever holds it, with a reason where one is needed.
-fn asked(tale: &Tale, line: &Line) -> Result<(), String> {
+fn asked(tale: &Tale, line: &Line, by: &Witness<'_>) -> Result<(), String> {
+    as_written(line, by)?;
     if word(&line.value, "verb") != "finish" || word(&line.value, "request").is_empty() {
         return Ok(());
     }
@@ -89,6 +100,19 @@ fn asked(tale: &Tale, line: &Line) -> Result<(), String> {
         return Err("its checks are skipped without a reason".to_owned());
     }
     Ok(())
+}
+
+/// What is accepted is the whole of what was written.
+fn as_written(line: &Line, by: &Witness<'_>) -> Result<(), String> {
+    let hex = word(&line.value, "request");
+    let ask = by.people.asks.iter().find(|a| a.hex == hex && !hex.is_empty() && !a.perhaps_lost);
+    let Some(ask) = ask else { return Ok(()) };
+    let reason = !word(&line.value, "reason").is_empty();
+    let skips = line.value["skip_verification"] == true;
+    match ask.nonsense || (reason, skips) != (ask.reason, ask.skip) {
+        true => Err(format!("{} is accepted, but not as it was written", ask.file)),
+        false => Ok(()),
+    }
 }
 
 /// It is given up for an upstream order: one of them has ended otherwise.
@@ -159,10 +183,57 @@ fn unchanged(line: &Line, by: &Witness<'_>) -> Result<(), String> {
     let commit = line.value["commit"].as_str();
     let differs = seen.is_some_and(|(tip, clean)| !clean || Some(tip.as_str()) != commit);
     let pass = word(&line.value, "result") == "pass" && commit.is_some();
-    if pass && differs && !by.people.temper.has(Class::Between) {
+    // Where people are close to an actor they leave worktrees alone meanwhile.
+    let acted = by.people.temper.has(Class::Between) && by.people.temper.rare.is_none();
+    if pass && differs && !acted {
         return Err(format!("PASS for {commit:?}, but the worktree is at {seen:?}"));
     }
     Ok(())
+}
+
+/// Whoever cancels what runs has it ended, and does not wait for its own end.
+fn stopped(tale: &Tale, line: &Line, by: &Witness<'_>) -> Result<(), String> {
+    use Class::{Crash, Errno, Executor, Health, Lost, Power, Short, Traffic, Verb};
+    let unsure = [Crash, Errno, Executor, Health, Lost, Power, Short, Traffic, Verb, Class::Clock];
+    let end = &line.value["end"]["seen"];
+    let timeout = matches!(word(end, "cause"), "timeout" | "idle-timeout");
+    if !timeout || unsure.into_iter().any(|class| by.people.temper.has(class)) {
+        return Ok(());
+    }
+    let Some(asked) = tale.cancelled_at.as_deref().and_then(|at| at.parse::<Timestamp>().ok())
+    else {
+        return Ok(());
+    };
+    let ended = end["ended_ms"].as_i64().and_then(|ms| Timestamp::from_millisecond(ms).ok());
+    let late = ended.is_some_and(|ended| ended.duration_since(asked) > STOPPED_WITHIN);
+    if late { Err("it was cancelled, and ran on until its own end".to_owned()) } else { Ok(()) }
+}
+
+/// The best of the queue is started first: no order that waits for nothing and was never touched is better.
+fn first(stories: &Stories, order: &Order, line: &Line, by: &Witness<'_>) -> Result<(), String> {
+    use Class::{Broken, Edit, Move};
+    // Lives in which nothing else could keep an order back.
+    let plain = |class: Class| matches!(class, Edit | Broken | Move | Class::Ask);
+    let mut classes = Class::ALL.into_iter().map(|(class, _)| class);
+    if by.people.temper.slow || classes.any(|c| by.people.temper.has(c) && !plain(c)) {
+        return Ok(());
+    }
+    let Some(now) = time(&line.value, "time") else { return Ok(()) };
+    let waits = |other: &&Order| {
+        let story = stories.get(&other.spec.id);
+        let since = story.and_then(|s| s.intake_at.as_deref()?.parse::<Timestamp>().ok());
+        let long = since.is_some_and(|since| now.duration_since(since) > LONG_ENOUGH);
+        let untouched = story.is_some_and(|s| s.place == Where::Pending && s.attempts.is_empty())
+            && other.versions.len() == 1
+            && !(other.meddled || other.moved || other.broken || other.writer.is_some())
+            && !by.people.asks.iter().any(|a| a.id == other.spec.id);
+        long && untouched && !other.spec.run.is_empty() && other.spec.dependencies.is_empty()
+    };
+    let better = |other: &&Order| other.spec.priority < order.spec.priority;
+    match by.people.orders.iter().filter(better).find(waits) {
+        Some(other) => Err(format!("it is started before {}, which is better", other.spec.id)),
+        None => Ok(()),
+    }
 }
 
 /// What the executor saw is not lost.

@@ -73,6 +73,8 @@ pub(crate) struct Story {
     pub(super) vouched: bool,
     /// When it is to be tried again.
     pub(super) retry_at: Option<String>,
+    /// When it was first seen pending, if nothing else was said of where it lies since.
+    pub(super) intake_at: Option<String>,
     /// Where it was before, and when it left: one round of the engine decides on one moment.
     pub(super) left: (Where, String),
 }
@@ -104,6 +106,8 @@ pub(crate) struct Tale {
     pub(super) claim: Value,
     /// What was asked of it and is neither carried out nor answered.
     pub(crate) wish: Option<String>,
+    /// When it was cancelled.
+    pub(super) cancelled_at: Option<String>,
 }
 
 /// One command of an attempt.
@@ -208,6 +212,7 @@ fn of_ticket(story: &mut Story, line: &Line) {
     match line.event.as_str() {
         "intake" => {
             story.place = Where::Pending;
+            story.intake_at = Some(moment(line));
             if !story.withdrawn {
                 story.held.get_or_insert(false);
             }
@@ -338,6 +343,9 @@ fn of_attempt(stories: &mut Stories, line: &Line, by: &Witness<'_>) -> Result<()
             tale.asked = true;
             tale.skips |= line.value["skip_verification"] == true;
             tale.wish = line.value["verb"].as_str().map(str::to_owned);
+            if line.value["verb"] == "cancel" {
+                tale.cancelled_at.get_or_insert_with(|| moment(line));
+            }
             Ok(())
         }
         "claimed" => {

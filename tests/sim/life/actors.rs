@@ -137,7 +137,7 @@ impl Life {
         match Engine::open(world, self.options(None)) {
             Ok(mut engine) => {
                 engine.watcher = Some(planted::WATCHER);
-                self.scene.borrow_mut().people.hints.clear();
+                self.scene.borrow_mut().people.unheard();
                 match engine.rescan() {
                     Ok(()) => self.turn(Box::new(engine)),
                     Err(_) => stunned(engine.world),
@@ -283,6 +283,7 @@ impl Life {
             Err((_, fault)) => return vec![format!("a second engine cannot open: {fault}")],
         };
         fresh.watcher = Some(planted::ALONE);
+        broken.extend(self.scene.borrow().judge.begun_anew(&self.m.borrow()));
         let meddled = self.meddled();
         let fair = |plan: plan::action::Plan| -> Vec<_> {
             plan.actions.into_iter().filter(|(id, _)| !meddled.contains(id)).collect()

@@ -118,7 +118,7 @@ impl Aim {
 }
 
 /// The name of an order, from the path of its ticket or lock file.
-fn named(path: &Path, end: &str) -> Option<String> {
+pub(super) fn named(path: &Path, end: &str) -> Option<String> {
     let name = path.strip_prefix("_ctx/jobs").ok()?.file_name()?.to_str()?;
     name.strip_suffix(end).filter(|id| !id.starts_with('.')).map(str::to_owned)
 }

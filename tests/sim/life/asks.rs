@@ -29,9 +29,38 @@ pub(crate) struct Ask {
     pub(crate) withdrawn: bool,
     /// The file may have been lost in a power cut.
     pub(crate) perhaps_lost: bool,
+    /// It gives a reason.
+    pub(crate) reason: bool,
+    /// It skips the checks.
+    pub(crate) skip: bool,
+    /// It cannot be read.
+    pub(crate) nonsense: bool,
+    /// Its asker left the explanation of its refusal there.
+    pub(crate) left_why: bool,
 }
 
 impl Ask {
+    /// A request without digits that says nothing but its verb.
+    pub(super) fn plain(id: String, verb: &'static str, file: String, uid: u32) -> Self {
+        let (force, withdrawn, perhaps_lost) = (false, false, false);
+        let (reason, skip, nonsense, left_why) = (false, false, false, false);
+        let hex = String::new();
+        Self {
+            id,
+            verb,
+            hex,
+            uid,
+            file,
+            force,
+            withdrawn,
+            perhaps_lost,
+            reason,
+            skip,
+            nonsense,
+            left_why,
+        }
+    }
+
     /// Where its file lies.
     pub(crate) fn path(&self) -> String {
         format!("{CONTROL}/{}", self.file)
@@ -72,7 +101,7 @@ impl People {
     }
 
     /// A person commits their work.
-    fn commit(&mut self, m: &mut Machine, id: &str) {
+    pub(super) fn commit(&mut self, m: &mut Machine, id: &str) {
         let commit = Some(format!("src/by-hand{}.rs", self.rng.below(20)));
         m.git.work(&format!(".worktrees/{id}"), &Deeds { commit, ..Deeds::default() });
     }
@@ -115,7 +144,9 @@ impl People {
             return None;
         }
         let _ = m.hand(uid).rm(&format!("{path}.why"));
+        let slow = in_place && self.begin_request(m, &file, &text, uid);
         let filed = match in_place {
+            true if slow => Ok(()),
             true => m.hand(uid).write(&path, text.as_bytes()),
             false => m.hand(uid).save(&path, text.as_bytes()),
         };
@@ -124,13 +155,26 @@ impl People {
         }
         let arrival = if in_place { Arrival::Unsure } else { Arrival::Renamed };
         self.hints.push(Hint::Request(file.clone(), arrival));
-        let (withdrawn, perhaps_lost, id) = (false, false, id.to_owned());
         // A power cut may bring an earlier text of this name back.
         let force = force || self.forced(Some(&file));
         self.asks.retain(|a| a.file != file);
-        let ask = Ask { id, verb, hex, uid, file, force, withdrawn, perhaps_lost };
+        let says = |word: &str| body.iter().any(|line| line.starts_with(word));
+        let ask = Ask {
+            hex,
+            force,
+            reason: says("reason"),
+            skip,
+            nonsense: says("nonsense"),
+            ..Ask::plain(id.to_owned(), verb, file, uid)
+        };
         self.asks.push(ask);
         Some(self.asks.len() - 1)
+    }
+
+    /// Whoever begins has not heard what was said before.
+    pub(super) fn unheard(&mut self) {
+        self.hints.clear();
+        self.asks.iter_mut().for_each(|ask| ask.left_why = false);
     }
 
     /// An order that a person holds.

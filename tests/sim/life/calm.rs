@@ -2,7 +2,7 @@
 
 use super::actors::Actor;
 use super::orders::{BROKEN, edits_of};
-use super::{Life, OWNER, People, ticket};
+use super::{Life, OWNER, People, Presence, ticket};
 use crate::world::{Fuse, Health, Machine, Traffic};
 use jobyard::observe::Arrival;
 
@@ -37,6 +37,7 @@ impl Life {
         m.disk.health = Health::Well;
         let mut scene = self.scene.borrow_mut();
         scene.nobody_strikes();
+        scene.over = true;
         crate::planted::calm_down();
         scene.people.calm_down(&mut m);
         match &mut self.daemon {
@@ -102,8 +103,18 @@ impl Life {
 }
 
 impl People {
+    /// Everything is durable now.
+    pub(crate) fn written_back(&mut self) {
+        for order in &mut self.orders {
+            order.versions = vec![order.edits.clone()];
+            order.durable |= order.presence == Presence::There;
+            order.in_place = false;
+        }
+    }
+
     /// Everything that people have begun is ended, and what they broke is mended.
     pub(crate) fn calm_down(&mut self, m: &mut Machine) {
+        self.end_rare(m);
         for at in 0..self.orders.len() {
             while self.orders[at].writer.is_some() {
                 self.write_on(m, at);

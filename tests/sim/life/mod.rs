@@ -9,12 +9,14 @@ mod asks;
 mod calm;
 mod orders;
 mod people;
+mod rare;
 mod scene;
 mod setup;
 
 pub(crate) use asks::Ask;
 pub(crate) use orders::edits_of;
 pub(crate) use people::{DIRS, FOREIGN_LOCK, Order, People, Presence, ticket};
+pub(crate) use rare::Rare;
 pub(crate) use setup::{Class, Setup};
 
 use crate::cover;
@@ -117,6 +119,7 @@ impl Life {
         m.mix.commit = 75;
         m.git.half_breaks_all = self.rng.chance(30);
         m.disk.tells_writers = self.rng.chance(90);
+        m.disk.logs_names = self.temper.rare == Some(Rare::Moves) && self.rng.chance(70);
         if self.temper.prepared {
             for dir in DIRS {
                 let _ = m.hand(OWNER).mkdir(&format!("_ctx/jobs/{dir}"));
@@ -189,6 +192,12 @@ impl Life {
     }
 
     fn random_phase(&mut self) {
+        if self.temper.rare.is_some() {
+            // What lies there before the first start is what is adopted.
+            for _ in 0..self.rng.below(6) {
+                self.scene.borrow_mut().act(&self.m);
+            }
+        }
         for step in 0..self.temper.steps {
             self.m.borrow_mut().note(|| format!("== step {step}"));
             self.step();
@@ -202,6 +211,9 @@ impl Life {
     fn step(&mut self) {
         match self.rng.below(100) {
             0..38 => self.daemon_turn(true),
+            38..62 if self.temper.rare == Some(Rare::Close) && self.rng.chance(40) => {
+                self.scene.borrow_mut().people.act_apart(&mut self.m.borrow_mut());
+            }
             38..62 => self.scene.borrow_mut().act(&self.m),
             62..80 => self.pass_time(),
             80..84 => self.end_daemon(),

@@ -23,7 +23,10 @@ pub(crate) struct Spec {
     scope: &'static str,
     /// Upstream orders and the end that is wanted.
     pub(crate) dependencies: Vec<(String, &'static str)>,
-    priority: u64,
+    /// `P0` comes first.
+    pub(crate) priority: u64,
+    /// It has a secret environment.
+    env: bool,
 }
 
 impl Spec {
@@ -43,6 +46,7 @@ impl Spec {
             scope: "",
             dependencies: Vec::new(),
             priority: rng.below(4),
+            env: false,
         };
         if spec.worktree {
             for check in &mut spec.checks {
@@ -65,6 +69,19 @@ impl Spec {
         spec
     }
 
+    /// The same without what only other lives need, and with an `env` now and then.
+    pub(super) fn simplify(&mut self, rng: &mut Rng) {
+        let jobs = ["job pass quick", "job pass quick", "job fail quick", "job pass", "job hang"];
+        let job = rng.pick(&jobs).map(|job| (*job).to_owned());
+        self.run = if rng.chance(70) { job.into_iter().collect() } else { Vec::new() };
+        self.worktree = rng.chance(50);
+        let check = if self.worktree { "check pass quick clean" } else { "check pass quick" };
+        self.checks = if rng.chance(50) { vec![check.to_owned()] } else { Vec::new() };
+        (self.retry_on, self.scope) = ("fail, verify-fail, timeout", "");
+        self.dependencies.clear();
+        self.env = rng.chance(50);
+    }
+
     /// How the names begin that it may change; empty: everything.
     pub(crate) fn may_change(&self) -> &'static str {
         self.scope.trim_end_matches('*')
@@ -79,6 +96,9 @@ impl Spec {
         text.push_str(&format!("priority: P{}\ntimeout: 40s\n", self.priority));
         if !self.scope.is_empty() {
             text.push_str(&format!("scope: {{allow: ['{}']}}\n", self.scope));
+        }
+        if self.env {
+            text.push_str("env: {WORD: 'secret'}\n");
         }
         list(&mut text, "run:\n", "  - ", &self.run);
         list(&mut text, "verify:\n  timeout: 30s\n  commands:\n", "    - ", &self.checks);

@@ -7,6 +7,7 @@
 
 use super::asks::Ask;
 use super::orders::{BROKEN, Spec, edits_of, with_edit};
+use super::rare::{Close, Rare};
 use super::setup::{Class, Temper};
 use crate::rng::Rng;
 use crate::world::{Machine, SimFile};
@@ -57,8 +58,8 @@ pub(crate) struct Order {
     pub(crate) ancient: Option<&'static str>,
     /// A lock file of nobody's lies beside it.
     pub(crate) foreign_lock: bool,
-    in_place: bool,
-    pub(super) writer: Option<(SimFile, String)>,
+    pub(super) in_place: bool,
+    pub(crate) writer: Option<(SimFile, String)>,
     pub(super) stale: Option<(String, Vec<u8>, Vec<u32>)>,
 }
 
@@ -86,6 +87,8 @@ pub(crate) struct People {
     pub(crate) rng: Rng,
     /// The character of the life.
     pub(crate) temper: Temper,
+    /// What was begun close to an actor.
+    pub(super) close: Close,
     edits_made: u32,
 }
 
@@ -113,8 +116,14 @@ impl People {
             writer: None,
             stale: None,
         };
-        let orders = (1..=count).map(|n| order(Spec::draw(&mut rng, n, count))).collect();
-        Self { orders, asks: Vec::new(), hints: Vec::new(), rng, temper, edits_made: 0 }
+        let mut orders: Vec<_> =
+            (1..=count).map(|n| order(Spec::draw(&mut rng, n, count))).collect();
+        if temper.rare.is_some() {
+            orders.truncate(2);
+            orders.iter_mut().for_each(|order| order.spec.simplify(&mut rng));
+        }
+        let (asks, hints, close) = (Vec::new(), Vec::new(), Close::default());
+        Self { orders, asks, hints, rng, temper, close, edits_made: 0 }
     }
 
     /// The order with this id.
@@ -135,6 +144,9 @@ impl People {
         }
         if self.orders[at].presence != Presence::There {
             return self.drop_ticket(m, at);
+        }
+        if let Some(rare) = self.temper.rare {
+            return self.act_rarely(m, at, rare);
         }
         match self.rng.below(100) {
             0..22 if self.temper.has(Class::Edit) => {
@@ -169,7 +181,7 @@ impl People {
         }
     }
 
-    fn next_edit(&mut self) -> u32 {
+    pub(super) fn next_edit(&mut self) -> u32 {
         self.edits_made += 1;
         self.edits_made
     }
@@ -190,7 +202,8 @@ impl People {
         let text = order.spec.text(&order.edits);
         let path = ticket("pending", &id);
         // Where nobody can tell writers, a slow one is read half-written: a limit that is documented.
-        let way = self.rng.below(if m.disk.tells_writers { 10 } else { 8 });
+        let ways = if m.disk.tells_writers { 10 } else { 8 };
+        let way = self.rng.below(if self.temper.rare == Some(Rare::Moves) { 4 } else { ways });
         let arrival = if way < 6 { Arrival::Renamed } else { Arrival::Unsure };
         let done = match way {
             0..6 => m.hand(OWNER).save(&path, text.as_bytes()),
@@ -248,6 +261,9 @@ impl People {
         let order = &self.orders[at];
         let places = Self::places(m, &order.spec.id);
         let [(dir, _)] = places[..] else { return None };
+        if self.close.holds(at) {
+            return None;
+        }
         let path = ticket(dir, &order.spec.id);
         let text = m.hand(OWNER).cat(&path)?;
         (edits_of(&text).as_ref() == Some(&order.edits)).then_some((path, text))
@@ -362,7 +378,7 @@ impl People {
     }
 
     pub(super) fn move_ticket(&mut self, m: &mut Machine, at: usize, wanted: Option<&str>) {
-        if self.orders[at].writer.is_some() {
+        if self.orders[at].writer.is_some() || self.close.holds(at) {
             // What is renamed counts as whole; nobody renames what is half-written.
             return;
         }
@@ -469,15 +485,6 @@ impl People {
         let order = &mut self.orders[at];
         order.versions = vec![order.edits.clone()];
         Ok(())
-    }
-
-    /// Everything is durable now.
-    pub(crate) fn written_back(&mut self) {
-        for order in &mut self.orders {
-            order.versions = vec![order.edits.clone()];
-            order.durable |= order.presence == Presence::There;
-            order.in_place = false;
-        }
     }
 }
 

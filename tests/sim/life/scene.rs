@@ -6,7 +6,7 @@ use super::setup::Class;
 use crate::judge::Judge;
 use crate::planted;
 use crate::rng::Rng;
-use crate::world::{Call, Health, Shared, When};
+use crate::world::{Call, Health, Ino, Shared, Style, When};
 use jobyard::model::id::OrderId;
 use jobyard::model::tree::CommitId;
 use jobyard::observe::Arrival;
@@ -28,7 +28,11 @@ pub(crate) struct Scene {
     pub(crate) until: Option<u64>,
     /// Moments at which somebody acts.
     pub(crate) aims: Vec<Aim>,
-    rng: Rng,
+    /// What the power cut that comes now loses.
+    pub(super) lost: Option<Vec<Ino>>,
+    /// Nothing goes wrong any more.
+    pub(super) over: bool,
+    pub(super) rng: Rng,
 }
 
 impl Scene {
@@ -41,6 +45,8 @@ impl Scene {
             commits: Vec::new(),
             until: None,
             aims: Vec::new(),
+            lost: None,
+            over: false,
             rng,
         }
     }
@@ -56,10 +62,12 @@ impl Scene {
         if call.when == When::After {
             let word = self.judge.has_replaced(&m.borrow(), call);
             self.broken.extend(word);
+            self.broken.extend(self.judge.trees(&m.borrow(), call));
         }
         self.around(m, call);
         if call.when == When::Before {
             self.judge.about_to(&m.borrow(), call);
+            self.broken.extend(self.judge.trees(&m.borrow(), call));
         }
     }
 
@@ -67,6 +75,7 @@ impl Scene {
         let word = self.judge.call(&m.borrow(), call, &self.people);
         self.broken.extend(word);
         self.watch_for(m, call);
+        self.rarely(m, call);
         if call.when == When::After {
             if call.changes {
                 self.overhear(call);
@@ -179,7 +188,15 @@ impl Scene {
     /// The power fails and comes back.
     pub(crate) fn cut_power(&mut self, m: &Shared) {
         let mut m = m.borrow_mut();
-        let style = m.power_cut();
+        let style = match self.lost.take() {
+            Some(lost) => {
+                let _ = planted::unsynced();
+                m.power_cut_losing(&lost);
+                Style::Everything
+            }
+            None if self.people.temper.rare.is_some() => self.cut_rarely(&mut m),
+            None => m.power_cut(),
+        };
         // Whoever switches it on again sees to the disk first, else nobody could mend what is torn.
         m.disk.health = Health::Well;
         m.note(|| format!("-- power cut, {style:?}"));

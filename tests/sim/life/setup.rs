@@ -3,6 +3,7 @@
 //! Invariant: a life draws from its seed which of the allowed classes it meets, so that most lives are
 //! simple and a fault can be narrowed down by leaving classes out (`SIM_WITHOUT=crash,power`).
 
+use super::rare::Rare;
 use crate::planted::{Fault, Planting};
 use crate::rng::Rng;
 use jobyard::model::config::Unsatisfiable;
@@ -92,6 +93,8 @@ pub(crate) struct Setup {
     pub(crate) hooks: bool,
     /// Persons write in place slowly, also what is there already.
     pub(crate) slow: bool,
+    /// Little happens but what is rare elsewhere.
+    pub(crate) rare: Option<Rare>,
 }
 
 impl Setup {
@@ -108,24 +111,24 @@ impl Setup {
         };
         let allowed = Class::ALL.into_iter().filter(|(_, w)| wanted(w)).map(|(c, _)| c).collect();
         let slow = std::env::var("SIM_SLOW").is_ok();
-        Self { allowed, planted: None, hooks: false, slow }
+        Self { allowed, planted: None, hooks: false, slow, rare: None }
     }
 
     /// Only these classes.
     pub(crate) fn of(words: &[&str]) -> Self {
         let allowed = Class::ALL.into_iter().filter(|(_, w)| words.contains(w)).map(|(c, _)| c);
-        Self { allowed: allowed.collect(), planted: None, hooks: false, slow: false }
+        Self { allowed: allowed.collect(), planted: None, hooks: false, slow: false, rare: None }
     }
 
     /// All but these classes.
     pub(crate) fn without(words: &[&str]) -> Self {
         let allowed = Class::ALL.into_iter().filter(|(_, w)| !words.contains(w)).map(|(c, _)| c);
-        Self { allowed: allowed.collect(), planted: None, hooks: false, slow: false }
+        Self { allowed: allowed.collect(), planted: None, hooks: false, slow: false, rare: None }
     }
 
     /// The same with a planted bug.
     pub(crate) fn with(fault: Option<&'static Fault>) -> Self {
-        let planted = fault.map(|fault| Planting { fault, lies: true, aimed: false });
+        let planted = fault.map(|fault| Planting { fault, lies: true, aimed: false, wide: false });
         Self { planted, ..Self::from_env() }
     }
 }
@@ -148,6 +151,8 @@ pub(crate) struct Temper {
     pub(crate) prepared: bool,
     /// Persons write in place slowly, also what is there already.
     pub(crate) slow: bool,
+    /// Little happens but what is rare elsewhere.
+    pub(crate) rare: Option<Rare>,
 }
 
 impl Temper {
@@ -159,7 +164,7 @@ impl Temper {
             1 => Unsatisfiable::Fail,
             _ => Unsatisfiable::Hold,
         };
-        Self {
+        let temper = Self {
             classes,
             steps: rng.between(10, 180),
             slots: rng.between(1, 3) as usize,
@@ -168,6 +173,22 @@ impl Temper {
             settled_before: rng.chance(8),
             prepared: rng.chance(85),
             slow: setup.slow,
+            rare: setup.rare,
+        };
+        if setup.rare.is_some() { temper.narrowed(rng, setup) } else { temper }
+    }
+
+    /// Short, and all that is allowed happens.
+    fn narrowed(self, rng: &mut Rng, setup: &Setup) -> Self {
+        Self {
+            classes: setup.allowed.clone(),
+            steps: rng.between(15, 70),
+            slots: 1,
+            unsatisfiable: Unsatisfiable::Hold,
+            require_checks: false,
+            settled_before: rng.chance(40),
+            prepared: true,
+            ..self
         }
     }
 

@@ -20,6 +20,7 @@ mod syncs;
 
 use crate::cover;
 use crate::rng::Rng;
+use crate::world::Ino;
 use jobyard::engine::{Round, Watcher};
 use jobyard::model::id::OrderId;
 use jobyard::model::index::{Index, Ticket};
@@ -130,8 +131,14 @@ struct State {
     lies: bool,
     /// The power is cut soon after a call that lies, or would.
     aim: Option<Rng>,
+    /// It is cut at other moments too, long after, and what should have been synced is lost.
+    wide: bool,
     /// Calls until then.
     until: Option<u64>,
+    /// What the last calls that lie, or would, were to sync.
+    unsynced: Vec<Ino>,
+    /// The last call was one.
+    meant: bool,
     /// Lines of its calls.
     lines: Vec<u32>,
     /// What was read is needed later.
@@ -187,6 +194,8 @@ pub(crate) struct Planting {
     pub(crate) lies: bool,
     /// The power is cut soon after one of them.
     pub(crate) aimed: bool,
+    /// Or long after, and what they were to sync is lost.
+    pub(crate) wide: bool,
 }
 
 /// The life of a seed begins in this thread.
@@ -206,6 +215,7 @@ pub(crate) fn begin(planting: Option<Planting>, seed: u64) {
         fault,
         lies,
         aim,
+        wide: planting.is_some_and(|p| p.wide),
         lines,
         remembers,
         during: "commit",
@@ -321,15 +331,35 @@ pub(crate) fn lie(act: &'static str, path: &Path, at: &Location<'_>) -> Option<L
         let lie = cuts.iter().zip(&state.lines).find(wanted).map(|(cut, _)| cut.lie);
         state.made.push(act);
         state.met += u64::from(lie.is_some());
+        state.meant = lie.is_some();
         if lie.is_some()
             && state.until.is_none()
             && let Some(rng) = &mut state.aim
-            && rng.chance(35)
+            && rng.chance(if state.wide { 60 } else { 35 })
         {
-            state.until = Some(rng.below(24));
+            let spans: &[u64] = if state.wide { &[12, 50, 250] } else { &[24] };
+            let span = if state.wide { *rng.pick(spans).unwrap_or(&24) } else { spans[0] };
+            state.until = Some(rng.below(span));
         }
         lie.filter(|_| state.lies)
     })
+}
+
+/// What the call just made was to sync, if it is one that lies or would.
+pub(crate) fn meant(ino: Option<Ino>) {
+    STATE.with_borrow_mut(|state| {
+        if std::mem::take(&mut state.meant) && state.wide {
+            state.unsynced.extend(ino);
+            let more = state.unsynced.len().saturating_sub(2);
+            state.unsynced.drain(..more);
+        }
+    });
+}
+
+/// What a power cut loses now, in a life that has it lose just that: at most the last two.
+pub(crate) fn unsynced() -> Option<Vec<Ino>> {
+    let wide = on() && STATE.with_borrow(|state| state.wide);
+    wide.then(|| STATE.with_borrow_mut(|state| std::mem::take(&mut state.unsynced)))
 }
 
 /// The power is cut no more.

@@ -155,7 +155,7 @@ pub(super) static SYNCS: &[Fault] = &[
     fault(
         "pending-first-unsynced",
         "a directory is synced at once, and `pending/`, which changed before it, is not",
-        &[Cut::at("engine/commit.rs", "sync_now", "self.world.sync_dir(&pending)?", Lie::Skip)],
+        &[Cut::at("engine/commit.rs", "sync_now", "self.world.sync_dir(&earlier)?", Lie::Skip)],
     ),
     fault(
         "directories-unsynced",

@@ -206,7 +206,9 @@ impl World for SimWorld {
 
     #[track_caller]
     fn sync(&mut self, file: &SimFile) -> Result<(), Fault> {
-        if let Some(Lie::Skip) = self.lie("sync", &file.path, Location::caller()) {
+        let lie = self.lie("sync", &file.path, Location::caller());
+        self.meant(Some(file.ino));
+        if let Some(Lie::Skip) = lie {
             return Ok(());
         }
         self.catch_up(&file.path);
@@ -220,7 +222,9 @@ impl World for SimWorld {
 
     #[track_caller]
     fn sync_dir(&mut self, dir: &Path) -> Result<(), Fault> {
-        match self.lie("sync_dir", dir, Location::caller()) {
+        let lie = self.lie("sync_dir", dir, Location::caller());
+        self.meant(self.machine.borrow().disk.ino_of(dir));
+        match lie {
             Some(Lie::Skip) => return Ok(()),
             Some(Lie::Late) => {
                 let name = dir.as_os_str().as_encoded_bytes();

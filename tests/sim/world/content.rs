@@ -111,6 +111,12 @@ impl Disk {
     /// Empties a file in place, as `>` in a shell does.
     pub(crate) fn truncate(&mut self, path: &Path, uid: u32) -> Result<(), Errno> {
         let file = self.open_append(path, uid)?;
+        self.truncate_open(&file)
+    }
+
+    /// The same through an open file.
+    pub(crate) fn truncate_open(&mut self, file: &SimFile) -> Result<(), Errno> {
+        self.changeable(false)?;
         let now = self.moment();
         let data = self.data_mut(file.ino)?;
         data.keep_durable(0);

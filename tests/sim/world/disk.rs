@@ -54,6 +54,8 @@ pub(crate) struct Disk {
     pub(crate) forgets_failed_sync: bool,
     /// Whether a power cut may leave zeros where unsynced bytes were.
     pub(crate) leaves_zeros: bool,
+    /// Whether `fsync` of a directory makes its own names durable alone, as btrfs's log does.
+    pub(crate) logs_names: bool,
 }
 
 #[derive(Debug)]
@@ -101,6 +103,8 @@ pub(super) struct Half {
     pub(super) to: Option<Ino>,
     /// Directories, and up to which of their changes these are durable whenever this one is.
     pub(super) needs: Vec<(Ino, u64)>,
+    /// The same of the directory that the file of this name came from before; not for a logged sync.
+    pub(super) came: Option<(Ino, u64)>,
 }
 
 impl Disk {
@@ -116,6 +120,7 @@ impl Disk {
             tells_writers: true,
             forgets_failed_sync: false,
             leaves_zeros: false,
+            logs_names: false,
         };
         disk.fresh(Node::Dir(Dir::default()), uid, 0o755);
         disk

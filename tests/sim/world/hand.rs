@@ -98,6 +98,12 @@ impl Hand<'_> {
         self.machine.disk.write(file, text).map(|_| ())
     }
 
+    /// Empties and writes what [`Hand::open`] has opened.
+    pub(crate) fn write_anew(&mut self, file: &SimFile, text: &[u8]) -> Result<(), Errno> {
+        self.machine.disk.truncate_open(file)?;
+        self.write_open(file, text)
+    }
+
     /// `cat`, past permissions.
     pub(crate) fn cat(&self, path: &str) -> Option<Vec<u8>> {
         self.machine.disk.peek(Path::new(path)).map(<[u8]>::to_vec)

@@ -4,7 +4,7 @@
 //! does so in the order of its ticks, then of process ids; a pair of process id and start time is
 //! given once per boot, and may be given again after a reboot.
 
-use super::disk::Disk;
+use super::disk::{Disk, Ino};
 use super::effects::{Effects, RunEnd};
 use super::executor::Executor;
 use super::git::Git;
@@ -195,6 +195,22 @@ impl Machine {
         self.git.power_cut(style, &mut rng);
         self.boot_again(&mut rng);
         style
+    }
+
+    /// The same when all was durable but what these were to sync.
+    pub(crate) fn power_cut_losing(&mut self, lost: &[Ino]) {
+        let mut rng = self.rng.fork();
+        self.disk.power_cut_losing(lost, &mut rng);
+        self.git.power_cut(Style::Everything, &mut rng);
+        self.boot_again(&mut rng);
+    }
+
+    /// The same when only what was synced is durable.
+    pub(crate) fn power_cut_as(&mut self, style: Style) {
+        let mut rng = self.rng.fork();
+        self.disk.power_cut_as(style, &mut rng);
+        self.git.power_cut(style, &mut rng);
+        self.boot_again(&mut rng);
     }
 
     /// Everything is written back, then the machine boots again.

@@ -39,7 +39,7 @@ mod power_tests;
 
 pub(crate) use actor::SimWorld;
 pub(crate) use content::SimFile;
-pub(crate) use disk::{Disk, Errno, Health};
+pub(crate) use disk::{Disk, Errno, Health, Ino};
 pub(crate) use effects::{Effects, Run, RunEnd};
 pub(crate) use executor::{Executor, JOURNAL, Traffic};
 pub(crate) use fuse::{Blow, CRASHED, Call, Fuse, Hook, When};

@@ -203,9 +203,9 @@ impl Disk {
         inode.mtime_ns = now;
         inode.ctime_ns = now;
         let Node::Dir(dir) = &mut inode.node else { return Err(libc::ENOTDIR) };
-        let moved_in = dir.arrivals.remove(name);
-        let needs = partner.map(|partner| (partner, seq)).into_iter().chain(moved_in).collect();
-        dir.pending.push_back(Half { seq, name: name.to_owned(), to, needs });
+        let came = dir.arrivals.remove(name);
+        let needs = partner.map(|partner| (partner, seq)).into_iter().collect();
+        dir.pending.push_back(Half { seq, name: name.to_owned(), to, needs, came });
         let old = match to {
             Some(ino) => dir.names.insert(name.to_owned(), ino),
             None => dir.names.remove(name),

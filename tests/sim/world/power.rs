@@ -8,6 +8,8 @@
 //!   reverse may show both names, as btrfs does (not for directories), as long as both are that one file:
 //!   what came before in the one directory, and what comes after of this name in the other, needs the
 //!   whole rename. An exchange is whole or not at all.
+//!   Where a file system logs single directories ([`Disk::logs_names`]), a sync of the other directory alone
+//!   keeps what came after there, and the one directory may still show the file as it was.
 //! - a synced file whose name was never synced may be gone; or its name came along with the sync, as a
 //!   journal does it, with every earlier change in that directory.
 //!
@@ -69,7 +71,7 @@ impl Disk {
         let at = self.walk(path)?;
         self.dir(at)?;
         self.changeable(false)?;
-        self.flush(at, self.seq);
+        self.flush_from(at, self.seq, self.logs_names);
         self.inodes[at].synced_seq = self.seq;
         Ok(())
     }
@@ -94,6 +96,23 @@ impl Disk {
         style
     }
 
+    /// The power fails: everything was durable but what these files and directories were to sync.
+    pub(crate) fn power_cut_losing(&mut self, lost: &[Ino], rng: &mut Rng) {
+        for ino in 0..self.inodes.len() {
+            if !lost.contains(&ino) {
+                self.flush(ino, u64::MAX);
+            } else if let Node::File(data) = &mut self.inodes[ino].node {
+                data.rotten = true;
+            }
+        }
+        self.restart(Style::Everything, rng);
+    }
+
+    /// The inode of a path, for [`Disk::power_cut_losing`].
+    pub(crate) fn ino_of(&self, path: &Path) -> Option<Ino> {
+        self.find(path).ok().flatten()
+    }
+
     /// The power fails on a file system of this style.
     pub(crate) fn power_cut_as(&mut self, style: Style, rng: &mut Rng) {
         match style {
@@ -111,10 +130,16 @@ impl Disk {
 
     /// Makes the changes of one directory up to `upto` durable, and what cannot be durable without.
     fn flush(&mut self, at: Ino, upto: u64) {
-        let mut work = vec![(at, upto)];
-        while let Some((at, upto)) = work.pop() {
+        self.flush_from(at, upto, false);
+    }
+
+    /// The same; `logged`: what became of a name after its file came does not wait for where it came from.
+    fn flush_from(&mut self, at: Ino, upto: u64, logged: bool) {
+        let mut work = vec![(at, upto, logged)];
+        while let Some((at, upto, logged)) = work.pop() {
             while let Some(half) = self.take_half(at, upto) {
-                work.extend(half.needs.iter().copied());
+                let came = half.came.filter(|_| !logged);
+                work.extend(half.needs.iter().chain(&came).map(|(at, upto)| (*at, *upto, false)));
                 self.make_durable(at, half);
             }
         }

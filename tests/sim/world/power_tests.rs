@@ -120,6 +120,39 @@ fn syncing_the_source_of_a_rename_makes_its_target_durable() {
     assert_eq!(seen, rows(&[&[None, Some("old")]]));
 }
 
+/// A file that is replaced where it was moved to, and only that directory synced.
+fn replaced_where_it_came(d: &mut Disk, logged: bool) {
+    d.logs_names = logged;
+    d.rename(p("a/old"), p("b/new"), ME).unwrap();
+    let file = d.create(p("b/x"), 0o644, ME).unwrap();
+    d.write(&file, b"x").unwrap();
+    d.sync(&file).unwrap();
+    d.exchange(p("b/x"), p("b/new"), ME).unwrap();
+    d.sync_dir(p("b")).unwrap();
+}
+
+#[test]
+fn a_logged_sync_of_one_directory_may_show_the_old_file_where_it_was() {
+    let (names, x) = (["a/old", "b/new"], Some("x"));
+    let seen = outcomes(&names, |d| replaced_where_it_came(d, true));
+    assert_eq!(seen, rows(&[&[Some("old"), x], &[None, x]]));
+    let seen = outcomes(&names, |d| replaced_where_it_came(d, false));
+    assert_eq!(seen, rows(&[&[None, x]]));
+}
+
+#[test]
+fn a_cut_loses_just_what_was_to_be_synced() {
+    for (dir, old, new) in [("a", true, true), ("b", false, false)] {
+        let mut d = disk();
+        d.link(p("a/old"), p("b/new"), ME).unwrap();
+        d.unlink(p("a/old"), ME).unwrap();
+        let lost = d.ino_of(p(dir)).unwrap();
+        d.power_cut_losing(&[lost], &mut Rng::new(1));
+        let there = |path| d.peek(p(path)).is_some();
+        assert_eq!((there("a/old"), there("b/new")), (old, new), "{dir}");
+    }
+}
+
 #[test]
 fn an_exchange_is_whole_or_not_at_all() {
     let seen = outcomes(&["a/old", "b/x"], |d| {

@@ -3,7 +3,7 @@
 //! Invariants: a dead actor has no effect, and a lie never hides that it is dead.
 
 use super::actor::{LATE_DIRS, SimWorld};
-use super::disk::Errno;
+use super::disk::{Errno, Ino};
 use super::fuse::{Blow, CRASHED, Call, When};
 use super::machine::Machine;
 use crate::planted::{self, Lie};
@@ -103,6 +103,13 @@ impl SimWorld {
     /// What the planted fault has this call do; nothing when the actor is dead.
     pub(super) fn lie(&self, act: &'static str, path: &Path, at: &Location<'_>) -> Option<Lie> {
         if planted::on() && !self.crashed() { planted::lie(act, path, at) } else { None }
+    }
+
+    /// What the call that lies, or would, was to sync.
+    pub(super) fn meant(&self, ino: Option<Ino>) {
+        if planted::on() && !self.crashed() {
+            planted::meant(ino);
+        }
     }
 
     /// A refusal that is taken for success, unless the actor is dead.
