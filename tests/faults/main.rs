@@ -33,12 +33,13 @@ const RETRY: Scenario = Scenario { again: true, ..scenario("retry", "done") };
 const TAKE: Scenario = Scenario { kids: true, ..scenario("take", "done") };
 const FINISH: Scenario = Scenario { kids: true, ..scenario("finish", "done") };
 const WORKTREE: Scenario = Scenario { kids: true, again: true, ..scenario("worktree", "done") };
+const SPARSE: Scenario = Scenario { kids: true, again: true, ..scenario("sparse", "done") };
 const EPIC: Scenario = scenario("epic", "done");
 const REQUEUE: Scenario = Scenario { again: true, ..scenario("requeue", "done") };
 const TAKEOVER: Scenario = Scenario { kids: true, ..scenario("takeover", "done") };
 const LEFTOVER: Scenario = scenario("leftover", "");
 
-const ALL: [Scenario; 12] = [
+const ALL: [Scenario; 13] = [
     PLAIN,
     DEPENDENCIES,
     FAILING,
@@ -47,6 +48,7 @@ const ALL: [Scenario; 12] = [
     TAKE,
     FINISH,
     WORKTREE,
+    SPARSE,
     EPIC,
     REQUEUE,
     TAKEOVER,
@@ -79,6 +81,7 @@ fn some() -> Vec<Sweep> {
         sweep(REQUEUE, Fault::Kill, 2),
         sweep(PLAIN, Fault::KillAll, 2),
         sweep(WORKTREE, Fault::KillAll, 19),
+        sweep(SPARSE, Fault::KillAll, 23),
         sweep(TAKE, Fault::KillAll, 11),
         sweep(TAKE, Fault::Error(Errno::EINTR), 9),
         sweep(FINISH, Fault::Kill, 17),
