@@ -73,12 +73,13 @@ fn file(entry: &Entry) -> PathBuf {
     entry.dir.join("info/sparse-checkout")
 }
 
-/// A call that checks out what the file of the entry names, and marks the rest as left out. The index is
-/// written with one line for each directory that is left out as a whole.
+/// A call that checks out what the file of the entry names, and marks the rest as left out. The index has a
+/// line for each file, whatever the user's setting: one of directories would be written sooner, but without
+/// the other settings each git that reads it warns, and programs that read indexes by themselves refuse it.
 pub(super) fn filling(call: Call) -> Call {
     call.config("core.sparseCheckout", "true")
         .config("core.sparseCheckoutCone", "true")
-        .config("index.sparse", "true")
+        .config("index.sparse", "false")
         .fetching()
         .args(&["read-tree", "-m", "-u", "HEAD"])
 }

@@ -22,8 +22,8 @@ fn wide() -> Yard {
 #[test]
 fn an_order_gets_the_directories_of_its_scope_and_passes() {
     let mut yard = wide();
-    let config = || fs::read(yard.path(".git/config")).unwrap();
-    let before = config();
+    let config = yard.path(".git/config");
+    let before = fs::read(&config).unwrap();
     yard.start();
     let run = "ls > ../../seen; echo x >> src/a.txt; git commit -qam work; git status --short >> ../../seen";
     yard.submit("A", &format!("{SCOPE}{PASSES}run: '{run}'\n"));
@@ -34,7 +34,7 @@ fn an_order_gets_the_directories_of_its_scope_and_passes() {
     let claim = &yard.events("A", "claiming")[0];
     assert_eq!(claim["sealed"]["cone"], serde_json::json!(["src"]), "{claim}");
     assert_eq!(yard.run_git(".", &["show", "--format=", "--name-only", "feat/wo-A"]), "src/a.txt");
-    assert_eq!(config(), before);
+    assert_eq!(fs::read(&config).unwrap(), before);
 
     yard.submit("FULL", &format!("{PASSES}run: 'test -f other/o.txt'\n"));
     yard.until_in("done", "FULL");

@@ -2,8 +2,11 @@
 
 use super::{BRANCH, TREE, Yard, put, run, yard};
 use jobyard::model::cone::Cone;
-use jobyard::model::tree::{CommitId, TreeFacts, WorktreeMade};
+use jobyard::model::order::{DiffBudget, Scope};
+use jobyard::model::tree::{Change, CommitId, TreeFacts, WorktreeMade};
+use jobyard::plan::scope::{VIOLATIONS_MAX, judge};
 use jobyard::world::git::Absent;
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -70,6 +73,68 @@ impl Yard {
         assert_eq!(self.seen(Absent::Marked), clean, "{what}");
         assert_eq!(run(&self.tree(), &["status", "--porcelain"]), "", "{what}");
         assert!(!self.admin().join("locked").exists(), "{what}");
+    }
+}
+
+#[test]
+fn whatever_a_scope_allows_lies_in_its_cone() {
+    let globs = [
+        "src/a/**",
+        "src/a",
+        "src/a/",
+        "src/*",
+        "src/*/x",
+        "src/{a,b/c}/x",
+        "src/a/b/f",
+        "*.md",
+        "[ab]",
+        "a?",
+        "src/a[!x]/**",
+        "src/a\\*b/f",
+        "src/b*/**/f",
+        "{src,b}/f",
+        "**/f",
+        "a**",
+        "src",
+        "b/f.md",
+    ];
+    let parts = ["src", "a", "b", "c", "f", "x", "ax", "a*b", "f.md"];
+    let mut paths: Vec<String> = parts.map(str::to_owned).to_vec();
+    for depth in 0..2 {
+        let last: Vec<_> =
+            paths.iter().filter(|p| p.matches('/').count() == depth).cloned().collect();
+        paths.extend(last.iter().flat_map(|p| parts.map(|part| format!("{p}/{part}"))));
+    }
+    assert!(paths.len() < VIOLATIONS_MAX);
+    let changes: Vec<Change> = paths.iter().map(|path| made_anew(path)).collect();
+    let (mut allowed, mut cones) = (0, 0);
+    for (n, glob) in globs.iter().enumerate() {
+        let allow = [*glob, globs[(n * 7 + 3) % globs.len()]].map(str::to_owned).to_vec();
+        let Some(cone) = Cone::of_globs(&allow) else { continue };
+        cones += 1;
+        let scope = Scope { allow, deny: Vec::new() };
+        let refused = judge(Some(&scope), &DiffBudget::default(), &changes);
+        let refused: BTreeSet<&str> = refused.iter().map(|v| v.path.as_str()).collect();
+        for path in paths.iter().filter(|path| !refused.contains(path.as_str())) {
+            allowed += 1;
+            assert!(cone.holds(path.as_bytes()), "{:?} {path}", scope.allow);
+        }
+    }
+    assert!(cones > 8 && allowed > 100, "{cones} {allowed}");
+}
+
+fn made_anew(path: &str) -> Change {
+    let new_path = Some(path.to_owned());
+    let (added, deleted, new_mode, old_mode) = (1, 0, 0o100_644, 0);
+    Change {
+        old_path: None,
+        new_path,
+        added,
+        deleted,
+        binary: false,
+        new_mode,
+        old_mode,
+        link_target: None,
     }
 }
 
