@@ -1,8 +1,8 @@
 //! Making a worktree, so that it can be interrupted anywhere and done again.
 //!
 //! Invariants: a worktree that is registered, whole and on the right branch is reused as it is; git's own
-//! `worktree add` does the work otherwise, after the place has been freed by renames only; one that holds some
-//! directories only counts as half made until those are there. Of the user's
+//! `worktree add` does the work otherwise, after the place has been freed by renames only; one that holds
+//! some directories only counts as half made until those are there. Of the user's
 //! hooks `post-checkout` runs, once, at the end; the others could refuse or bend what is made here.
 
 use super::child::{file_fault, refused};

@@ -236,8 +236,8 @@ impl Git {
     }
 
     /// Looks at a worktree. `excludes`: the ignore rules sealed at the claim; only they and the `.gitignore`
-    /// files count. Every tracked file is compared by its content, those of submodules too, but for files that
-    /// `absent` lets be absent, and are.
+    /// files count. Every tracked file is compared by its content, those of submodules too, but for files
+    /// that `absent` lets be absent, and are.
     pub fn tree(
         &self,
         path: &str,

@@ -51,19 +51,15 @@ fn an_order_gets_the_directories_of_its_scope_and_passes() {
 fn what_is_done_inside_and_outside_is_caught() {
     let mut yard = wide();
     yard.start();
+    let made = "mkdir other; echo mine > other/o.txt";
+    let seen = format!("{made}; git update-index --no-skip-worktree other/o.txt");
+    let added = format!("{seen}; git commit -qam x");
+    let staged = format!("{seen}; git add other/o.txt; rm -r other");
     for (id, script, reason) in [
         ("NEW", "echo x > other.txt; git add -A; git commit -qm x", "out-of-scope"),
-        ("MADE", "mkdir other; echo mine > other/o.txt", "dirty"),
-        (
-            "ADDED",
-            "mkdir other; echo mine > other/o.txt; git update-index --no-skip-worktree other/o.txt; git commit -qam x",
-            "out-of-scope",
-        ),
-        (
-            "STAGED",
-            "mkdir other; echo mine > other/o.txt; git update-index --no-skip-worktree other/o.txt; git add other/o.txt; rm -r other",
-            "dirty",
-        ),
+        ("MADE", made, "dirty"),
+        ("ADDED", added.as_str(), "out-of-scope"),
+        ("STAGED", staged.as_str(), "dirty"),
         ("REMOVED", "git rm -q --sparse other/o.txt; git commit -qm x", "out-of-scope"),
         ("LOST", "rm src/a.txt", "dirty"),
         ("HIDDEN", "git update-index --skip-worktree src/a.txt; rm src/a.txt", "dirty"),
@@ -100,7 +96,8 @@ fn a_worktree_that_is_kept_is_judged_by_what_it_was_made_with() {
     assert_eq!(yard.verb(&["requeue", "A"]).0, 0, "{}", yard.sight());
     yard.kill();
     yard.start();
-    take(&yard, "A");
+    yard.ask("A.take", "");
+    assert_eq!(yard.answers("A", "take", 2)[1]["code"], 0, "{}", yard.sight());
     assert!(!yard.path(".worktrees/A/other").exists());
     assert_eq!(yard.events("A", "claiming")[1]["sealed"]["cone"], serde_json::json!(["src"]));
 

@@ -247,106 +247,112 @@ fn git_works_in_it_without_a_setting() {
     assert!(!fs::read_to_string(y.root.join(".git/config")).unwrap().contains("parse"));
 }
 
+/// What is done in the worktree; then which files are changed, hidden and untracked.
+type Attack = (
+    &'static str,
+    fn(&Path),
+    &'static [&'static str],
+    &'static [&'static str],
+    &'static [&'static str],
+);
+
+const INSIDE: [Attack; 5] = [
+    (
+        "inside, deleted",
+        |t| fs::remove_file(t.join("src/deep/d.txt")).unwrap(),
+        &["src/deep/d.txt"],
+        &[],
+        &[],
+    ),
+    (
+        "beside, deleted",
+        |t| fs::remove_file(t.join("src/f1.txt")).unwrap(),
+        &["src/f1.txt"],
+        &[],
+        &[],
+    ),
+    (
+        "inside, deleted and hidden",
+        |t| {
+            run(t, &["update-index", "--skip-worktree", "src/deep/d.txt"]);
+            fs::remove_file(t.join("src/deep/d.txt")).unwrap();
+        },
+        &["src/deep/d.txt"],
+        &["src/deep/d.txt"],
+        &[],
+    ),
+    (
+        "inside, hidden",
+        |t| drop(run(t, &["update-index", "--skip-worktree", "src/f1.txt"])),
+        &[],
+        &["src/f1.txt"],
+        &[],
+    ),
+    (
+        "the worktree's own cone made smaller",
+        |t| {
+            let more = ["-c", "core.sparseCheckout=true", "-c", "core.sparseCheckoutCone=true"];
+            run(t, &[&more[..], &["sparse-checkout", "set", "src/near"]].concat());
+        },
+        &["src/deep/d.txt", "src/deep/er/e.txt"],
+        &["src/deep/d.txt", "src/deep/er/e.txt"],
+        &[],
+    ),
+];
+
+const OUTSIDE: [Attack; 8] = [
+    ("outside, made anew", |t| put(&t.join("other/o.txt"), "mine\n"), &["other/o.txt"], &[], &[]),
+    ("outside, as it was", |t| put(&t.join("other/o.txt"), "other/o.txt\n"), &[], &[], &[]),
+    (
+        "outside, staged",
+        |t| {
+            put(&t.join("other/o.txt"), "mine\n");
+            run(t, &["update-index", "--no-skip-worktree", "other/o.txt"]);
+            run(t, &["add", "other/o.txt"]);
+            fs::remove_file(t.join("other/o.txt")).unwrap();
+        },
+        &["other/o.txt"],
+        &[],
+        &[],
+    ),
+    (
+        "outside, taken from the index",
+        |t| drop(run(t, &["rm", "-q", "--cached", "--sparse", "other/o.txt"])),
+        &["other/o.txt"],
+        &[],
+        &[],
+    ),
+    (
+        "outside, assume-unchanged",
+        |t| drop(run(t, &["update-index", "--assume-unchanged", "other/o.txt"])),
+        &[],
+        &["other/o.txt"],
+        &[],
+    ),
+    ("outside, new", |t| put(&t.join("other/new"), "x"), &[], &[], &["other/new"]),
+    (
+        "a directory in the place of a file",
+        |t| put(&t.join("other/o.txt/x"), "x"),
+        &["other/o.txt"],
+        &[],
+        &["other/o.txt/x"],
+    ),
+    (
+        "a link in the place of a directory",
+        |t| {
+            fs::create_dir(t.join("src/deep/.o")).unwrap();
+            put(&t.join("src/deep/.o/o.txt"), "mine\n");
+            std::os::unix::fs::symlink("src/deep/.o", t.join("other")).unwrap();
+        },
+        &["other/o.txt"],
+        &[],
+        &["other", "src/deep/.o/o.txt"],
+    ),
+];
+
 #[test]
 fn what_a_job_does_to_files_inside_and_outside_is_seen() {
-    type Attack = fn(&Path);
-    let cases: [(&str, Attack, &[&str], &[&str], &[&str]); 13] = [
-        (
-            "inside, deleted",
-            |t| fs::remove_file(t.join("src/deep/d.txt")).unwrap(),
-            &["src/deep/d.txt"],
-            &[],
-            &[],
-        ),
-        (
-            "beside, deleted",
-            |t| fs::remove_file(t.join("src/f1.txt")).unwrap(),
-            &["src/f1.txt"],
-            &[],
-            &[],
-        ),
-        (
-            "inside, deleted and hidden",
-            |t| {
-                run(t, &["update-index", "--skip-worktree", "src/deep/d.txt"]);
-                fs::remove_file(t.join("src/deep/d.txt")).unwrap();
-            },
-            &["src/deep/d.txt"],
-            &["src/deep/d.txt"],
-            &[],
-        ),
-        (
-            "inside, hidden",
-            |t| drop(run(t, &["update-index", "--skip-worktree", "src/f1.txt"])),
-            &[],
-            &["src/f1.txt"],
-            &[],
-        ),
-        (
-            "the worktree's own cone made smaller",
-            |t| {
-                let more = ["-c", "core.sparseCheckout=true", "-c", "core.sparseCheckoutCone=true"];
-                run(t, &[&more[..], &["sparse-checkout", "set", "src/near"]].concat());
-            },
-            &["src/deep/d.txt", "src/deep/er/e.txt"],
-            &["src/deep/d.txt", "src/deep/er/e.txt"],
-            &[],
-        ),
-        (
-            "outside, made anew",
-            |t| put(&t.join("other/o.txt"), "mine\n"),
-            &["other/o.txt"],
-            &[],
-            &[],
-        ),
-        ("outside, as it was", |t| put(&t.join("other/o.txt"), "other/o.txt\n"), &[], &[], &[]),
-        (
-            "outside, staged",
-            |t| {
-                put(&t.join("other/o.txt"), "mine\n");
-                run(t, &["update-index", "--no-skip-worktree", "other/o.txt"]);
-                run(t, &["add", "other/o.txt"]);
-                fs::remove_file(t.join("other/o.txt")).unwrap();
-            },
-            &["other/o.txt"],
-            &[],
-            &[],
-        ),
-        (
-            "outside, taken from the index",
-            |t| drop(run(t, &["rm", "-q", "--cached", "--sparse", "other/o.txt"])),
-            &["other/o.txt"],
-            &[],
-            &[],
-        ),
-        (
-            "outside, assume-unchanged",
-            |t| drop(run(t, &["update-index", "--assume-unchanged", "other/o.txt"])),
-            &[],
-            &["other/o.txt"],
-            &[],
-        ),
-        ("outside, new", |t| put(&t.join("other/new"), "x"), &[], &[], &["other/new"]),
-        (
-            "a directory in the place of a file",
-            |t| put(&t.join("other/o.txt/x"), "x"),
-            &["other/o.txt"],
-            &[],
-            &["other/o.txt/x"],
-        ),
-        (
-            "a link in the place of a directory",
-            |t| {
-                fs::create_dir(t.join("src/deep/.o")).unwrap();
-                put(&t.join("src/deep/.o/o.txt"), "mine\n");
-                std::os::unix::fs::symlink("src/deep/.o", t.join("other")).unwrap();
-            },
-            &["other/o.txt"],
-            &[],
-            &["other", "src/deep/.o/o.txt"],
-        ),
-    ];
-    for (what, attack, changed, hidden, untracked) in cases {
+    for (what, attack, changed, hidden, untracked) in INSIDE.into_iter().chain(OUTSIDE) {
         let (y, cone) = wide();
         y.add_cone(&cone);
         attack(&y.tree());
@@ -385,7 +391,7 @@ fn an_interrupted_one_is_completed_or_taken_away() {
         }),
         ("all files, by another order", |y| {
             run(&y.tree(), &["read-tree", "HEAD"]);
-            run(&y.tree(), &["checkout-index", "-a"]);
+            run(&y.tree(), &["checkout-index", "-a", "-f"]);
         }),
     ];
     for (what, breaking) in cases {
