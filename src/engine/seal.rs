@@ -29,6 +29,9 @@ pub(super) struct Begun {
     cone: Option<Vec<String>>,
 }
 
+/// Where an attempt works, and the directories that are there; `None`: everything.
+type Room = (Place, Option<Vec<String>>);
+
 impl Begun {
     fn of(claim: &Claim) -> Option<Self> {
         let Place::Tree { branch, base, .. } = &claim.place else { return None };
@@ -99,7 +102,7 @@ impl<W: World> Engine<W> {
         tree: &OrderId,
         number: u32,
         order: &Order,
-    ) -> Result<Result<(Place, Option<Vec<String>>), Refusal>, Fault> {
+    ) -> Result<Result<Room, Refusal>, Fault> {
         let (path, branch) = (tree.worktree(), tree.branch());
         let tip = match self.world.git_branch(&branch) {
             Ok(tip) => tip,
