@@ -1,10 +1,13 @@
-//! From drop to first instruction with a worktree, beside `git worktree add -b` alone, in turn.
+//! From drop to first instruction with a worktree, whole and of one directory in a hundred, and the making of
+//! the latter alone, beside `git worktree add -b` alone, in turn.
 //!
 //! `cargo bench --bench worktree -- [FILES] [ROUNDS]`. It prints medians and their ratio, and asserts
 //! nothing: a figure is no test. Needs git and a quiet machine.
 
 #![allow(clippy::unwrap_used, reason = "a step that fails ends the measurement")]
 
+use jobyard::model::tree::{CommitId, Cone};
+use jobyard::world::git::Git;
 use std::fs::{self, File};
 use std::io::Read;
 use std::path::Path;
@@ -13,6 +16,8 @@ use std::time::{Duration, Instant};
 
 /// Bytes of one file of the repository, at least; up to four times as many.
 const FILE_BYTES: usize = 1024;
+/// One directory of the repository: a hundred files.
+const SCOPE: &str = "d0/e7/**";
 
 fn main() {
     let numbers: Vec<usize> = std::env::args().filter_map(|word| word.parse().ok()).collect();
@@ -24,23 +29,36 @@ fn main() {
     let gate = dir.path().join("gate");
     assert!(Command::new("mkfifo").arg(&gate).status().unwrap().success());
     let mut daemon = daemon(&root, &dir.path().join("ready"));
-    let (mut alone, mut ours) = (Vec::new(), Vec::new());
+    let commit = CommitId::parse(&said(&root, &["rev-parse", "main"])).unwrap();
+    let cone = Cone::of_globs(&[SCOPE.to_owned()]).unwrap();
+    let [mut alone, mut ours, mut made, mut scoped] = [const { Vec::new() }; 4];
     for round in 0..=rounds {
         let plain = of_git(&root, &dir.path().join("beside"), round);
-        let dropped = of_jobyard(&root, &gate, round);
+        let dropped = of_jobyard(&root, &gate, &format!("B-{round}"), "");
+        let making = of_making(&root, &commit, &cone, round);
+        let keys = format!("checkout: scope\nscope: {{allow: [{SCOPE}]}}\n");
+        let narrow = of_jobyard(&root, &gate, &format!("S-{round}"), &keys);
         // The first round of each warms the caches.
         if round > 0 {
             alone.push(plain);
             ours.push(dropped);
+            made.push(making);
+            scoped.push(narrow);
         }
     }
     daemon.kill().unwrap();
     daemon.wait().unwrap();
-    let (alone, ours) = (median(alone), median(ours));
+    let [alone, ours, made, scoped] = [alone, ours, made, scoped].map(median);
     println!("files {files}, rounds {rounds}, medians");
     println!("git worktree add -b             {:9.2} ms", ms(alone));
-    println!("drop to first instruction       {:9.2} ms", ms(ours));
-    println!("ratio                           {:9.3}", ms(ours) / ms(alone));
+    let beside = [
+        ("drop to first instruction", ours),
+        ("making one of the scope alone", made),
+        ("drop to first, of the scope", scoped),
+    ];
+    for (what, took) in beside {
+        println!("{what:31} {:9.2} ms, ratio {:6.3}", ms(took), ms(took) / ms(alone));
+    }
 }
 
 fn ms(span: Duration) -> f64 {
@@ -57,6 +75,11 @@ fn git(root: &Path, arguments: &[&str]) {
     let mut command = Command::new("git");
     command.arg("-C").arg(root).args(identity).args(arguments).stdout(Stdio::null());
     assert!(command.env("GIT_CONFIG_GLOBAL", "/dev/null").status().unwrap().success());
+}
+
+fn said(root: &Path, arguments: &[&str]) -> String {
+    let out = Command::new("git").arg("-C").arg(root).args(arguments).output().unwrap();
+    String::from_utf8(out.stdout).unwrap().trim().to_owned()
 }
 
 /// Files of 1 to 4 KiB, a hundred in a directory.
@@ -101,9 +124,19 @@ fn of_git(root: &Path, beside: &Path, round: usize) -> Duration {
     took
 }
 
-fn of_jobyard(root: &Path, gate: &Path, round: usize) -> Duration {
-    let id = format!("B-{round}");
-    let text = format!("id: {id}\ntitle: t\nrun: 'echo > {}'\n", gate.display());
+/// What a claim asks of git for a worktree of the cone, and nothing else.
+fn of_making(root: &Path, commit: &CommitId, cone: &Cone, round: usize) -> Duration {
+    let git_of_root = Git::new(root.to_owned(), None);
+    let (path, branch) = (format!(".worktrees/M-{round}"), format!("made-{round}"));
+    let begun = Instant::now();
+    git_of_root.add(&path, &branch, commit, Some(cone)).unwrap();
+    let took = begun.elapsed();
+    git(root, &["worktree", "remove", "--force", &path]);
+    took
+}
+
+fn of_jobyard(root: &Path, gate: &Path, id: &str, keys: &str) -> Duration {
+    let text = format!("id: {id}\ntitle: t\n{keys}run: 'echo > {}'\n", gate.display());
     let hidden = root.join(format!("_ctx/jobs/pending/.{id}"));
     fs::write(&hidden, text).unwrap();
     let begun = Instant::now();

@@ -16,7 +16,7 @@ use crate::model::paths;
 use crate::model::tree::CommitId;
 use crate::plan::kept::{Kept, stays};
 use crate::scan::View;
-use crate::world::git::{Git, ListedWorktree};
+use crate::world::git::{Absent, Git, ListedWorktree};
 use crate::world::{GitFault, store};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -170,7 +170,7 @@ impl Keeper {
             held: ticket.is_some_and(|t| t.lease.is_some() || t.attempt.is_some()),
             heirs: heirs(view, id),
             branch: branch.to_owned(),
-            facts: self.git.tree(path, &self.git.excludes()?)?,
+            facts: self.git.tree(path, &self.git.excludes()?, Absent::Marked)?,
             locked: listed.locked.clone(),
             merged,
         };

@@ -206,7 +206,7 @@ impl<W: World> Engine<W> {
         self.ledger.sync(&mut self.world)?;
         let dir = self.ensure_run_dir(id, number)?;
         self.put_evidence(id, &dir.join(paths::EXCLUDES), rules)?;
-        Ok(match self.world.git_add(path, branch, &base) {
+        Ok(match self.world.git_add(path, branch, &base, attempt.claim.sealed.cone().as_ref()) {
             Ok(made) => {
                 if let Some(to) = made.moved_aside {
                     self.notes.push(format!("{id}: what stood in the way of {path} is now {to}"));

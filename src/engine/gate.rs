@@ -77,7 +77,7 @@ impl<W: World> Engine<W> {
             Ok(rules) => rules,
             Err(unmet) => return Ok(Err(unmet)),
         };
-        let facts = self.world.git_tree(path, &rules);
+        let facts = self.world.git_tree(path, &rules, attempt.claim.sealed.cone().as_ref());
         facts.as_ref().err().map_or(Ok(()), uninterrupted)?;
         Ok(facts.map_err(|git| Precondition::recorded("git", &git.to_string())))
     }

@@ -29,7 +29,6 @@ use crate::model::lease::LeaseBody;
 use crate::model::order::State;
 use crate::model::protocol::ToExecutor;
 use crate::model::time::{Millis, Moment, Tick};
-use crate::model::tree::CommitId;
 use crate::observe::Arrival;
 use crate::observe::catalogue::Catalogue;
 use crate::plan::action::{Action, Plan};
@@ -152,7 +151,7 @@ pub struct Engine<W: World> {
     /// The DoD catalogue as last read.
     catalogue: Catalogue,
     /// Branch and base of the last attempts of orders, as far as remembered.
-    bases: BTreeMap<OrderId, (String, CommitId)>,
+    bases: BTreeMap<OrderId, seal::Begun>,
     /// Orders that met an obstacle, as they looked then.
     aside: BTreeMap<OrderId, aside::Mark>,
     /// Commands that are told what happened.

@@ -20,6 +20,26 @@ use crate::world::store::{TICKET_BYTES_MAX, read_whole};
 use crate::world::{Fault, GitFault, World, ledger};
 use std::collections::BTreeSet;
 
+/// What an attempt sealed of a branch and its worktree, and the attempts after it keep.
+#[derive(Clone)]
+pub(super) struct Begun {
+    branch: String,
+    base: CommitId,
+    /// The directories that the worktree holds; `None`: everything.
+    cone: Option<Vec<String>>,
+}
+
+/// Where an attempt works, and the directories that are there; `None`: everything.
+type Room = (Place, Option<Vec<String>>);
+
+impl Begun {
+    fn of(claim: &Claim) -> Option<Self> {
+        let Place::Tree { branch, base, .. } = &claim.place else { return None };
+        let (branch, base) = (branch.clone(), CommitId::parse(base)?);
+        Some(Self { branch, base, cone: claim.sealed.cone.clone() })
+    }
+}
+
 /// Bases remembered; the ledger knows the others.
 const BASES_MAX: usize = 4096;
 
@@ -35,16 +55,17 @@ impl<W: World> Engine<W> {
         request: Option<&Request>,
     ) -> Result<Result<(Claim, Vec<u8>), Refusal>, Fault> {
         let place = match &order.workspace {
-            Workspace::None => Ok(Place::Root),
+            Workspace::None => Ok((Place::Root, None)),
             Workspace::Worktree => self.place_of(id, id, number, order)?,
             Workspace::Inherit(other) => self.place_of(id, other, number, order)?,
         };
-        let place = match place {
-            Ok(place) => place,
+        let (place, cone) = match place {
+            Ok(found) => found,
             Err(refusal) => return Ok(Err(refusal)),
         };
         self.renew_catalogue(id, order)?;
         let mut sealed = self.seal(order, bytes);
+        sealed.cone = cone;
         let mut rules = Vec::new();
         if place != Place::Root {
             match self.seal_settings(&mut sealed) {
@@ -74,28 +95,28 @@ impl<W: World> Engine<W> {
         Ok(rules)
     }
 
-    /// The worktree of `tree`, for an attempt of `id`.
+    /// The worktree of `tree`, for an attempt of `id`, and the directories that it holds.
     fn place_of(
         &mut self,
         id: &OrderId,
         tree: &OrderId,
         number: u32,
         order: &Order,
-    ) -> Result<Result<Place, Refusal>, Fault> {
+    ) -> Result<Result<Room, Refusal>, Fault> {
         let (path, branch) = (tree.worktree(), tree.branch());
         let tip = match self.world.git_branch(&branch) {
             Ok(tip) => tip,
             Err(git) => return Ok(Err(Refusal::Git(git))),
         };
-        let mut sealed = None;
+        let mut begun = None;
         if tip.is_some() {
-            sealed = self.base_of(id, &branch, number)?;
-            if sealed.is_none() && tree != id {
-                sealed = self.base_of(tree, &branch, u32::MAX)?;
+            begun = self.begun(id, &branch, number)?;
+            if begun.is_none() && tree != id {
+                begun = self.begun(tree, &branch, u32::MAX)?;
             }
         }
-        let found = match (sealed, &tip) {
-            (Some(base), _) => Ok(base),
+        let found = match (&begun, &tip) {
+            (Some(begun), _) => Ok(begun.base.clone()),
             (None, tip) => self.new_base(order, tip.as_ref()),
         };
         let existed = match &tip {
@@ -113,8 +134,17 @@ impl<W: World> Engine<W> {
             );
             return Ok(Err(Refusal::Order(Defect::whole(CANNOT_CLAIM, text))));
         }
+        if tree != id {
+            // What it holds is told by the order that it was made for.
+            begun = self.begun(tree, &branch, u32::MAX)?;
+        }
+        let cone = match begun.filter(|_| worktree_existed) {
+            Some(begun) => begun.cone,
+            None => order.cone().map(|cone| cone.dirs().to_vec()),
+        };
         let (base, branch_existed) = (base.as_str().to_owned(), tip.is_some());
-        Ok(Ok(Place::Tree { path, branch, base, branch_existed, worktree_existed }))
+        let place = Place::Tree { path, branch, base, branch_existed, worktree_existed };
+        Ok(Ok((place, cone)))
     }
 
     /// The base of a branch that no attempt of ours began: of one that exists, where it left it.
@@ -126,35 +156,28 @@ impl<W: World> Engine<W> {
         Ok(met.unwrap_or(base))
     }
 
-    /// The base that an earlier attempt of this order has for this branch: as remembered, else as the
-    /// ledger has it.
-    fn base_of(
-        &mut self,
-        id: &OrderId,
-        branch: &str,
-        number: u32,
-    ) -> Result<Option<CommitId>, Fault> {
-        if let Some((known, base)) = self.bases.get(id)
-            && known == branch
+    /// What an earlier attempt of this order sealed for this branch: as remembered, else as the ledger has
+    /// it.
+    fn begun(&mut self, id: &OrderId, branch: &str, number: u32) -> Result<Option<Begun>, Fault> {
+        if let Some(known) = self.bases.get(id)
+            && known.branch == branch
         {
-            return Ok(Some(base.clone()));
+            return Ok(Some(known.clone()));
         }
         if number <= 1 {
             return Ok(None);
         }
-        let found = claimed_base(&mut self.world, id, branch)?;
-        if let Some(base) = &found {
-            self.remember_base(id, branch, base.clone());
+        let found = claimed(&mut self.world, id, branch)?;
+        if let Some(begun) = &found {
+            self.remember(id, begun.clone());
         }
         Ok(found)
     }
 
-    /// Keeps the base of an attempt for the next one of the same order.
+    /// Keeps the base of an attempt, and what its worktree holds, for the next one of the same order.
     pub(super) fn keep_base(&mut self, id: &OrderId, claim: &Claim) {
-        if let Place::Tree { branch, base, .. } = &claim.place
-            && let Some(base) = CommitId::parse(base)
-        {
-            self.remember_base(id, branch, base);
+        if let Some(begun) = Begun::of(claim) {
+            self.remember(id, begun);
         }
     }
 
@@ -168,11 +191,11 @@ impl<W: World> Engine<W> {
         }
     }
 
-    fn remember_base(&mut self, id: &OrderId, branch: &str, base: CommitId) {
+    fn remember(&mut self, id: &OrderId, begun: Begun) {
         if self.bases.len() >= BASES_MAX {
             self.bases.clear();
         }
-        self.bases.insert(id.clone(), (branch.to_owned(), base));
+        self.bases.insert(id.clone(), begun);
     }
 
     /// The catalogue as it is now, for an order that names an entry.
@@ -215,6 +238,7 @@ impl<W: World> Engine<W> {
                 .scope
                 .as_ref()
                 .map(|s| SealedScope { allow: s.allow.clone(), deny: s.deny.clone() }),
+            cone: None,
             max_files: order.diff_budget.max_files,
             max_loc: order.diff_budget.max_loc,
             retry,
@@ -294,12 +318,8 @@ impl<W: World> Engine<W> {
     }
 }
 
-/// The base that the ledger's last claim of an order has for a branch. A claim that was undone made none.
-fn claimed_base<W: World>(
-    world: &mut W,
-    id: &OrderId,
-    branch: &str,
-) -> Result<Option<CommitId>, Fault> {
+/// What the ledger's last claim of an order sealed for a branch. A claim that was undone began nothing.
+fn claimed<W: World>(world: &mut W, id: &OrderId, branch: &str) -> Result<Option<Begun>, Fault> {
     let named = format!("\"id\":\"{id}\"");
     let mut undone = BTreeSet::new();
     for number in ledger::segments(world)?.into_iter().rev() {
@@ -314,10 +334,8 @@ fn claimed_base<W: World>(
                     undone.insert(link.line.attempt);
                 }
                 Event::Claiming(claim) if !undone.contains(&link.line.attempt) => {
-                    if let Place::Tree { branch: of, base, .. } = &claim.place
-                        && of == branch
-                    {
-                        return Ok(CommitId::parse(base));
+                    if let Some(begun) = Begun::of(claim).filter(|b| b.branch == branch) {
+                        return Ok(Some(begun));
                     }
                 }
                 _ => {}

@@ -17,7 +17,7 @@ pub const UNKNOWN_STATUS: &str = "unknown-status";
 pub const EMPTY_SCOPE: &str = "empty-scope";
 /// Keys of a full work order that are absent (warning).
 pub const MISSING_KEY: &str = "missing-key";
-/// A key whose value has a shape that is not read (warning).
+/// A key whose value is not read, or that changes nothing as it stands (warning).
 pub const IGNORED_KEY: &str = "ignored-key";
 /// An edit that would change more than it should.
 pub const CANNOT_EDIT: &str = "cannot-edit";

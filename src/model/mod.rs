@@ -4,6 +4,7 @@
 
 pub mod attempt;
 pub mod backlog;
+pub mod cone;
 pub mod config;
 pub mod defect;
 pub mod dod;

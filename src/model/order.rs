@@ -3,6 +3,7 @@
 //! Invariant: an [`Order`] that exists is valid; every default is finite and applied already, except
 //! those that the configuration decides (`None` there).
 
+use super::cone::Cone;
 use super::id::OrderId;
 use super::time::{Millis, Moment};
 use std::collections::BTreeMap;
@@ -199,6 +200,27 @@ pub enum Workspace {
     Inherit(OrderId),
 }
 
+/// Which files a worktree of its own begins with.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Checkout {
+    /// All (the default).
+    #[default]
+    Full,
+    /// The directories that `scope.allow` names, and the files beside them on the way.
+    Scope,
+}
+
+impl Checkout {
+    /// The words of `checkout`.
+    pub const WORDS: [&'static str; 2] = ["full", "scope"];
+
+    /// Reads `full` or `scope`.
+    pub fn parse(text: &str) -> Option<Self> {
+        let at = Self::WORDS.iter().position(|w| *w == text)?;
+        Some([Self::Full, Self::Scope][at])
+    }
+}
+
 /// One work order.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Order {
@@ -252,6 +274,8 @@ pub struct Order {
     pub env: BTreeMap<String, String>,
     /// Where commands run.
     pub workspace: Workspace,
+    /// Which files its worktree begins with.
+    pub checkout: Checkout,
     /// Git revision the branch starts from.
     pub base: Option<String>,
     /// Globs of declared artifacts; `None`: not declared.
@@ -295,6 +319,7 @@ impl Order {
             group: None,
             env: BTreeMap::new(),
             workspace: Workspace::default(),
+            checkout: Checkout::default(),
             base: None,
             artifacts: None,
             hold: None,
@@ -302,6 +327,13 @@ impl Order {
             view: View::default(),
             own: OwnKeys::default(),
         }
+    }
+
+    /// The directories that its worktree holds; `None`: everything.
+    pub fn cone(&self) -> Option<Cone> {
+        let own = self.workspace == Workspace::Worktree && self.checkout == Checkout::Scope;
+        let scope = self.scope.as_ref().filter(|_| own)?;
+        Cone::of_globs(&scope.allow)
     }
 }
 

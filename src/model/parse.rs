@@ -63,6 +63,7 @@ pub fn parse_order(bytes: &[u8], stem: &str) -> Result<Parsed, Vec<Defect>> {
     if order.title.trim().is_empty() {
         fail_missing(&mut reader, "title");
     }
+    fields::note_checkout(&mut reader, &order);
     note_missing(&mut reader);
     if reader.defects.is_empty() {
         Ok(Parsed { order, warnings: reader.warnings })
@@ -161,6 +162,7 @@ fn read_key(reader: &mut Reader<'_>, order: &mut Order, key: Ix, value: Ix) {
         "retry" => fields::retry(reader, &mut order.retry, value),
         "stop_conditions" => fields::stop_conditions(reader, &mut order.retry, value),
         "workspace" => order.workspace = fields::workspace(reader, &order.id, value),
+        "checkout" => order.checkout = fields::checkout(reader, value),
         "artifacts" => order.artifacts = fields::artifacts(reader, value),
         "x_jobyard" => order.own = own::read(reader, value),
         "run" => order.run = commands::list(reader, value, "run"),

@@ -3,6 +3,7 @@
 //! Invariants: written into the ledger before anything runs and never resolved again; holds names of
 //! environment variables only, never their values (those stay in the ticket and its sealed copy).
 
+use super::cone::Cone;
 use super::order::{DiffBudget, Retry, RetryOn, Scope};
 use super::time::Millis;
 use schemars::JsonSchema;
@@ -66,6 +67,9 @@ pub struct Sealed {
     /// Absent: everything allowed.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub scope: Option<SealedScope>,
+    /// Directories that the worktree holds; absent: everything.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub cone: Option<Vec<String>>,
     /// Most files touched.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub max_files: Option<u64>,
@@ -116,6 +120,11 @@ impl Sealed {
     /// The scope as the gate takes it.
     pub fn scope(&self) -> Option<Scope> {
         self.scope.as_ref().map(|s| Scope { allow: s.allow.clone(), deny: s.deny.clone() })
+    }
+
+    /// The directories that the worktree holds; `None`: everything.
+    pub fn cone(&self) -> Option<Cone> {
+        self.cone.clone().map(Cone::of_dirs)
     }
 
     /// The budget as the gate takes it.

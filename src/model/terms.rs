@@ -5,7 +5,7 @@
 //! deadline, dependencies and texts for people are no terms either: they can be changed at any time.
 
 use super::event::sha256_hex;
-use super::order::{Order, Workspace};
+use super::order::{Checkout, Order, Workspace};
 use super::sealed::SealedRetry;
 use serde_json::json;
 
@@ -16,7 +16,7 @@ pub fn terms(order: &Order) -> String {
         Workspace::None => "none".to_owned(),
         Workspace::Inherit(other) => format!("inherit:{other}"),
     };
-    let text = json!([
+    let mut text = json!([
         order.run,
         order.engine,
         order.checks,
@@ -34,6 +34,12 @@ pub fn terms(order: &Order) -> String {
         order.artifacts,
         order.package,
     ]);
+    // Only where it is asked for: the terms of all other orders stay what older programs wrote down.
+    if order.checkout == Checkout::Scope
+        && let Some(texts) = text.as_array_mut()
+    {
+        texts.push(json!("checkout: scope"));
+    }
     sha256_hex(text.to_string().as_bytes())
 }
 
@@ -55,6 +61,7 @@ mod tests {
             "x_jobyard: {attempt: 3, retries: 2}\n",
             "priority: P0\ndeadline: 2030-01-01\ntags: [a]\n# a comment\n",
             "hold: later\ndependencies: [B]\nx_mine: 1\n",
+            "checkout: full\n",
         ] {
             assert_eq!(of(same), plain, "{same}");
         }
@@ -68,6 +75,7 @@ mod tests {
             "verify: {commands: [make test], timeout: 5s}\n",
             "scope: {allow: [src/**]}\n",
             "scope: {deny: [src/**]}\n",
+            "scope: {allow: [src/**]}\ncheckout: scope\n",
             "diff_budget: {max_files: 1}\n",
             "diff_budget: {max_loc: 1}\n",
             "dod_id: D\n",

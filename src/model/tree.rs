@@ -3,6 +3,7 @@
 //! Paths are text: bytes that are not UTF-8 are written `\xNN`, and a backslash of a name is doubled, so
 //! that two different paths never have the same text.
 
+pub use super::cone::Cone;
 use std::fmt;
 
 /// A full commit id: 40 or 64 lower-case hexadecimal digits.

@@ -23,7 +23,7 @@ pub mod writers;
 
 use crate::model::protocol::{FromExecutor, ToExecutor};
 use crate::model::time::{Moment, Tick};
-use crate::model::tree::{Change, CommitId, TreeFacts, WorktreeMade};
+use crate::model::tree::{Change, CommitId, Cone, TreeFacts, WorktreeMade};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
@@ -218,12 +218,14 @@ pub trait World {
     /// Is this directory (root-relative) a registered, usable worktree on that branch?
     fn git_worktree(&mut self, path: &str, branch: &str) -> Result<bool, GitFault>;
     /// Makes (or reuses) the worktree on the branch, creating the branch at `base` when missing. Repairs by
-    /// name what an interrupted call for the same path left. What stands in the way is moved aside.
+    /// name what an interrupted call for the same path left. What stands in the way is moved aside. A new one
+    /// holds the directories of `cone`, else everything.
     fn git_add(
         &mut self,
         path: &str,
         branch: &str,
         base: &CommitId,
+        cone: Option<&Cone>,
     ) -> Result<WorktreeMade, GitFault>;
     /// Removes a worktree that is clean and, when `branch_created`, the branch if it still is at `base`.
     /// Refuses when anything uncommitted or unmerged would be lost.
@@ -234,8 +236,14 @@ pub trait World {
         base: &CommitId,
         made: &WorktreeMade,
     ) -> Result<(), GitFault>;
-    /// Looks at a worktree. `excludes`: the ignore rules sealed at the claim.
-    fn git_tree(&mut self, path: &str, excludes: &[u8]) -> Result<TreeFacts, GitFault>;
+    /// Looks at a worktree. `excludes`: the ignore rules sealed at the claim; `cone`: the directories that it
+    /// has to hold, as sealed.
+    fn git_tree(
+        &mut self,
+        path: &str,
+        excludes: &[u8],
+        cone: Option<&Cone>,
+    ) -> Result<TreeFacts, GitFault>;
     /// The commit of a worktree's HEAD as long as it is on this branch.
     fn git_head(&mut self, path: &str, branch: &str) -> Result<Option<CommitId>, GitFault>;
     /// The changes between two commits, renames detected.

@@ -8,7 +8,7 @@ use super::store::errno;
 use super::{Entry, ExecutorLink, Fault, GitFault, Identity, Stat, World};
 use crate::model::protocol::{FromExecutor, ToExecutor};
 use crate::model::time::{Moment, Tick};
-use crate::model::tree::{Change, CommitId, TreeFacts, WorktreeMade};
+use crate::model::tree::{Change, CommitId, Cone, TreeFacts, WorktreeMade};
 use std::path::Path;
 
 /// See the module.
@@ -161,7 +161,13 @@ impl<W: World> World for ReadOnly<W> {
         self.0.git_worktree(path, branch)
     }
 
-    fn git_add(&mut self, _: &str, _: &str, _: &CommitId) -> Result<WorktreeMade, GitFault> {
+    fn git_add(
+        &mut self,
+        _: &str,
+        _: &str,
+        _: &CommitId,
+        _: Option<&Cone>,
+    ) -> Result<WorktreeMade, GitFault> {
         Err(GitFault { act: "create worktree", cause: "this world is only looked at".to_owned() })
     }
 
@@ -175,8 +181,13 @@ impl<W: World> World for ReadOnly<W> {
         Ok(())
     }
 
-    fn git_tree(&mut self, path: &str, excludes: &[u8]) -> Result<TreeFacts, GitFault> {
-        self.0.git_tree(path, excludes)
+    fn git_tree(
+        &mut self,
+        path: &str,
+        excludes: &[u8],
+        cone: Option<&Cone>,
+    ) -> Result<TreeFacts, GitFault> {
+        self.0.git_tree(path, excludes, cone)
     }
 
     fn git_head(&mut self, path: &str, branch: &str) -> Result<Option<CommitId>, GitFault> {

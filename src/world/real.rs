@@ -4,13 +4,13 @@
 //! FIFO or a device; descriptors are never inherited by children.
 
 use super::calls::{again, announced, fault, file_fault, io_fault, kind, nanos};
-use super::git::Git;
+use super::git::{Absent, Git};
 use super::store::errno;
 use super::{Entry, ExecutorLink, Fault, GitFault, Identity, Kind, Stat, World, writers};
 use crate::executor;
 use crate::model::protocol::{FromExecutor, ToExecutor};
 use crate::model::time::{Moment, Tick};
-use crate::model::tree::{Change, CommitId, TreeFacts, WorktreeMade};
+use crate::model::tree::{Change, CommitId, Cone, TreeFacts, WorktreeMade};
 use rustix::fs::{self, AtFlags, Dir, FileType, Mode, OFlags, RenameFlags, ResolveFlags};
 use rustix::io::Errno;
 use rustix::time::{ClockId, clock_gettime};
@@ -449,8 +449,9 @@ impl World for RealWorld {
         path: &str,
         branch: &str,
         base: &CommitId,
+        cone: Option<&Cone>,
     ) -> Result<WorktreeMade, GitFault> {
-        self.git.add(path, branch, base)
+        self.git.add(path, branch, base, cone)
     }
 
     fn git_remove(
@@ -463,8 +464,13 @@ impl World for RealWorld {
         self.git.remove(path, branch, base, made)
     }
 
-    fn git_tree(&mut self, path: &str, excludes: &[u8]) -> Result<TreeFacts, GitFault> {
-        self.git.tree(path, excludes)
+    fn git_tree(
+        &mut self,
+        path: &str,
+        excludes: &[u8],
+        cone: Option<&Cone>,
+    ) -> Result<TreeFacts, GitFault> {
+        self.git.tree(path, excludes, cone.map_or(Absent::Nothing, Absent::Outside))
     }
 
     fn git_head(&mut self, path: &str, branch: &str) -> Result<Option<CommitId>, GitFault> {

@@ -33,6 +33,7 @@ const RETRY: Scenario = Scenario { again: true, ..scenario("retry", "done") };
 const TAKE: Scenario = Scenario { kids: true, ..scenario("take", "done") };
 const FINISH: Scenario = Scenario { kids: true, ..scenario("finish", "done") };
 const WORKTREE: Scenario = Scenario { kids: true, again: true, ..scenario("worktree", "done") };
+const SPARSE: Scenario = Scenario { kids: true, again: true, ..scenario("sparse", "done") };
 const EPIC: Scenario = scenario("epic", "done");
 const REQUEUE: Scenario = Scenario { again: true, ..scenario("requeue", "done") };
 const TAKEOVER: Scenario = Scenario { kids: true, ..scenario("takeover", "done") };
@@ -40,7 +41,7 @@ const LEFTOVER: Scenario = scenario("leftover", "");
 
 const GC: Scenario = Scenario { kids: true, again: true, ..scenario("gc", "done") };
 
-const ALL: [Scenario; 13] = [
+const ALL: [Scenario; 14] = [
     PLAIN,
     DEPENDENCIES,
     FAILING,
@@ -49,6 +50,7 @@ const ALL: [Scenario; 13] = [
     TAKE,
     FINISH,
     WORKTREE,
+    SPARSE,
     EPIC,
     REQUEUE,
     TAKEOVER,
@@ -82,6 +84,7 @@ fn some() -> Vec<Sweep> {
         sweep(REQUEUE, Fault::Kill, 2),
         sweep(PLAIN, Fault::KillAll, 2),
         sweep(WORKTREE, Fault::KillAll, 19),
+        sweep(SPARSE, Fault::KillAll, 23),
         sweep(TAKE, Fault::KillAll, 11),
         sweep(TAKE, Fault::Error(Errno::EINTR), 9),
         sweep(FINISH, Fault::Kill, 17),

@@ -6,6 +6,7 @@ mod attacks;
 mod ends;
 mod schema;
 mod sealed;
+mod sparse;
 
 use super::yard::Yard;
 use serde_json::Value;

@@ -5,10 +5,11 @@
 mod gate;
 mod programs;
 mod repair;
+mod sparse;
 mod submodules;
 
 use jobyard::model::tree::{Change, CommitId, TreeFacts, WorktreeMade};
-use jobyard::world::git::Git;
+use jobyard::world::git::{Absent, Git};
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
@@ -68,7 +69,7 @@ fn yard() -> Yard {
 
 impl Yard {
     fn add(&self) -> WorktreeMade {
-        self.git.add(TREE, BRANCH, &self.base).unwrap()
+        self.git.add(TREE, BRANCH, &self.base, None).unwrap()
     }
 
     fn tree(&self) -> PathBuf {
@@ -81,7 +82,7 @@ impl Yard {
 
     fn facts(&self) -> TreeFacts {
         let rules = fs::read(self.root.join("_ctx/runs/excludes")).unwrap();
-        self.git.tree(TREE, &rules).unwrap()
+        self.git.tree(TREE, &rules, Absent::Nothing).unwrap()
     }
 
     fn commit(&self, message: &str) -> CommitId {
@@ -257,7 +258,7 @@ fn a_branch_that_is_in_use_elsewhere_is_refused() {
     let y = yard();
     run(&y.root, &["branch", BRANCH]);
     run(&y.root, &["worktree", "add", "-q", "../elsewhere", BRANCH]);
-    let said = y.git.add(TREE, BRANCH, &y.base).unwrap_err().to_string();
+    let said = y.git.add(TREE, BRANCH, &y.base, None).unwrap_err().to_string();
     assert!(said.contains("elsewhere"), "{said}");
     assert!(!y.tree().exists());
     assert_eq!(y.git.list().unwrap().len(), 2);
@@ -278,10 +279,10 @@ fn an_interrupted_removal_is_carried_on() {
 fn a_path_that_leaves_the_root_is_refused() {
     let y = yard();
     for bad in ["../x", "/x", "a/../../x", "", "."] {
-        assert!(y.git.add(bad, BRANCH, &y.base).is_err(), "{bad:?}");
+        assert!(y.git.add(bad, BRANCH, &y.base, None).is_err(), "{bad:?}");
     }
     symlink("/tmp", y.root.join(".worktrees")).unwrap();
-    let said = y.git.add(TREE, BRANCH, &y.base).unwrap_err().to_string();
+    let said = y.git.add(TREE, BRANCH, &y.base, None).unwrap_err().to_string();
     assert!(said.contains("not a directory"), "{said}");
 }
 
@@ -348,7 +349,7 @@ fn a_root_below_the_top_of_the_checkout_works() {
     put(&sub.join("_ctx/runs/x"), "x");
     fs::remove_dir_all(y.root.join("_ctx")).unwrap();
     assert_eq!(run(&y.root, &["status", "--porcelain"]), "");
-    git.add(TREE, BRANCH, &y.base).unwrap();
+    git.add(TREE, BRANCH, &y.base, None).unwrap();
     assert!(git.worktree(TREE, BRANCH).unwrap());
     assert!(sub.join(TREE).join("src/f1.txt").exists());
 }
@@ -389,7 +390,7 @@ fn a_git_that_outlives_its_caller_is_waited_for() {
     let (git, base) = (y.git.clone(), y.base.clone());
     let (say, hear) = std::sync::mpsc::channel();
     let adding = std::thread::spawn(move || {
-        let made = git.add(".worktrees/WO-2", "feat/wo-WO-2", &base);
+        let made = git.add(".worktrees/WO-2", "feat/wo-WO-2", &base, None);
         say.send(()).unwrap();
         made
     });

@@ -8,7 +8,7 @@ use crate::model::defect::{EMPTY_SCOPE, IGNORED_KEY};
 use crate::model::form::names;
 use crate::model::id::OrderId;
 use crate::model::order::{
-    Dependency, DependsOn, DiffBudget, Order, Retry, RetryOn, Scope, When, Workspace,
+    Checkout, Dependency, DependsOn, DiffBudget, Order, Retry, RetryOn, Scope, When, Workspace,
 };
 use crate::model::strict::{Ix, Kind};
 use crate::model::time::Millis;
@@ -308,6 +308,37 @@ pub(super) fn workspace(reader: &mut Reader<'_>, own: &OrderId, ix: Ix) -> Works
         Err(rule) => reader.fail(place, format!("`workspace.inherit`: {rule}")),
     }
     Workspace::Worktree
+}
+
+/// `full` or `scope`.
+pub(super) fn checkout(reader: &mut Reader<'_>, ix: Ix) -> Checkout {
+    let Some(text) = reader.text(ix, "checkout") else { return Checkout::Full };
+    let found = Checkout::parse(&text);
+    if found.is_none() {
+        reader.fail_word(ix, "checkout", &text, &Checkout::WORDS);
+    }
+    found.unwrap_or_default()
+}
+
+/// Warns of a `checkout` that changes nothing.
+pub(super) fn note_checkout(reader: &mut Reader<'_>, order: &Order) {
+    let tree = reader.tree;
+    let Some(ix) = tree.get(tree.root(), "checkout").filter(|ix| !tree.is_null(*ix)) else {
+        return;
+    };
+    let message = if order.workspace != Workspace::Worktree {
+        "`checkout` is about a worktree of the order's own, which this `workspace` does not make; \
+         remove it"
+    } else if order.checkout != Checkout::Scope || order.cone().is_some() {
+        return;
+    } else if order.scope.as_ref().is_none_or(|s| s.allow.is_empty()) {
+        "`checkout: scope` without `scope.allow`: everything is checked out; name directories under \
+         `scope.allow`, or remove `checkout`"
+    } else {
+        "`checkout: scope`, but a glob of `scope.allow` begins with a wildcard that crosses directories: \
+         everything is checked out; begin each glob with a directory, or remove `checkout`"
+    };
+    reader.warn(IGNORED_KEY, ix, message);
 }
 
 /// Globs; other shapes belong to older files and are left alone.

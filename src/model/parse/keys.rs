@@ -5,7 +5,7 @@
 
 use super::fields::{FACTOR_PERCENT_MAX, RETRIES_MAX};
 use crate::model::form::{COMMANDS, Form, Key, TEXTS, key, needed};
-use crate::model::order::{DependsOn, Priority, RetryOn};
+use crate::model::order::{Checkout, DependsOn, Priority, RetryOn};
 
 use Form::{Any, Filled, Id, Limit, Map, Span, Text, Time, When};
 
@@ -13,7 +13,7 @@ use Form::{Any, Filled, Id, Limit, Map, Span, Text, Time, When};
 const COUNT: Form = Form::Whole(u32::MAX as u64);
 
 /// Keys of the top level.
-pub const ORDER: [Key; 45] = [
+pub const ORDER: [Key; 46] = [
     needed("id", Id, "Identity: equal to the file name without `.yaml`"),
     needed("title", Filled, "One line for people"),
     key("version", Form::One, "1, the only version there is"),
@@ -37,6 +37,11 @@ pub const ORDER: [Key; 45] = [
         "workspace",
         WORKSPACE,
         "Where it runs: a worktree of its own, the root, or another order's",
+    ),
+    key(
+        "checkout",
+        Form::Words(&Checkout::WORDS),
+        "What its worktree begins with: all files, or the directories that `scope.allow` names",
     ),
     key("base", Form::Revision, "The git revision that the branch starts from"),
     key("artifacts", Any, "Glob or list of globs to collect; other shapes are not read"),

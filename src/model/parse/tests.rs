@@ -1,7 +1,8 @@
 //! Tests of reading orders: accepted shapes, refusals with their places, bounds, mutations.
 
 use super::*;
-use crate::model::order::{DependsOn, RetryOn, Scope, When, Workspace};
+use crate::model::defect::IGNORED_KEY;
+use crate::model::order::{Checkout, DependsOn, RetryOn, Scope, When, Workspace};
 use crate::model::time::{Millis, Moment};
 use std::time::{Duration, Instant};
 
@@ -118,6 +119,26 @@ x_anything: {deep: [1, 2, {three: ~}]}
     assert_eq!(order.view.verified_at_sha, None);
     assert_eq!(order.objective.as_deref(), Some("First line.\n\tnot indentation, text\n"));
     assert_eq!(warning_codes(&text), [UNKNOWN_STATUS]);
+}
+
+#[test]
+fn a_checkout_that_changes_nothing_is_a_warning() {
+    let read = |rest: &str| {
+        let parsed = parse_order(format!("id: A\ntitle: T\n{rest}").as_bytes(), "A").unwrap();
+        let told = parsed.warnings.iter().filter(|w| w.code == IGNORED_KEY).count();
+        (parsed.order.checkout, parsed.order.cone().map(|c| c.dirs().to_vec()), told)
+    };
+    let narrow = "scope: {allow: [src/**]}\n";
+    let cone = Some(vec!["src".to_owned()]);
+    assert_eq!(read(&format!("checkout: scope\n{narrow}")), (Checkout::Scope, cone, 0));
+    assert_eq!(read(&format!("checkout: full\n{narrow}")), (Checkout::Full, None, 0));
+    assert_eq!(read("checkout:\n"), (Checkout::Full, None, 0));
+    for vain in ["", "scope: {deny: [a]}\n", "scope: {allow: ['**']}\n", "workspace: none\n"] {
+        assert_eq!(read(&format!("checkout: scope\n{vain}")), (Checkout::Scope, None, 1), "{vain}");
+    }
+    let inherits = format!("checkout: full\nworkspace: {{inherit: B}}\n{narrow}");
+    assert_eq!(read(&inherits), (Checkout::Full, None, 1));
+    assert!(parse_order(b"id: A\ntitle: T\ncheckout: cone\n", "A").is_err());
 }
 
 #[test]

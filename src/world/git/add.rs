@@ -1,17 +1,20 @@
 //! Making a worktree, so that it can be interrupted anywhere and done again.
 //!
 //! Invariants: a worktree that is registered, whole and on the right branch is reused as it is; git's own
-//! `worktree add` does the work otherwise, after the place has been freed by renames only. Of the user's
+//! `worktree add` does the work otherwise, after the place has been freed by renames only; one that holds
+//! some directories only counts as half made until those are there. Of the user's
 //! hooks `post-checkout` runs, once, at the end; the others could refuse or bend what is made here.
 
 use super::child::{file_fault, refused};
 use super::exclusive::{Exclusive, clear_locks, locks_of};
-use super::layout::{Entry, Head, Layout};
+use super::layout::{Entry, Head, INITIALIZING, Layout};
 use super::repair::{
-    Found, drop_bare, drop_entry, in_use, look, mend_neighbours, post_checkout, put_aside,
+    Found, drop_bare, drop_entry, in_use, look, made, mend_neighbours, post_checkout, put_aside,
     refuse_foreign_lock,
 };
+use super::sparse::{Fill, filling};
 use super::{Git, Place, full_ref};
+use crate::model::cone::Cone;
 use crate::model::tree::{CommitId, WorktreeMade};
 use crate::world::GitFault;
 use std::fs;
@@ -27,6 +30,7 @@ struct Making<'a> {
     place: &'a Place,
     branch: &'a str,
     base: &'a CommitId,
+    cone: Option<&'a Cone>,
     made: WorktreeMade,
 }
 
@@ -36,6 +40,7 @@ impl Git {
         path: &str,
         branch: &str,
         base: &CommitId,
+        cone: Option<&Cone>,
     ) -> Result<WorktreeMade, GitFault> {
         let layout = self.layout(ACT)?;
         let place = Place::check(&layout, path, ACT)?;
@@ -61,9 +66,9 @@ impl Git {
             return Ok(WorktreeMade::default());
         }
         let made = WorktreeMade::default();
-        let mut making =
-            Making { git: self, layout: &layout, held: &held, place: &place, branch, base, made };
-        held.noting(&layout, &name, &format!("add {path}\n"), || {
+        let (git, layout, held, place) = (self, &layout, &held, &place);
+        let mut making = Making { git, layout, held, place, branch, base, cone, made };
+        held.noting(layout, &name, &format!("add {path}\n"), || {
             if making.complete(entry.as_ref(), found)? {
                 return Ok(());
             }
@@ -89,7 +94,9 @@ impl Making<'_> {
         if self.git.branch(self.branch)?.is_none() {
             self.create_branch()?;
         }
-        let moved = self.git.complete(self.held, self.layout, entry, self.place, self.branch)?;
+        let fill = Fill::of(self.cone);
+        let moved =
+            self.git.complete(self.held, self.layout, entry, self.place, self.branch, fill)?;
         if let Some(moved) = moved {
             self.aside(&moved);
         }
@@ -172,6 +179,11 @@ impl Making<'_> {
             .env("GIT_DIR", &self.layout.common)
             .fetching()
             .args(&["worktree", "add", "--quiet"]);
+        // What is to be filled by ours stays half made until it is: git's own word for that is its lock.
+        let call = match self.cone {
+            Some(_) => call.args(&["--no-checkout", "--lock", "--reason", INITIALIZING]),
+            None => call,
+        };
         let call = if tip.is_some() {
             call.arg(&self.place.path).arg(self.branch)
         } else {
@@ -181,7 +193,26 @@ impl Making<'_> {
         };
         call.ok()?;
         self.made.branch_created |= tip.is_none();
+        if let Some(cone) = self.cone {
+            self.fill(cone)?;
+        }
         Ok(tip.unwrap_or_else(|| self.base.clone()))
+    }
+
+    /// Checks out the directories of the cone in a worktree without files and index.
+    fn fill(&self, cone: &Cone) -> Result<(), GitFault> {
+        let Some(entry) = self.layout.entry(&self.place.path, ACT)? else {
+            return Err(refused(
+                ACT,
+                format!("git made no entry for {}: try again", self.place.path.display()),
+            ));
+        };
+        clear_locks(locks_of(&entry.dir), ACT)?;
+        Fill::Cone(cone).prepare(&entry, ACT)?;
+        let call = Git::inside(ACT, self.layout, &entry, &self.place.path);
+        filling(self.held.carry(self.git, ACT, call)?).ok()?;
+        clear_locks(locks_of(&entry.dir), ACT)?;
+        made(&entry, ACT)
     }
 
     /// Finishes what git left undone though it succeeded: it only warns when it cannot remove its own locks.

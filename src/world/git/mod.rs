@@ -21,11 +21,15 @@ mod layout;
 mod remove;
 mod repair;
 mod settings;
+mod sparse;
 mod submodules;
 mod sync;
 mod tree;
 
+pub use tree::Absent;
+
 use super::GitFault;
+use crate::model::cone::Cone;
 use crate::model::tree::{Change, CommitId, TreeFacts, WorktreeMade};
 use blocking::Places;
 use child::{Call, fields, file_fault, line, os, refused};
@@ -196,17 +200,24 @@ impl Git {
 
     /// Makes (or reuses) the worktree at `path` (root-relative) on `branch`, creating the branch at `base`
     /// when missing. Repairs by name what an interrupted call for the same path left. What stands in
-    /// the way is moved to `.worktrees/.aside-<id>-<n>`.
+    /// the way is moved to `.worktrees/.aside-<id>-<n>`. One that is made holds the directories of `cone`,
+    /// else everything; one that is reused holds what it holds.
     ///
     /// # Errors
     /// The branch is checked out elsewhere, a person's lock is on a worktree in the way, or git fails.
-    pub fn add(&self, path: &str, branch: &str, base: &CommitId) -> Result<WorktreeMade, GitFault> {
+    pub fn add(
+        &self,
+        path: &str,
+        branch: &str,
+        base: &CommitId,
+        cone: Option<&Cone>,
+    ) -> Result<WorktreeMade, GitFault> {
         // The first worktree of a root that nobody has initialised: its state must stay out of commits.
         self.ensure_excludes().map_err(|e| GitFault {
             act: "keep state out of commits",
             cause: format!("write .git/info/exclude: {e}"),
         })?;
-        self.add_worktree(path, branch, base)
+        self.add_worktree(path, branch, base, cone)
     }
 
     /// Removes what `made` says was created: the worktree if it is clean, the branch if it still is at
@@ -225,9 +236,15 @@ impl Git {
     }
 
     /// Looks at a worktree. `excludes`: the ignore rules sealed at the claim; only they and the `.gitignore`
-    /// files count. Every tracked file is compared by its content, those of submodules too.
-    pub fn tree(&self, path: &str, excludes: &[u8]) -> Result<TreeFacts, GitFault> {
-        self.tree_facts(path, excludes)
+    /// files count. Every tracked file is compared by its content, those of submodules too, but for files
+    /// that `absent` lets be absent, and are.
+    pub fn tree(
+        &self,
+        path: &str,
+        excludes: &[u8],
+        absent: Absent<'_>,
+    ) -> Result<TreeFacts, GitFault> {
+        self.tree_facts(path, excludes, absent)
     }
 
     /// The changes from `base` to `head`, renames detected. Neither the repository's configuration nor

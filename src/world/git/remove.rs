@@ -12,7 +12,8 @@ use super::repair::{
     Found, LOCK_PREFIX, drop_bare, drop_entry, look, mend_neighbours, put_aside,
     refuse_foreign_lock,
 };
-use super::tree::Rules;
+use super::sparse::Fill;
+use super::tree::{Absent, Rules};
 use super::{Git, Place, full_ref};
 use crate::model::tree::{CommitId, WorktreeMade};
 use crate::world::GitFault;
@@ -110,7 +111,7 @@ impl Git {
             return if found == Found::Bare { drop_bare(&place.path, ACT) } else { Ok(()) };
         }
         if entry.half_made() && Self::can_complete(&entry, place, branch) {
-            self.complete(held, layout, &entry, place, branch)?;
+            self.complete(held, layout, &entry, place, branch, Fill::AsBegun)?;
             // What was read before is not what is there now.
             entry = layout.entry(&place.path, ACT)?.unwrap_or(entry);
         }
@@ -138,7 +139,8 @@ impl Git {
                 format!("{shown} has a merge or rebase under way, or submodules: end or remove it"),
             ));
         }
-        let facts = self.inspect(layout, entry, &place.path, Rules::Current, ACT)?;
+        let facts =
+            self.inspect(layout, entry, &place.path, (Rules::Current, Absent::Marked), ACT)?;
         if facts.branch.as_deref() != Some(branch) {
             return Err(refused(ACT, format!("{shown} is not on {branch}: its HEAD may be lost")));
         }

@@ -9,6 +9,7 @@ use super::Place;
 use super::child::{fields, file_fault, os, refused};
 use super::exclusive::{Exclusive, clear_locks, locks_of};
 use super::layout::{Entry, Head, INITIALIZING, Layout, git_dir_of, small_file};
+use super::sparse::{Fill, filling};
 use crate::model::tree::CommitId;
 use crate::world::GitFault;
 use rustix::fs::{CWD, RenameFlags, renameat_with};
@@ -168,10 +169,12 @@ impl Git {
         entry: &Entry,
         place: &Place,
         branch: &str,
+        fill: Fill<'_>,
     ) -> Result<Option<PathBuf>, GitFault> {
         let act = "complete worktree";
         write_missing(entry, place, branch, act)?;
         clear_locks(locks_of(&entry.dir), act)?;
+        let partly = fill.prepare(entry, act)?;
         let call = || held.carry(self, act, Self::inside(act, layout, entry, &place.path));
         let index = entry.dir.join("index");
         if fs::metadata(&index).is_ok_and(|m| m.len() == 0) {
@@ -187,11 +190,11 @@ impl Git {
             .args(&["--ignore-submodules=all"])
             .ok()?;
         let moved = make_way(&out, place, act)?;
-        call()?.fetching().args(&["checkout-index", "--all", "--quiet", "--index"]).ok()?;
-        if entry.locked().as_deref() == Some(INITIALIZING) {
-            let lock = entry.dir.join("locked");
-            fs::remove_file(&lock).map_err(|e| file_fault(act, &lock, &e))?;
+        if partly {
+            filling(call()?).ok()?;
         }
+        call()?.fetching().args(&["checkout-index", "--all", "--quiet", "--index"]).ok()?;
+        made(entry, act)?;
         post_checkout(self, held, place, &Self::head_commit(layout, entry, place, act)?)?;
         Ok(moved)
     }
@@ -209,6 +212,15 @@ impl Git {
         CommitId::parse(&super::child::line(&out))
             .ok_or_else(|| refused(act, "HEAD of the worktree is no commit"))
     }
+}
+
+/// Takes away the lock that says that it is being made.
+pub(super) fn made(entry: &Entry, act: &'static str) -> Result<(), GitFault> {
+    if entry.locked().as_deref() == Some(INITIALIZING) {
+        let lock = entry.dir.join("locked");
+        fs::remove_file(&lock).map_err(|e| file_fault(act, &lock, &e))?;
+    }
+    Ok(())
 }
 
 /// Writes those of the files that join directory and entry that are missing or empty. `gitdir` is the

@@ -9,10 +9,11 @@ use super::changes::path_text;
 use super::child::{CONTENT_LIMIT, Call, fields, line, memory_file, os, refused};
 use super::layout::git_dir_of;
 use super::settings;
-use super::tree::{Bounded, Scratch, read_listing, read_status};
+use super::tree::{Bounded, Missed, Scratch, read_listing, read_status};
 use crate::model::tree::TreeFacts;
 use crate::world::GitFault;
 use std::fs;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 /// Deepest nesting, and most submodules of a worktree, that are looked at.
@@ -25,6 +26,13 @@ pub(super) struct Link {
     path: PathBuf,
     /// The commit that belongs there.
     commit: String,
+}
+
+impl Link {
+    /// Its path in git's own bytes.
+    pub(super) fn bytes(&self) -> &[u8] {
+        self.path.as_os_str().as_bytes()
+    }
 }
 
 /// One look at all submodules of a worktree.
@@ -116,14 +124,14 @@ impl Look<'_> {
             .args(&["status", "--porcelain=v2", "-z", "--untracked-files=no", "--no-renames"])
             .args(&["--ignore-submodules=all", "--no-ahead-behind"])
             .ok()?;
-        read_status(&status, &mut inner.0, &mut inner.1);
+        read_status(&status, &mut inner.0, &mut inner.1, &Missed::all());
         let listing = with_fresh()
             .limit(CONTENT_LIMIT)
             .args(&["ls-files", "-z", "-v", "--others", "--exclude-per-directory=.gitignore"])
             .arg("--exclude-from=/proc/self/fd/0")
             .stdin(memory_file(self.act, self.rules)?)
             .ok()?;
-        read_listing(&listing, &mut inner.0);
+        read_listing(&listing, &mut inner.0, &Missed::all());
         let prefix = text(below);
         for path in inner.1.paths() {
             changed.add(format!("{prefix}/{path}"));
@@ -135,7 +143,6 @@ impl Look<'_> {
 }
 
 fn text(path: &Path) -> String {
-    use std::os::unix::ffi::OsStrExt;
     path_text(path.as_os_str().as_bytes())
 }
 

@@ -7,14 +7,17 @@
 //! worktree is written.
 
 use super::changes::path_text;
-use super::child::{CONTENT_LIMIT, Call, fields, memory_file};
+use super::child::{CONTENT_LIMIT, Call, fields, memory_file, os};
 use super::layout::{Entry, Layout};
 use super::submodules::{self, Look};
 use super::{Git, LIST_MAX};
+use crate::model::cone::Cone;
 use crate::model::paths;
 use crate::model::tree::{CommitId, TreeFacts};
 use crate::world::GitFault;
+use std::collections::BTreeSet;
 use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -29,6 +32,60 @@ pub(super) enum Rules<'a> {
     Sealed(&'a [u8]),
     /// Those in force now.
     Current,
+}
+
+/// Which tracked files may be absent without being missed.
+#[derive(Clone, Copy)]
+pub enum Absent<'a> {
+    /// None.
+    Nothing,
+    /// Those outside the directories that the worktree holds by what was sealed.
+    Outside(&'a Cone),
+    /// Those that its own index marks `skip-worktree`: for whoever asks what would be lost, and not what
+    /// somebody did.
+    Marked,
+}
+
+/// Tells the files that may be absent.
+pub(super) struct Missed<'a> {
+    place: &'a Path,
+    absent: Absent<'a>,
+    marked: BTreeSet<&'a [u8]>,
+}
+
+impl<'a> Missed<'a> {
+    /// `listing`: `git ls-files -v -z` through the worktree's own index.
+    fn new(place: &'a Path, absent: Absent<'a>, listing: &'a [u8]) -> Self {
+        let tagged = fields(listing).filter_map(|field| field.strip_prefix(b"S "));
+        let marked = matches!(absent, Absent::Marked).then(|| tagged.collect());
+        Self { place, absent, marked: marked.unwrap_or_default() }
+    }
+
+    /// Every file is missed.
+    pub(super) fn all() -> Self {
+        Self { place: Path::new(""), absent: Absent::Nothing, marked: BTreeSet::new() }
+    }
+
+    /// Does it count as there being nothing wrong that no file is at this path?
+    fn is_not(&self, path: &[u8]) -> bool {
+        let may = match self.absent {
+            Absent::Nothing => false,
+            Absent::Outside(cone) => !cone.holds(path),
+            Absent::Marked => self.marked.contains(path),
+        };
+        may && fs::symlink_metadata(self.place.join(os(path)))
+            .is_err_and(|e| matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory))
+    }
+
+    /// Does the mark `skip-worktree` hide something here? Where a file may be absent it does not: one that is
+    /// there is compared all the same.
+    fn is_hidden(&self, path: &[u8]) -> bool {
+        match self.absent {
+            Absent::Nothing => true,
+            Absent::Outside(cone) => cone.holds(path),
+            Absent::Marked => false,
+        }
+    }
 }
 
 /// A name of ours for an index or a view of the repository, outside the git directories, where what a
@@ -76,7 +133,12 @@ fn discard(path: &Path) {
 }
 
 impl Git {
-    pub(super) fn tree_facts(&self, path: &str, excludes: &[u8]) -> Result<TreeFacts, GitFault> {
+    pub(super) fn tree_facts(
+        &self,
+        path: &str,
+        excludes: &[u8],
+        absent: Absent<'_>,
+    ) -> Result<TreeFacts, GitFault> {
         let (layout, place) = self.placed(path, ACT)?;
         let entry = layout.entry(&place.path, ACT)?;
         let real = fs::symlink_metadata(&place.path).is_ok_and(|m| m.is_dir());
@@ -85,7 +147,7 @@ impl Git {
         else {
             return Ok(TreeFacts::default());
         };
-        self.inspect(&layout, &entry, &place.path, Rules::Sealed(excludes), ACT)
+        self.inspect(&layout, &entry, &place.path, (Rules::Sealed(excludes), absent), ACT)
     }
 
     /// The facts of a registered worktree.
@@ -94,7 +156,7 @@ impl Git {
         layout: &Layout,
         entry: &Entry,
         place: &Path,
-        rules: Rules<'_>,
+        (rules, absent): (Rules<'_>, Absent<'_>),
         act: &'static str,
     ) -> Result<TreeFacts, GitFault> {
         let call = || strict(Self::inside(act, layout, entry, place));
@@ -115,14 +177,13 @@ impl Git {
             .args(&["status", "--porcelain=v2", "-z", "--branch", "--untracked-files=no"])
             .args(&["--no-renames", "--ignore-submodules=all", "--no-ahead-behind"])
             .ok()?;
-        read_status(&status, &mut facts, &mut changed);
         // What is staged, seen through the job's own index.
-        if facts.head.is_some() {
-            let staged = call()
+        let mut staged = Vec::new();
+        if born.status.success() {
+            staged = call()
                 .args(&["diff-index", "--cached", "-z", "--name-only", "--no-renames"])
                 .args(&["--ignore-submodules=none", "--ita-visible-in-index", "HEAD", "--"])
                 .ok()?;
-            fields(&staged).for_each(|f| changed.add(path_text(f)));
         }
         let listing = call().limit(CONTENT_LIMIT);
         let listing = listing.args(&["ls-files", "-z", "-v", "--cached", "--others"]);
@@ -134,8 +195,13 @@ impl Git {
         let listing = listing
             .args(&["--exclude-per-directory=.gitignore", "--exclude-from=/proc/self/fd/0"])
             .stdin(memory_file(act, &given)?);
-        read_listing(&listing.ok()?, &mut facts);
-        let links = submodules::links(&with_fresh().args(&["ls-files", "--stage", "-z"]).ok()?);
+        let listing = listing.ok()?;
+        let missed = Missed::new(place, absent, &listing);
+        read_status(&status, &mut facts, &mut changed, &missed);
+        fields(&staged).for_each(|f| changed.add(path_text(f)));
+        read_listing(&listing, &mut facts, &missed);
+        let mut links = submodules::links(&with_fresh().args(&["ls-files", "--stage", "-z"]).ok()?);
+        links.retain(|link| !missed.is_not(link.bytes()));
         if !links.is_empty() {
             let call = |git_dir: &Path, top: &Path| strict(Self::apart(act, git_dir, top));
             let (top, scratch, rules) = (place, self.root.as_path(), given.as_slice());
@@ -166,7 +232,7 @@ fn strict(call: Call) -> Call {
 #[derive(Default)]
 pub(super) struct Bounded {
     paths: Vec<String>,
-    seen: std::collections::BTreeSet<String>,
+    seen: BTreeSet<String>,
 }
 
 impl Bounded {
@@ -182,7 +248,12 @@ impl Bounded {
 }
 
 /// Reads `git status --porcelain=v2 -z --branch` without renames.
-pub(super) fn read_status(out: &[u8], facts: &mut TreeFacts, changed: &mut Bounded) {
+pub(super) fn read_status(
+    out: &[u8],
+    facts: &mut TreeFacts,
+    changed: &mut Bounded,
+    missed: &Missed<'_>,
+) {
     for field in fields(out) {
         let text = || String::from_utf8_lossy(field).into_owned();
         if let Some(rest) = text().strip_prefix("# branch.oid ") {
@@ -196,7 +267,8 @@ pub(super) fn read_status(out: &[u8], facts: &mut TreeFacts, changed: &mut Bound
                 Some(b'u') => 10,
                 _ => continue,
             };
-            if let Some(path) = field.splitn(before + 1, |b| *b == b' ').nth(before) {
+            let Some(path) = field.splitn(before + 1, |b| *b == b' ').nth(before) else { continue };
+            if !(field.starts_with(b"1 .D ") && missed.is_not(path)) {
                 changed.add(path_text(path));
             }
         }
@@ -205,12 +277,12 @@ pub(super) fn read_status(out: &[u8], facts: &mut TreeFacts, changed: &mut Bound
 
 /// Reads `git ls-files -v -z`: a tag, a space, the path. A lower-case tag is `assume-unchanged`, `S` is
 /// `skip-worktree`, `?` is untracked.
-pub(super) fn read_listing(out: &[u8], facts: &mut TreeFacts) {
+pub(super) fn read_listing(out: &[u8], facts: &mut TreeFacts, missed: &Missed<'_>) {
     for field in fields(out) {
         let (Some(tag), Some(path)) = (field.first(), field.get(2..)) else { continue };
         let list = match tag {
             b'?' => &mut facts.untracked,
-            b'S' => &mut facts.hidden,
+            b'S' if missed.is_hidden(path) => &mut facts.hidden,
             t if t.is_ascii_lowercase() => &mut facts.hidden,
             _ => continue,
         };
@@ -234,12 +306,12 @@ mod tests {
              u UU N... 100644 100644 100644 100644 {oid} {oid} {oid} both\0"
         );
         let (mut facts, mut changed) = (TreeFacts::default(), Bounded::default());
-        read_status(status.as_bytes(), &mut facts, &mut changed);
+        read_status(status.as_bytes(), &mut facts, &mut changed, &Missed::all());
         assert_eq!(facts.head.as_ref().map(CommitId::as_str), Some(oid.as_str()));
         assert_eq!(facts.branch.as_deref(), Some("feat/wo-1"));
         assert_eq!(changed.paths, ["a file\nwith", "sub", "both"]);
 
-        read_listing(b"H a\0h b\0S c\0s d\0? e f\0M m\0\0", &mut facts);
+        read_listing(b"H a\0h b\0S c\0s d\0? e f\0M m\0\0", &mut facts, &Missed::all());
         assert_eq!(facts.hidden, ["b", "c", "d"]);
         assert_eq!(facts.untracked, ["e f"]);
     }
@@ -248,7 +320,7 @@ mod tests {
     fn detached_and_unborn_are_none() {
         let (mut facts, mut changed) = (TreeFacts::default(), Bounded::default());
         let text = b"# branch.oid (initial)\0# branch.head (detached)\0";
-        read_status(text, &mut facts, &mut changed);
+        read_status(text, &mut facts, &mut changed, &Missed::all());
         assert_eq!((facts.head, facts.branch), (None, None));
     }
 }

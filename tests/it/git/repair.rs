@@ -103,10 +103,10 @@ fn every_state_of_an_interrupted_git_is_repaired() {
 fn is_repaired(what: &str, breaking: Breaking) {
     let y = yard();
     // A bystander whose name is the one git takes when ours is in use.
-    y.git.add(".worktrees/WO-11", "feat/wo-WO-11", &y.base).unwrap();
+    y.git.add(".worktrees/WO-11", "feat/wo-WO-11", &y.base, None).unwrap();
     y.add();
     breaking(&y);
-    let made = y.git.add(TREE, BRANCH, &y.base).unwrap_or_else(|e| panic!("{what}: {e}"));
+    let made = y.git.add(TREE, BRANCH, &y.base, None).unwrap_or_else(|e| panic!("{what}: {e}"));
     assert!(made.worktree_created, "{what}");
     assert_eq!(made.moved_aside, None, "{what}");
     y.assert_whole(what);

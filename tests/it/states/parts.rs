@@ -167,6 +167,7 @@ pub(super) fn attempt(mode: Mode) -> Attempt {
         required_artifacts: Vec::new(),
         unknown_dod: None,
         scope: None,
+        cone: None,
         max_files: None,
         max_loc: None,
         retry: None,

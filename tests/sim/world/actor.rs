@@ -13,7 +13,7 @@ use crate::planted::{self, Lie};
 use crate::rng::Rng;
 use jobyard::model::protocol::{FromExecutor, ToExecutor};
 use jobyard::model::time::{Moment, Tick};
-use jobyard::model::tree::{Change, CommitId, TreeFacts, WorktreeMade};
+use jobyard::model::tree::{Change, CommitId, Cone, TreeFacts, WorktreeMade};
 use jobyard::world::{Entry, ExecutorLink, Fault, GitFault, Identity, Stat, World};
 use std::panic::Location;
 use std::path::Path;
@@ -377,6 +377,7 @@ impl World for SimWorld {
         path: &str,
         branch: &str,
         base: &CommitId,
+        _cone: Option<&Cone>,
     ) -> Result<WorktreeMade, GitFault> {
         let act = "create worktree";
         let mut progress = Progress::default();
@@ -415,7 +416,12 @@ impl World for SimWorld {
     }
 
     #[track_caller]
-    fn git_tree(&mut self, path: &str, _excludes: &[u8]) -> Result<TreeFacts, GitFault> {
+    fn git_tree(
+        &mut self,
+        path: &str,
+        _excludes: &[u8],
+        _cone: Option<&Cone>,
+    ) -> Result<TreeFacts, GitFault> {
         let lie = self.lie("look at worktree", Path::new(path), Location::caller());
         let facts = self.git("look at worktree", path, false, |m| {
             m.git_answers()?;

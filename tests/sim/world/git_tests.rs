@@ -25,11 +25,11 @@ fn a_worktree_is_made_once_and_then_reused() {
     let (_, mut w, base) = world(1);
     assert_eq!(w.git_branch(BRANCH), Ok(None));
     assert_eq!(w.git_worktree(AT, BRANCH), Ok(false));
-    assert_eq!(w.git_add(AT, BRANCH, &base), Ok(made(true, true)));
+    assert_eq!(w.git_add(AT, BRANCH, &base, None), Ok(made(true, true)));
     assert_eq!(w.git_worktree(AT, BRANCH), Ok(true));
     assert_eq!(w.git_worktree(AT, "main"), Ok(false));
-    assert_eq!(w.git_add(AT, BRANCH, &base), Ok(made(false, false)));
-    let facts = w.git_tree(AT, b"none").unwrap();
+    assert_eq!(w.git_add(AT, BRANCH, &base, None), Ok(made(false, false)));
+    let facts = w.git_tree(AT, b"none", None).unwrap();
     assert_eq!((facts.exists, facts.branch.as_deref()), (true, Some(BRANCH)));
     assert_eq!(facts.head, Some(base));
 }
@@ -41,12 +41,12 @@ fn a_crash_at_any_step_of_making_is_repaired_by_the_next_call() {
         n += 1;
         let (m, mut w, base) = world(1);
         w.fuse = Fuse::crash_at(n);
-        if w.git_add(AT, BRANCH, &base).is_ok() {
+        if w.git_add(AT, BRANCH, &base, None).is_ok() {
             break;
         }
         let mut next = SimWorld::new(&m, ME);
         assert_eq!(next.git_worktree(AT, BRANCH), Ok(false));
-        next.git_add(AT, BRANCH, &base).unwrap();
+        next.git_add(AT, BRANCH, &base, None).unwrap();
         assert_eq!(next.git_worktree(AT, BRANCH), Ok(true), "crash at {n}");
     }
     assert!(n > 4);
@@ -57,13 +57,13 @@ fn a_half_made_worktree_that_breaks_the_others_is_mended_by_the_next_add() {
     let (m, mut w, base) = world(1);
     m.borrow_mut().git.half_breaks_all = true;
     w.fuse = Fuse::crash_at(3);
-    w.git_add(AT, BRANCH, &base).unwrap_err();
+    w.git_add(AT, BRANCH, &base, None).unwrap_err();
     let mut next = SimWorld::new(&m, ME);
     assert!(m.borrow().git.worktrees[AT].breaks_all);
     assert!(next.git_branch("main").unwrap().is_some());
-    next.git_add(".worktrees/WO-2", "feat/wo-WO-2", &base).unwrap();
+    next.git_add(".worktrees/WO-2", "feat/wo-WO-2", &base, None).unwrap();
     assert!(!m.borrow().git.worktrees[AT].breaks_all && !m.borrow().git.worktrees[AT].complete);
-    next.git_add(AT, BRANCH, &base).unwrap();
+    next.git_add(AT, BRANCH, &base, None).unwrap();
     assert_eq!(next.git_worktree(AT, BRANCH), Ok(true));
 }
 
@@ -71,22 +71,22 @@ fn a_half_made_worktree_that_breaks_the_others_is_mended_by_the_next_add() {
 fn what_stands_in_the_way_is_moved_aside_unless_empty() {
     let (m, mut w, base) = world(1);
     m.borrow_mut().hand(ME).mkdir(AT).unwrap();
-    assert_eq!(w.git_add(AT, BRANCH, &base).unwrap().moved_aside, None);
+    assert_eq!(w.git_add(AT, BRANCH, &base, None).unwrap().moved_aside, None);
     let (m, mut w, base) = world(1);
     m.borrow_mut().hand(ME).mkdir(AT).unwrap();
     m.borrow_mut().hand(ME).write(&format!("{AT}/mine"), b"keep").unwrap();
-    let aside = w.git_add(AT, BRANCH, &base).unwrap().moved_aside.unwrap();
+    let aside = w.git_add(AT, BRANCH, &base, None).unwrap().moved_aside.unwrap();
     assert_eq!(m.borrow().disk.peek(&Path::new(&aside).join("mine")), Some(&b"keep"[..]));
 }
 
 #[test]
 fn a_worktree_whose_directory_is_gone_is_made_again() {
     let (m, mut w, base) = world(1);
-    w.git_add(AT, BRANCH, &base).unwrap();
+    w.git_add(AT, BRANCH, &base, None).unwrap();
     m.borrow_mut().hand(ME).rm_all(AT).unwrap();
     assert_eq!(w.git_worktree(AT, BRANCH), Ok(false));
-    assert!(!w.git_tree(AT, b"none").unwrap().exists);
-    assert_eq!(w.git_add(AT, BRANCH, &base), Ok(made(false, true)));
+    assert!(!w.git_tree(AT, b"none", None).unwrap().exists);
+    assert_eq!(w.git_add(AT, BRANCH, &base, None), Ok(made(false, true)));
     assert_eq!(w.git_worktree(AT, BRANCH), Ok(true));
 }
 
@@ -98,7 +98,7 @@ fn removal_refuses_what_would_be_lost() {
         Deeds { commit: Some("x".to_owned()), ..Deeds::default() },
     ] {
         let (m, mut w, base) = world(1);
-        let made = w.git_add(AT, BRANCH, &base).unwrap();
+        let made = w.git_add(AT, BRANCH, &base, None).unwrap();
         m.borrow_mut().git.work(AT, &deeds);
         assert!(w.git_remove(AT, BRANCH, &base, &made).is_err(), "{deeds:?}");
         assert_eq!(w.git_worktree(AT, BRANCH), Ok(true));
@@ -109,14 +109,14 @@ fn removal_refuses_what_would_be_lost() {
 fn removal_takes_only_what_was_created_and_can_be_repeated() {
     let (m, mut w, base) = world(1);
     m.borrow_mut().git.branches.insert(BRANCH.to_owned(), m_branch(&base));
-    let made = w.git_add(AT, BRANCH, &base).unwrap();
+    let made = w.git_add(AT, BRANCH, &base, None).unwrap();
     assert_eq!((made.branch_created, made.worktree_created), (false, true));
     w.git_remove(AT, BRANCH, &base, &made).unwrap();
     assert!(w.git_branch(BRANCH).unwrap().is_some());
     assert_eq!(w.stat(Path::new(AT)), Ok(None));
     for n in 1..4 {
         let (m, mut w, base) = world(1);
-        let made = w.git_add(AT, BRANCH, &base).unwrap();
+        let made = w.git_add(AT, BRANCH, &base, None).unwrap();
         let seen = w.fuse.changes_seen();
         w.fuse = std::mem::take(&mut w.fuse).on_change(seen + n, super::Blow::Crash);
         w.git_remove(AT, BRANCH, &base, &made).unwrap_err();
@@ -134,11 +134,11 @@ fn m_branch(base: &CommitId) -> super::Branch {
 #[test]
 fn commits_move_the_branch_and_show_as_changes() {
     let (m, mut w, base) = world(1);
-    w.git_add(AT, BRANCH, &base).unwrap();
+    w.git_add(AT, BRANCH, &base, None).unwrap();
     let work = |path: &str| Deeds { commit: Some(path.to_owned()), ..Deeds::default() };
     m.borrow_mut().git.work(AT, &work("one"));
     m.borrow_mut().git.work(AT, &work("two"));
-    let head = w.git_tree(AT, b"none").unwrap().head.unwrap();
+    let head = w.git_tree(AT, b"none", None).unwrap().head.unwrap();
     assert_eq!(w.git_branch(BRANCH), Ok(Some(head.clone())));
     let changes = w.git_changes(AT, &base, &head).unwrap();
     let paths: Vec<_> = changes.iter().map(|c| c.new_path.as_deref().unwrap()).collect();
@@ -149,7 +149,7 @@ fn commits_move_the_branch_and_show_as_changes() {
     assert_eq!(w.git_base(Some(base.as_str())), Ok(base));
     assert!(w.git_base(Some("nowhere")).is_err());
     m.borrow_mut().git.worktrees.get_mut(AT).unwrap().head = Head::Commit(tip);
-    assert_eq!(w.git_tree(AT, b"none").unwrap().branch, None);
+    assert_eq!(w.git_tree(AT, b"none", None).unwrap().branch, None);
 }
 
 #[test]
@@ -157,8 +157,8 @@ fn a_synced_branch_survives_a_power_cut_and_another_may_not() {
     let (mut lost, mut kept, mut half) = (0, 0, 0);
     for seed in 0..200 {
         let (m, mut w, base) = world(seed);
-        w.git_add(AT, BRANCH, &base).unwrap();
-        w.git_add(".worktrees/WO-2", "feat/wo-WO-2", &base).unwrap();
+        w.git_add(AT, BRANCH, &base, None).unwrap();
+        w.git_add(".worktrees/WO-2", "feat/wo-WO-2", &base, None).unwrap();
         let deeds = Deeds { commit: Some("x".to_owned()), ..Deeds::default() };
         m.borrow_mut().git.work(AT, &deeds);
         let head = w.git_branch(BRANCH).unwrap().unwrap();
@@ -171,7 +171,7 @@ fn a_synced_branch_survives_a_power_cut_and_another_may_not() {
             None => lost += 1,
         }
         half += u32::from(m.borrow().git.worktrees.values().any(|t| !t.complete));
-        next.git_add(AT, BRANCH, &base).unwrap();
+        next.git_add(AT, BRANCH, &base, None).unwrap();
         assert_eq!(next.git_worktree(AT, BRANCH), Ok(true), "repaired by name");
     }
     assert!(lost > 20 && kept > 20 && half > 20, "{lost} {kept} {half}");
@@ -182,6 +182,6 @@ fn without_a_repository_every_call_fails() {
     let (m, mut w, base) = world(1);
     m.borrow_mut().git.absent = true;
     assert!(w.git_base(None).is_err());
-    assert!(w.git_add(AT, BRANCH, &base).is_err());
-    assert!(w.git_tree(AT, b"none").is_err());
+    assert!(w.git_add(AT, BRANCH, &base, None).is_err());
+    assert!(w.git_tree(AT, b"none", None).is_err());
 }
