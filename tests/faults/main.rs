@@ -58,6 +58,9 @@ const ALL: [Scenario; 14] = [
     GC,
 ];
 
+/// Of pairs of calls: every so many of the second start.
+const SECOND_STRIDE: usize = 3;
+
 /// The same fault at one call after another.
 #[derive(Clone, Copy)]
 struct Sweep {
@@ -65,7 +68,7 @@ struct Sweep {
     fault: Fault,
     /// Every so many calls.
     stride: usize,
-    /// The start after it is killed too, at each of its own calls.
+    /// The start after it is killed too, at every third of its own calls.
     again: bool,
     /// On this file system, whose power is cut.
     power: Option<&'static str>,
@@ -171,7 +174,7 @@ impl Sweep {
             return;
         }
         found.struck.fetch_add(1, Ordering::Relaxed);
-        for second in (1..).step_by(self.stride).take_while(|_| self.again) {
+        for second in (1..).step_by(SECOND_STRIDE).take_while(|_| self.again) {
             if !self.trial(at, second, found) {
                 break;
             }

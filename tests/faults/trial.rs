@@ -31,7 +31,7 @@ pub(crate) struct Scenario {
     pub(crate) again: bool,
     /// An order may be left waiting for one that failed.
     pub(crate) waits: bool,
-    /// Where every order ends when only the daemon is struck; empty: wherever the crash before it left them to.
+    /// Where every order ends when only the daemon is struck; empty: that hangs on the crash before it.
     pub(crate) ends: &'static str,
 }
 
