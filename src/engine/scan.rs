@@ -14,6 +14,7 @@ use crate::model::protocol::{FromExecutor, JournalLine, KnownCommand, ToExecutor
 use crate::model::time::{Millis, Tick};
 use crate::observe::{self, Arrival, Look};
 use crate::world::ledger;
+use crate::world::leftovers;
 use crate::world::store::{self, errno};
 use crate::world::{ExecutorLink, Fault, World};
 use std::collections::BTreeSet;
@@ -41,9 +42,12 @@ impl<W: World> Engine<W> {
             }
         }
         for entry in self.world.list(Path::new(paths::CONTROL))? {
-            if let Some(name) = entry.name.to_str() {
-                self.hint_request(name.to_owned(), Arrival::Unsure);
+            let Some(name) = entry.name.to_str() else { continue };
+            if leftovers::is_ours(name) {
+                leftovers::unpublished(&mut self.world, &Path::new(paths::CONTROL).join(name))?;
+                continue;
             }
+            self.hint_request(name.to_owned(), Arrival::Unsure);
         }
         let known: Vec<OrderId> = self.index.tickets.keys().cloned().collect();
         for id in known {

@@ -95,6 +95,21 @@ pub fn tidy<W: World>(
     Ok(kept)
 }
 
+/// Removes a file that was to be published, such as a request, when nobody writes it any more: whoever was
+/// about to name it writes it again.
+pub fn unpublished<W: World>(world: &mut W, path: &Path) -> Result<(), Fault> {
+    let removed = match has_writer(world, path) {
+        Ok(true) => return Ok(()),
+        Ok(false) => world.unlink(path),
+        Err(fault) => Err(fault),
+    };
+    match removed {
+        // Somebody else's, or just gone.
+        Err(fault) if fault.is_obstacle() || fault.errno == errno::ENOENT => Ok(()),
+        done => done,
+    }
+}
+
 /// One hidden file; what a person has to look at.
 fn tidy_one<W: World>(
     world: &mut W,

@@ -155,6 +155,9 @@ pub(super) fn boot_digest(boot: &str) -> String {
     digest
 }
 
+/// How often a file is written before somebody else is to blame that it never gets its name.
+const PUBLISH_TRIES_MAX: u32 = 3;
+
 /// Writes a new, synced file under a hidden unique name beside `path` and returns that name.
 pub fn write_beside<W: World>(
     world: &mut W,
@@ -174,19 +177,24 @@ pub fn write_beside<W: World>(
     Ok(temp)
 }
 
-/// Publishes `bytes` as `path`, which must not exist (`EEXIST`). The file is synced, its directory not.
+/// Publishes `bytes` as `path`, which must not exist (`EEXIST`). The file is synced, its directory not. It is
+/// written again when a start of the daemon takes it for a leftover before it has its name.
 pub fn publish<W: World>(world: &mut W, path: &Path, bytes: &[u8], mode: u32) -> Result<(), Fault> {
-    let temp = write_beside(world, path, bytes, mode)?;
-    let inode = world.stat(&temp)?.map(|s| s.inode);
-    match world.rename(&temp, path) {
-        Ok(()) => Ok(()),
-        Err(fault) => {
-            if world.stat(path)?.map(|s| s.inode) == inode && world.stat(&temp)?.is_none() {
-                return Ok(());
-            }
-            let _ = world.unlink(&temp);
-            Err(fault)
+    let mut tries = 1;
+    loop {
+        let temp = write_beside(world, path, bytes, mode)?;
+        let inode = world.stat(&temp)?.map(|s| s.inode);
+        let Err(fault) = world.rename(&temp, path) else { return Ok(()) };
+        let gone = world.stat(&temp)?.is_none();
+        if gone && world.stat(path)?.map(|s| s.inode) == inode {
+            return Ok(());
         }
+        if gone && fault.errno == errno::ENOENT && tries < PUBLISH_TRIES_MAX {
+            tries += 1;
+            continue;
+        }
+        let _ = world.unlink(&temp);
+        return Err(fault);
     }
 }
 

@@ -12,9 +12,10 @@ KEYS
 drive() { export GIT_CONFIG_GLOBAL=/dev/null; exec "$JOBYARD" --root "$ROOT" finish S-1 --wait 10; }
 recover() {
     export GIT_CONFIG_GLOBAL=/dev/null
-    # What was decided is carried out first; what was not, the person asks for again.
+    # What was decided is carried out first, also that a check could not be run, or a commit not be synced; what
+    # was not decided, the person asks for again.
     jy daemon --drain
-    [ -e "$ROOT/_ctx/jobs/done/S-1.yaml" ] || jy finish S-1 --wait 10
+    [ ! -e "$ROOT/_ctx/jobs/running/S-1.yaml" ] || jy finish S-1 --wait 10
     drain
 }
 scenario "$1"

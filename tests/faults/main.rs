@@ -90,7 +90,7 @@ fn some() -> Vec<Sweep> {
         sweep(SPARSE, Fault::KillAll, 23),
         sweep(TAKE, Fault::KillAll, 11),
         sweep(TAKE, Fault::Error(Errno::EINTR), 9),
-        sweep(FINISH, Fault::Kill, 17),
+        sweep(FINISH, Fault::Kill, 15),
         sweep(GC, Fault::KillAll, 13),
         sweep(DEPENDENCIES, Fault::Error(Errno::EIO), 9),
         sweep(RETRY, Fault::Sticky(Errno::ENOSPC), 41),
