@@ -100,9 +100,15 @@ fn place<W: World>(
         Some(Reading::Order(brief)) if state != State::Pending && stamped_here(brief, state) => {
             read(world, look, id, state, &path, stat, false)?
         }
-        Some(reading @ (Reading::Order(_) | Reading::Refused(_))) => reading.clone(),
+        Some(reading @ Reading::Refused(_)) => reading.clone(),
+        Some(reading @ Reading::Order(_)) if here.is_some() || state != State::Pending => {
+            reading.clone()
+        }
         Some(reading @ Reading::Settled { .. }) if here.is_some() => reading.clone(),
-        Some(Reading::Settled { .. }) => read(world, look, id, state, &path, stat, false)?,
+        // Nobody was asked who has it open where it was read: only in `pending/` that matters.
+        Some(Reading::Order(_) | Reading::Settled { .. }) => {
+            read(world, look, id, state, &path, stat, state == State::Pending)?
+        }
         Some(Reading::Settling(_)) | None => {
             // What is written in place must lie unchanged for `settle`; what is renamed is whole at once.
             let since = match known.map(|p| &p.reading) {

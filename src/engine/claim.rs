@@ -65,6 +65,11 @@ impl<W: World> Engine<W> {
                 return Ok(());
             }
         };
+        // In `pending/` that was asked when it was read.
+        if in_place && self.world.has_writer(&snapshot.file)? == Some(true) {
+            self.look_later(id, from);
+            return Ok(());
+        }
         let number = self.next_attempt(id, order.own.attempt)?;
         let decided = self.decide(id, number, &order, &snapshot.bytes, mode, request)?;
         let (claim, rules) = match decided {

@@ -146,7 +146,7 @@ impl<W: World> Engine<W> {
     }
 
     /// A person is at the ticket: nothing is decided about it before it has settled.
-    fn look_later(&mut self, id: &OrderId, state: State) {
+    pub(super) fn look_later(&mut self, id: &OrderId, state: State) {
         let until = self.world.tick().after(self.options.config.settle);
         if let Some(place) = self.index.ticket_mut(id).places[state as usize].as_deref_mut() {
             place.reading = Reading::Settling(until);

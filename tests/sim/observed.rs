@@ -5,6 +5,9 @@
 
 use crate::world::{Machine, SimWorld, When};
 use jobyard::model::config::Config;
+use jobyard::model::id::OrderId;
+use jobyard::model::index::{Reading, Ticket};
+use jobyard::model::order::State;
 use jobyard::model::time::Millis;
 use jobyard::observe::{self, Arrival, Look};
 use jobyard::world::World;
@@ -47,4 +50,41 @@ fn a_request_is_known_by_the_file_that_was_read_and_not_by_what_it_was_before() 
     assert_eq!(request.body.unwrap().reason.as_deref(), Some("enough"));
     let stat = world.stat(Path::new(&path)).unwrap().unwrap();
     assert_eq!(request.ctime_ns, stat.ctime_ns, "the next look must know it again");
+}
+
+/// What is read in `failed/` is a settlement, whoever writes there; in `pending/` it would be begun.
+#[test]
+fn a_ticket_that_somebody_writes_is_no_order_once_it_is_moved_to_pending() {
+    let machine = Machine::shared(1, ME);
+    let (there, here) = ("_ctx/jobs/failed/S-1.yaml", "_ctx/jobs/pending/S-1.yaml");
+    let editor = {
+        let mut machine = machine.borrow_mut();
+        let mut hand = machine.hand(ME);
+        ["_ctx", "_ctx/jobs", "_ctx/jobs/failed", "_ctx/jobs/pending"]
+            .into_iter()
+            .for_each(|dir| hand.mkdir(dir).unwrap());
+        let editor = hand.open(there).unwrap();
+        hand.write_open(&editor, b"id: S-1\ntitle: T\nrun: [job pass]\n").unwrap();
+        editor
+    };
+    let mut world = SimWorld::new(&machine, ME);
+    let id = OrderId::parse("S-1").unwrap();
+    let config = Config { settle: Millis(0), ..Config::default() };
+    let refusals = BTreeSet::new();
+    let mut seen = |before: &Ticket| {
+        let (tick, now) = (world.tick(), world.now());
+        let look = Look { config: &config, tick, now, refusals: &refusals, own_lease: None };
+        observe::ticket(&mut world, &look, &id, before, Arrival::Renamed).unwrap()
+    };
+    let is_order = |ticket: &Ticket, state| {
+        let place = ticket.place(state).expect("it is there");
+        matches!(place.reading, Reading::Order(_))
+    };
+    let failed = seen(&Ticket::default());
+    assert!(is_order(&failed, State::Failed), "{failed:?}");
+    machine.borrow_mut().hand(ME).mv(there, here).unwrap();
+    let moved = seen(&failed);
+    assert!(!is_order(&moved, State::Pending), "it is taken for whole: {moved:?}");
+    drop(editor);
+    assert!(is_order(&seen(&moved), State::Pending), "it is whole");
 }
