@@ -117,6 +117,11 @@ impl Target {
     }
 }
 
+/// What gives a file of YAML its shape.
+const MARKS: [&str; 15] = [
+    ", ", "{", "}", "[", "]", "\'", "\"", "# ", "\r\n", "&a ", "*a", "~", "|\n", "\u{feff}", "\\e",
+];
+
 /// Words as they are put into an input.
 fn owned(words: &[&str]) -> Vec<String> {
     words.iter().map(|word| (*word).to_owned()).collect()
