@@ -4,7 +4,7 @@
 //! the order in which they are made, so the same number names the same call of a process that does the same
 //! again; only the call that was chosen is changed, and an argument that was changed is put back when the
 //! call returns, as the kernel itself would leave it; what is still alive afterwards goes on untraced.
-//! It does not judge, and knows nothing of jobyard.
+//! It does not judge; of jobyard it knows only how the commands of an order are told.
 
 use nix::errno::Errno;
 use nix::libc;
@@ -104,7 +104,7 @@ pub(crate) struct Run<'a> {
     pub(crate) at: usize,
     /// With what.
     pub(crate) fault: Fault,
-    /// Calls of children count too.
+    /// Calls of children count too, but for those of an order's commands.
     pub(crate) kids: bool,
     /// What is done while it is frozen; given the first process.
     pub(crate) meanwhile: &'a mut (dyn FnMut(Pid) + Send),
@@ -268,6 +268,9 @@ impl Tracer<'_> {
         if !self.run.kids && !program && group(pid) != self.first {
             return None;
         }
+        if self.run.kids && of_a_job(pid) {
+            return None;
+        }
         let writes = ["write", "pwrite64"].contains(name) && arguments[2] > 1;
         if self.run.fault == Fault::Short && !writes {
             return None;
@@ -308,6 +311,12 @@ fn group(thread: Pid) -> Pid {
     let status = fs::read_to_string(format!("/proc/{thread}/status")).unwrap_or_default();
     let line = status.lines().find_map(|l| l.strip_prefix("Tgid:"));
     line.and_then(|l| l.trim().parse().ok()).map_or(thread, Pid::from_raw)
+}
+
+/// It is a process of an order's command: what that leaves half done is its own affair.
+fn of_a_job(pid: Pid) -> bool {
+    let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+    environment.split(|b| *b == 0).any(|v| v.starts_with(b"JOBYARD_ATTEMPT="))
 }
 
 /// All descendants of a process.
