@@ -16,6 +16,7 @@ use crate::world::wall::WallClock;
 use crate::world::watch::{self, Hint, Place, Watch};
 use crate::world::{ExecutorLink, Fault, World, ending, notify};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{Access, AtFlags, CWD, accessat};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::flag;
 use signal_hook::low_level::pipe;
@@ -200,6 +201,7 @@ fn pause(signals: &mut Signals, faults: u32) {
 }
 
 /// Refuses a ready file that could not be written later, and takes away one that an earlier daemon left.
+/// Makes none itself: whoever waits for it would take that for readiness.
 fn prove_writable(path: &Path) -> io::Result<()> {
     match std::fs::metadata(path) {
         Ok(found) if found.is_dir() => return Err(io::ErrorKind::IsADirectory.into()),
@@ -209,8 +211,8 @@ fn prove_writable(path: &Path) -> io::Result<()> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => return Err(error),
     }
-    std::fs::File::options().write(true).create_new(true).open(path)?;
-    std::fs::remove_file(path)
+    let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    Ok(accessat(CWD, dir, Access::WRITE_OK | Access::EXEC_OK, AtFlags::EACCESS)?)
 }
 
 fn not_ready(path: &Path, error: &io::Error) -> Failed {

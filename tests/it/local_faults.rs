@@ -4,8 +4,10 @@
 //! Nothing here waits for a clock: every wait is for a condition.
 
 use super::yard::{Yard, signal, until};
+use rustix::fs::inotify::{self, CreateFlags, ReadFlags, WatchFlags};
 use rustix::process::Signal;
 use std::fs;
+use std::mem::MaybeUninit;
 use std::os::unix::fs::symlink;
 use std::process::Command;
 
@@ -193,6 +195,24 @@ fn a_ready_file_that_cannot_be_written_is_refused_with_its_path() {
         assert_eq!(code, 1, "{said}");
         assert!(said.contains(path.to_str().unwrap()), "{said}");
     }
+}
+
+#[test]
+fn a_ready_file_appears_once_and_only_when_the_daemon_is_ready() {
+    let mut yard = Yard::bare();
+    let watch = inotify::init(CreateFlags::NONBLOCK).unwrap();
+    let made = WatchFlags::CREATE | WatchFlags::MOVED_TO;
+    let all = made | WatchFlags::DELETE | WatchFlags::MOVED_FROM;
+    inotify::add_watch(&watch, yard.beside(""), all).unwrap();
+    yard.start();
+    let mut buffer = [MaybeUninit::uninit(); 4096];
+    let mut reader = inotify::Reader::new(&watch, &mut buffer);
+    let mut seen = 0;
+    while let Ok(event) = reader.next() {
+        let ready = event.file_name().is_some_and(|name| name.to_bytes() == b"ready");
+        seen += usize::from(ready && !event.events().contains(ReadFlags::DELETE));
+    }
+    assert_eq!(seen, 1, "whoever waits for the file takes each of them for readiness");
 }
 
 /// A repository whose checkout does not end.
