@@ -176,6 +176,8 @@ impl<W: World> Engine<W> {
         let key = attempt.key(command.number);
         let token = attempt.claim.token.clone();
         let grace_ms = self.options.config.grace.0;
+        // A start that still waits to be sent would begin what is being ended.
+        self.outbox.retain(|m| !matches!(m, ToExecutor::Start(s) if s.key == key));
         self.index.executor.insert(key.clone(), ExecutorFact::Sweeping);
         self.outbox.push(ToExecutor::Sweep { key, token, grace_ms });
     }

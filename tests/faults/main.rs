@@ -137,7 +137,8 @@ impl Sweep {
     fn name(&self) -> String {
         let power = self.power.map(|fs| format!(" power cut on {fs}")).unwrap_or_default();
         let again = if self.again { " twice" } else { "" };
-        format!("{} {:?}{again}{power}", self.scenario.name, self.fault)
+        let long = if self.work == ":" { "" } else { " long" };
+        format!("{} {:?}{again}{power}{long}", self.scenario.name, self.fault)
     }
 
     /// One trial. `second`: the call of the start after it that is struck too. False: there was none.
@@ -212,7 +213,9 @@ fn every_struck_call_is_survived() {
     let everything = std::env::var("FAULTS").is_ok_and(|v| v == "all");
     let only = std::env::var("FAULTS_ONLY").unwrap_or_default();
     let sweeps = if everything { all() } else { some() };
-    let chosen = sweeps.iter().filter(|sweep| sweep.name().contains(&only));
+    let exact = sweeps.iter().any(|sweep| sweep.name() == only);
+    let fits = |name: String| if exact { name == only } else { name.contains(&only) };
+    let chosen = sweeps.iter().filter(|sweep| fits(sweep.name()));
     let broken: Vec<String> = chosen.flat_map(Sweep::run).collect();
     assert!(broken.is_empty(), "{}", broken.join("\n"));
 }
