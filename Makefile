@@ -3,6 +3,7 @@
 CARGO ?= cargo
 SIM_LIVES ?= 200000
 FUZZ_SECONDS ?= 10
+FAULTS_STRIDE ?= 7
 
 .DEFAULT_GOAL := help
 # Schemas that are made of the code.
@@ -38,7 +39,7 @@ proof: fuzz ## All that can be proved here (docs/proof.md), for long; exits 3 an
 	SIM_LIVES=$(SIM_LIVES) $(CARGO) test --locked --release --test sim -- --nocapture lives_
 	SIM_SEARCH=1 SIM_LIVES=20000 $(CARGO) test --locked --release --test sim -- --nocapture planted_faults_are_found
 	@said=$$(mktemp) && trap 'rm -f "$$said"' EXIT; \
-	{ FAULTS=all $(CARGO) test --locked --test faults -- --nocapture 2>&1; echo "ended with $$?"; } | tee "$$said"; \
+	{ FAULTS=all FAULTS_STRIDE=$(FAULTS_STRIDE) $(CARGO) test --locked --test faults -- --nocapture 2>&1; echo "ended with $$?"; } | tee "$$said"; \
 	grep -q '^ended with 0$$' "$$said" || exit 1; \
 	if grep '^NOT RUN' "$$said"; then exit 3; fi
 
