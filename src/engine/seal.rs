@@ -138,9 +138,10 @@ impl<W: World> Engine<W> {
             // What it holds is told by the order that it was made for.
             begun = self.begun(tree, &branch, u32::MAX)?;
         }
-        let cone = match begun.filter(|_| worktree_existed) {
-            Some(begun) => begun.cone,
-            None => order.cone().map(|cone| cone.dirs().to_vec()),
+        // A worktree that is there is judged by what it was made with: one of a person's making is whole.
+        let cone = match (worktree_existed, begun) {
+            (true, begun) => begun.and_then(|begun| begun.cone),
+            (false, _) => order.cone().map(|cone| cone.dirs().to_vec()),
         };
         let (base, branch_existed) = (base.as_str().to_owned(), tip.is_some());
         let place = Place::Tree { path, branch, base, branch_existed, worktree_existed };

@@ -5,12 +5,13 @@
 //! nothing of any command is hidden: one look at the list of children, no scan of `/proc`.
 //!
 //! Invariants: a child is classified once and stays known until it is waited for (its id cannot be reused
-//! before that); a child that cannot be told apart belongs to the last command that could have made it.
+//! before that); a child that cannot be told apart belongs to the last command that could have made it; one
+//! that was there before the executor began, or before all commands that run, belongs to none.
 
 use super::groups::is_inside;
 use super::proc::{self, Children};
 use crate::model::protocol::CommandKey;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::MetadataExt;
 use std::time::{Duration, Instant};
 
@@ -48,6 +49,8 @@ pub(crate) struct Family {
     marks: BTreeMap<CommandKey, Mark>,
     mains: BTreeMap<u32, CommandKey>,
     strays: BTreeMap<u32, Stray>,
+    /// Children of what this process was before it became the executor.
+    foreign: BTreeSet<u32>,
     /// Process groups of those that had ended when they were met at the last look.
     ended_groups: Vec<(u32, Stray)>,
     /// The last wait said that there is no child at all.
@@ -57,8 +60,10 @@ pub(crate) struct Family {
 impl Family {
     /// Of an executor that has started nothing.
     pub(crate) fn new() -> Self {
+        let children = Children::new();
         Self {
-            children: Children::new(),
+            foreign: children.read().into_iter().collect(),
+            children,
             marks: BTreeMap::new(),
             mains: BTreeMap::new(),
             strays: BTreeMap::new(),
@@ -82,6 +87,7 @@ impl Family {
     /// A child was waited for; the command whose main process it was.
     pub(crate) fn reaped(&mut self, pid: u32) -> Option<CommandKey> {
         self.strays.remove(&pid);
+        self.foreign.remove(&pid);
         self.mains.remove(&pid)
     }
 
@@ -154,7 +160,13 @@ impl Family {
 
     /// Whether a process is a child that nothing is known of yet.
     pub(crate) fn is_unknown(&self, pid: u32) -> bool {
-        !self.mains.contains_key(&pid) && !self.strays.contains_key(&pid)
+        let known = self.mains.contains_key(&pid) || self.strays.contains_key(&pid);
+        !known && !self.foreign.contains(&pid)
+    }
+
+    /// Whether a process is the main one of another command.
+    pub(crate) fn is_main_of_other(&self, pid: u32, key: &CommandKey) -> bool {
+        self.mains.get(&pid).is_some_and(|of| of != key)
     }
 
     /// The known strays of a command: its own, and those that no other command could have made.
@@ -169,13 +181,13 @@ impl Family {
     }
 
     fn belongs(&self, stray: &Stray, key: &CommandKey) -> bool {
+        let began_before = |mark: &Mark| mark.start_time <= stray.start_time;
+        let others = || self.marks.iter().any(|(other, mark)| other != key && began_before(mark));
         match &stray.owner {
-            // The owner may have been given up on; then whoever ends next takes it along.
             Some(owner) if self.marks.contains_key(owner) => owner == key,
-            _ => !self
-                .marks
-                .iter()
-                .any(|(other, mark)| other != key && mark.start_time <= stray.start_time),
+            // The owner was given up on: whoever ends next takes it along.
+            Some(_) => !others(),
+            None => self.marks.get(key).is_some_and(began_before) && !others(),
         }
     }
 

@@ -9,13 +9,13 @@
 //! counts as gone. A full scan costs milliseconds and happens only when something must be ended.
 
 use rustix::process::{
-    Pid, PidfdFlags, Signal, WaitOptions, pidfd_open, pidfd_send_signal, waitpid,
+    Pid, PidfdFlags, Signal, WaitOptions, geteuid, pidfd_open, pidfd_send_signal, waitpid,
 };
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::Read;
-use std::os::unix::fs::FileExt;
-use std::path::Path;
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::{Path, PathBuf};
 
 /// Longest environment that is searched for a token, in bytes; the kernel's own bound for one
 /// argument list is smaller by default.
@@ -84,6 +84,11 @@ pub(crate) fn carries(pid: u32, token: &str) -> bool {
     !token.is_empty() && (brand_of(pid) == Some(brand(token)) || tells(pid, token))
 }
 
+/// Whether this process bears the brand of some attempt: it was made by a command.
+pub(crate) fn is_branded() -> bool {
+    brand_of(std::process::id()).is_some()
+}
+
 /// The number that stands for a token; no other token has it but by a chance of one in 2^62.
 pub(crate) fn brand(token: &str) -> u64 {
     let fold = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3);
@@ -93,10 +98,15 @@ pub(crate) fn brand(token: &str) -> u64 {
     BRAND_FIRST | (hash >> 2)
 }
 
-/// The brand of a process, also of one that ended and was not waited for.
+/// The brand of a process, also of one that ended and was not waited for. Everybody can read the brands of
+/// others and take one on: who could not be signalled has none.
 pub(crate) fn brand_of(pid: u32) -> Option<u64> {
-    let text = fs::read_to_string(format!("/proc/{pid}/limits")).ok()?;
-    parse_brand(&text)
+    let path = format!("/proc/{pid}/limits");
+    let text = fs::read_to_string(&path).ok()?;
+    let brand = parse_brand(&text)?;
+    let own = geteuid();
+    let reachable = own.is_root() || fs::metadata(&path).ok()?.uid() == own.as_raw();
+    reachable.then_some(brand)
 }
 
 fn parse_brand(limits: &str) -> Option<u64> {
@@ -114,10 +124,19 @@ pub(crate) fn tells(pid: u32, token: &str) -> bool {
     environ.split(|byte| *byte == 0).any(|entry| entry == wanted.as_bytes())
 }
 
-/// Whether standard output or error of a process is a file below the directory.
-pub(crate) fn writes_below(pid: u32, dir: &Path) -> bool {
+/// Whether standard output or error of a process is the log of a command in this run directory.
+pub(crate) fn writes_log(pid: u32, run_dir: &Path) -> bool {
     let target = |fd| fs::read_link(format!("/proc/{pid}/fd/{fd}"));
-    [1, 2].into_iter().filter_map(|fd| target(fd).ok()).any(|path| path.starts_with(dir))
+    let is_log = |path: PathBuf| path.parent() == Some(run_dir) && is_log_name(&path);
+    [1, 2].into_iter().filter_map(|fd| target(fd).ok()).any(is_log)
+}
+
+/// As [`crate::model::attempt::log_name`] makes them; what the kernel says of removed ones follows.
+fn is_log_name(path: &Path) -> bool {
+    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    let name = name.strip_suffix(" (deleted)").unwrap_or(name);
+    let (number, rest) = name.split_once('-').unwrap_or_default();
+    number.len() >= 2 && number.bytes().all(|b| b.is_ascii_digit()) && rest.ends_with(".log")
 }
 
 /// The state of one process.

@@ -59,11 +59,24 @@ pub(crate) fn spawn(
 struct Branded(Rlimit);
 
 impl Branded {
-    /// None where a lower limit is set from outside: then the other signs have to do.
+    /// None where a limit is set from outside: then the other signs have to do.
     fn by(token: &str) -> Option<Self> {
         let own = getrlimit(Resource::Rttime);
+        if own.current.is_some() {
+            return None;
+        }
         let brand = Rlimit { current: Some(proc::brand(token)), maximum: own.maximum };
         setrlimit(Resource::Rttime, brand).ok().map(|()| Self(own))
+    }
+}
+
+/// An executor that a command has started is none of its processes: what it starts is told by brands of its
+/// own.
+pub(super) fn shed_brand() {
+    if proc::is_branded() {
+        let maximum = getrlimit(Resource::Rttime).maximum;
+        // A soft limit may always be raised to the hard one.
+        let _ = setrlimit(Resource::Rttime, Rlimit { current: maximum, maximum });
     }
 }
 

@@ -60,7 +60,7 @@ pub(crate) struct Tree {
     /// Main process while it was not waited for.
     pub(crate) main: Option<Process>,
     token: String,
-    /// Directory of an attempt's logs, when that is all that is known of it.
+    /// Run directory of an attempt, when that and the token are all that is known of it.
     logs: Option<PathBuf>,
     pub(crate) group: Option<Group>,
     members: BTreeMap<u32, u64>,
@@ -81,7 +81,7 @@ impl Tree {
         Self { key: Some(key), main: Some(main), group, ..Self::of_token(token) }
     }
 
-    /// Whatever carries a token, or writes to a file below `logs`.
+    /// Whatever carries a token, or writes to the log of a command in the run directory `logs`.
     pub(crate) fn of_attempt(token: String, logs: PathBuf) -> Self {
         Self { logs: Some(logs), ..Self::of_token(token) }
     }
@@ -288,12 +288,19 @@ impl Tree {
             let since = self.key.as_ref().and_then(|key| family.start_of(key)).unwrap_or_default();
             let young = table.iter().filter(|(_, stat)| !stat.dead && stat.start_time >= since);
             let own = std::process::id();
-            let carrying =
-                young.filter(|(pid, _)| **pid != own && proc::carries(**pid, &self.token));
+            let carrying = young.filter(|(pid, stat)| {
+                let other =
+                    self.key.as_ref().is_some_and(|key| family.is_main_of_other(**pid, key));
+                // What has the id by now may be another process than the one of the scan.
+                let is_same = || proc::process_start_time(**pid) == Some(stat.start_time);
+                **pid != own && !other && proc::carries(**pid, &self.token) && is_same()
+            });
             roots.extend(carrying.map(|(pid, _)| *pid));
             if let Some(logs) = &self.logs {
-                roots.extend(table.keys().filter(|pid| proc::writes_below(**pid, logs)));
-                roots.extend(relatives(&roots, &table));
+                let groups = same_groups(&roots, &table);
+                roots.extend(table.keys().filter(|pid| proc::writes_log(**pid, logs)));
+                roots.extend(same_places(&roots));
+                roots.extend(groups);
             }
         }
         for pid in with_descendants(roots, &table) {
@@ -315,9 +322,8 @@ enum Reach {
     Kin,
 }
 
-/// What shares a process group or a dead executor's control group with one of the roots. A command's
-/// process group and control group hold nothing but the command.
-fn relatives(roots: &[u32], table: &BTreeMap<u32, Stat>) -> Vec<u32> {
+/// What shares a process group with a process that a command made.
+fn same_groups(roots: &[u32], table: &BTreeMap<u32, Stat>) -> Vec<u32> {
     let own_group = table.get(&std::process::id()).map(|stat| stat.group);
     let groups: BTreeSet<u32> = roots
         .iter()
@@ -325,10 +331,13 @@ fn relatives(roots: &[u32], table: &BTreeMap<u32, Stat>) -> Vec<u32> {
         .map(|stat| stat.group)
         .filter(|group| *group > 1 && Some(*group) != own_group)
         .collect();
+    table.iter().filter(|(_, stat)| groups.contains(&stat.group)).map(|(pid, _)| *pid).collect()
+}
+
+/// What shares a dead executor's control group with one of the roots: that held nothing but a command.
+fn same_places(roots: &[u32]) -> Vec<u32> {
     let places: BTreeSet<_> = roots.iter().filter_map(|pid| groups::orphaned_group(*pid)).collect();
-    let same_group =
-        table.iter().filter(|(_, stat)| groups.contains(&stat.group)).map(|(pid, _)| *pid);
-    same_group.chain(places.iter().flat_map(|place| groups::processes_in(place))).collect()
+    places.iter().flat_map(|place| groups::processes_in(place)).collect()
 }
 
 fn with_descendants(roots: Vec<u32>, table: &BTreeMap<u32, Stat>) -> BTreeSet<u32> {
@@ -370,7 +379,7 @@ mod tests {
     #[test]
     fn a_process_group_is_one_family() {
         let table = BTreeMap::from([(10, stat(1, 10)), (11, stat(1, 10)), (12, stat(1, 12))]);
-        let mut found = relatives(&[11], &table);
+        let mut found = same_groups(&[11], &table);
         found.sort_unstable();
         assert_eq!(found, [10, 11]);
     }

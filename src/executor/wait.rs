@@ -7,7 +7,7 @@ use super::beneath::{self, EXEC_DIR, LOCK};
 use super::clients::Clients;
 use super::journal::Journal;
 use super::life::Executor;
-use super::{ExecutorError, note, proc};
+use super::{ExecutorError, note, proc, start};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::OFlags;
 use rustix::process::{getpid, set_child_subreaper, setsid};
@@ -78,6 +78,7 @@ fn the_client() -> io::Result<Clients> {
 fn become_parent() -> io::Result<Signals> {
     // A leader of its process group stays where it is; that only means a terminal can reach it.
     let _ = setsid();
+    start::shed_brand();
     set_child_subreaper(Some(getpid()))?;
     Signals::listen()
 }

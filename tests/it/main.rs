@@ -4,6 +4,7 @@
 
 mod bad_input;
 mod basics;
+mod bystanders;
 mod claims;
 mod clock;
 mod crash;

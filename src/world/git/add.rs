@@ -13,7 +13,7 @@ use super::repair::{
     refuse_foreign_lock,
 };
 use super::sparse::{Fill, filling};
-use super::{Git, Place, full_ref};
+use super::{Git, Place, files, full_ref};
 use crate::model::cone::Cone;
 use crate::model::tree::{CommitId, WorktreeMade};
 use crate::world::GitFault;
@@ -234,7 +234,7 @@ impl Making<'_> {
 /// Replaces a small file of git by a whole new one.
 fn replace(path: &Path, content: &[u8]) -> Result<(), GitFault> {
     let temp = path.with_extension("jobyard");
-    fs::write(&temp, content)
+    files::write(&temp, content)
         .and_then(|()| fs::rename(&temp, path))
         .map_err(|e| file_fault(ACT, path, &e))
 }

@@ -4,10 +4,10 @@
 //! there already is never replaced.
 
 use super::child::{file_fault, refused};
-use super::{Git, full_ref};
+use super::{Git, files, full_ref};
 use crate::world::GitFault;
 use rustix::fs::{CWD, RenameFlags, renameat_with};
-use std::fs::{self, File};
+use std::fs;
 use std::path::Path;
 
 const ACT: &str = "save a branch in a bundle";
@@ -34,11 +34,10 @@ impl Git {
             .ok()
             .and_then(|_| verify(&temp));
         let placed = made.and_then(|_| {
-            let synced = File::open(&temp).and_then(|f| f.sync_all());
-            synced.map_err(|e| file_fault(ACT, &temp, &e))?;
+            files::sync(&temp).map_err(|e| file_fault(ACT, &temp, &e))?;
             renameat_with(CWD, &temp, CWD, file, RenameFlags::NOREPLACE)
                 .map_err(|e| file_fault(ACT, file, &e.into()))?;
-            File::open(dir).and_then(|d| d.sync_all()).map_err(|e| file_fault(ACT, dir, &e))
+            files::sync(dir).map_err(|e| file_fault(ACT, dir, &e))
         });
         if placed.is_err() {
             // What was begun is of no use; a failure to remove it changes nothing about the first one.

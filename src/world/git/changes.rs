@@ -5,9 +5,9 @@
 //! bends it; attributes come from `base`, so that a job cannot declare its changes uncountable; every
 //! record that is not understood is an error.
 
-use super::Git;
 use super::child::{CONTENT_LIMIT, Call, file_fault, memory_file, refused};
 use super::tree::Scratch;
+use super::{Git, files};
 use crate::model::tree::{Change, CommitId};
 use crate::world::GitFault;
 use std::collections::BTreeMap;
@@ -77,8 +77,10 @@ fn make_view(dir: &Path, base: &CommitId) -> Result<(), GitFault> {
     fs::create_dir(dir)
         .and_then(|()| fs::create_dir(dir.join("refs")))
         .and_then(|()| fs::create_dir(dir.join("objects")))
-        .and_then(|()| fs::write(dir.join("HEAD"), "ref: refs/heads/none\n"))
-        .and_then(|()| fs::write(dir.join("config"), format!("[core]\n\tbare = true\n{format}")))
+        .and_then(|()| files::write(&dir.join("HEAD"), "ref: refs/heads/none\n"))
+        .and_then(|()| {
+            files::write(&dir.join("config"), format!("[core]\n\tbare = true\n{format}"))
+        })
         .map_err(|e| file_fault(ACT, dir, &e))
 }
 

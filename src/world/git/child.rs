@@ -386,12 +386,12 @@ pub(super) fn job_environment() -> Vec<(&'static str, &'static str)> {
 
 /// A read-only file in memory, as standard input of a call.
 pub(super) fn memory_file(act: &'static str, bytes: &[u8]) -> Result<File, GitFault> {
-    use std::io::{Seek, Write};
+    use std::io::Seek;
     let fault = |e: io::Error| refused(act, format!("cannot make a file in memory: {e}"));
     let fd = rustix::fs::memfd_create("jobyard-git", rustix::fs::MemfdFlags::CLOEXEC)
         .map_err(|e| fault(e.into()))?;
     let mut file = File::from(fd);
-    file.write_all(bytes).map_err(fault)?;
+    super::files::write_all(&file, bytes).map_err(fault)?;
     file.rewind().map_err(fault)?;
     Ok(file)
 }

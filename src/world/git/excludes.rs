@@ -4,10 +4,11 @@
 
 use super::child::{file_fault, line, refused};
 use super::layout::Layout;
-use super::{Git, STATE_PATHS};
+use super::{Git, STATE_PATHS, files};
 use crate::world::GitFault;
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Write};
+use rustix::fs::OFlags;
+use std::fs::{self, File};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 /// Largest file of ignore rules.
@@ -109,9 +110,9 @@ pub(super) fn ensure(root: &Path) -> io::Result<bool> {
         text.push('\n');
     }
     file.parent().map_or(Ok(()), fs::create_dir_all)?;
-    let mut out = OpenOptions::new().append(true).create(true).open(&file)?;
-    out.write_all(text.as_bytes())?;
-    out.sync_all()?;
+    let out = files::open(&file, OFlags::WRONLY | OFlags::APPEND | OFlags::CREATE)?;
+    files::write_all(&out, text.as_bytes())?;
+    files::sync(&file)?;
     Ok(true)
 }
 

@@ -5,13 +5,14 @@
 //! ended, also when the daemon is gone; the file's text is the note of a change under way, empty
 //! otherwise, so whoever finds a note knows that the change was interrupted.
 
-use super::Git;
 use super::child::{Call, WRITE_LIMIT, file_fault, is_cut_off, refused};
 use super::layout::Layout;
+use super::{Git, files};
 use crate::world::{GitFault, INTERRUPTED};
 use rustix::event::{Timespec, poll};
-use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{Read, Seek, Write};
+use rustix::fs::OFlags;
+use std::fs::{File, TryLockError};
+use std::io::{Read, Seek};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -38,9 +39,7 @@ impl Exclusive {
     pub(super) fn take(layout: &Layout, act: &'static str) -> Result<Self, GitFault> {
         let path = layout.common.join("jobyard-change");
         let fault = |e: std::io::Error| file_fault(act, &path, &e);
-        let mut open = OpenOptions::new();
-        open.read(true).write(true).create(true).truncate(false);
-        let mut file = open.open(&path).map_err(fault)?;
+        let mut file = files::open(&path, OFlags::RDWR | OFlags::CREATE).map_err(fault)?;
         let deadline = Instant::now() + HELD_WAIT;
         loop {
             match file.try_lock() {
@@ -85,12 +84,12 @@ impl Exclusive {
         let mut locks = ref_locks(layout, full_ref);
         locks.retain(|path| !path.exists());
         let mut file = &self.file;
-        file.set_len(0).map_err(fault)?;
+        files::empty(file).map_err(fault)?;
         file.rewind().map_err(fault)?;
-        file.write_all(text.as_bytes()).map_err(fault)?;
+        files::write_all(file, text.as_bytes()).map_err(fault)?;
         let done = work();
         clear_locks(locks, act)?;
-        self.file.set_len(0).map_err(fault)?;
+        files::empty(&self.file).map_err(fault)?;
         done
     }
 

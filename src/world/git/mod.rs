@@ -17,6 +17,7 @@ mod changes;
 mod child;
 mod excludes;
 mod exclusive;
+mod files;
 mod layout;
 mod remove;
 mod repair;

@@ -14,7 +14,7 @@ use super::repair::{
 };
 use super::sparse::Fill;
 use super::tree::{Absent, Rules};
-use super::{Git, Place, full_ref};
+use super::{Git, Place, files, full_ref};
 use crate::model::tree::{CommitId, WorktreeMade};
 use crate::world::GitFault;
 use rustix::fs::{CWD, RenameFlags, renameat_with};
@@ -196,7 +196,7 @@ impl Git {
         let (target, temp) = (entry.dir.join("locked"), entry.dir.join("locked.jobyard"));
         let text: String = reason.chars().filter(|c| !c.is_control()).take(200).collect();
         // Whole from the start: an empty lock would be taken for a person's lock without a reason.
-        fs::write(&temp, format!("{LOCK_PREFIX}{text}\n"))
+        files::write(&temp, format!("{LOCK_PREFIX}{text}\n"))
             .map_err(|e| file_fault(act, &temp, &e))?;
         match renameat_with(CWD, &temp, CWD, &target, RenameFlags::NOREPLACE) {
             Ok(()) => Ok(true),

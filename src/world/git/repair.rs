@@ -4,12 +4,11 @@
 //! touched; a file with content that differs from the commit is moved aside, never overwritten; every
 //! step can be interrupted and is found again by the same look.
 
-use super::Git;
-use super::Place;
 use super::child::{fields, file_fault, os, refused};
 use super::exclusive::{Exclusive, clear_locks, locks_of};
 use super::layout::{Entry, Head, INITIALIZING, Layout, git_dir_of, small_file};
 use super::sparse::{Fill, filling};
+use super::{Git, Place, files};
 use crate::model::tree::CommitId;
 use crate::world::GitFault;
 use rustix::fs::{CWD, RenameFlags, renameat_with};
@@ -120,7 +119,7 @@ pub(super) fn mend_neighbours(
         let named = entry.names.as_deref().unwrap_or(&place.path);
         let own = entry.names.as_deref() == Some(&place.path);
         if torn && !own && named.parent() == Some(&place.parent) {
-            fs::write(&file, "../..\n").map_err(|e| file_fault(act, &file, &e))?;
+            files::write(&file, "../..\n").map_err(|e| file_fault(act, &file, &e))?;
         }
     }
     Ok(())
@@ -250,7 +249,7 @@ fn write_missing(
             _ => there.trim().is_empty(),
         };
         if torn {
-            fs::write(&path, content).map_err(|e| file_fault(act, &path, &e))?;
+            files::write(&path, content).map_err(|e| file_fault(act, &path, &e))?;
         }
     }
     Ok(())

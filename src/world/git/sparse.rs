@@ -6,6 +6,7 @@
 //! What the gate asks of such a worktree is not decided by these files: see `tree`.
 
 use super::child::{Call, file_fault};
+use super::files;
 use super::layout::{Entry, small_file};
 use crate::model::cone::Cone;
 use crate::world::GitFault;
@@ -61,7 +62,7 @@ fn write(entry: &Entry, cone: &Cone, act: &'static str) -> Result<(), GitFault> 
     let dir = entry.dir.join("info");
     fs::create_dir_all(&dir).map_err(|e| file_fault(act, &dir, &e))?;
     let text = format!("{OURS}{}", cone.patterns());
-    fs::write(&path, text).map_err(|e| file_fault(act, &path, &e))
+    files::write(&path, text).map_err(|e| file_fault(act, &path, &e))
 }
 
 /// Was this worktree begun with some directories only, by us? One that a power cut tore is empty.

@@ -9,11 +9,11 @@
 
 use super::child::{CONTENT_LIMIT, file_fault, refused};
 use super::layout::Layout;
-use super::{Git, full_ref};
+use super::{Git, files, full_ref};
 use crate::model::tree::CommitId;
 use crate::world::GitFault;
 use std::collections::BTreeSet;
-use std::fs::{self, File};
+use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -129,7 +129,7 @@ fn sync_all_refs(layout: &Layout) -> Result<(), GitFault> {
 
 /// Syncs a file or a directory; `false` when it is not there.
 fn sync_file(path: &Path) -> Result<bool, GitFault> {
-    match File::open(path).and_then(|f| f.sync_all()) {
+    match files::sync(path) {
         Ok(()) => Ok(true),
         Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
             Ok(false)

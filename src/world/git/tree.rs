@@ -39,7 +39,8 @@ pub(super) enum Rules<'a> {
 pub enum Absent<'a> {
     /// None.
     Nothing,
-    /// Those outside the directories that the worktree holds by what was sealed.
+    /// Those outside the directories that the worktree holds by what was sealed, if its own index marks them
+    /// `skip-worktree`: without that mark, what asks git for more of the files does not bring them.
     Outside(&'a Cone),
     /// Those that its own index marks `skip-worktree`: for whoever asks what would be lost, and not what
     /// somebody did.
@@ -56,8 +57,10 @@ pub(super) struct Missed<'a> {
 impl<'a> Missed<'a> {
     /// `listing`: `git ls-files -v -z` through the worktree's own index.
     fn new(place: &'a Path, absent: Absent<'a>, listing: &'a [u8]) -> Self {
-        let tagged = fields(listing).filter_map(|field| field.strip_prefix(b"S "));
-        let marked = matches!(absent, Absent::Marked).then(|| tagged.collect());
+        // Lower case: marked `assume-unchanged` besides, which is said apart.
+        let marked = |field: &'a [u8]| field.strip_prefix(b"S ").or(field.strip_prefix(b"s "));
+        let tagged = fields(listing).filter_map(marked);
+        let marked = (!matches!(absent, Absent::Nothing)).then(|| tagged.collect());
         Self { place, absent, marked: marked.unwrap_or_default() }
     }
 
@@ -70,7 +73,7 @@ impl<'a> Missed<'a> {
     fn is_not(&self, path: &[u8]) -> bool {
         let may = match self.absent {
             Absent::Nothing => false,
-            Absent::Outside(cone) => !cone.holds(path),
+            Absent::Outside(cone) => !cone.holds(path) && self.marked.contains(path),
             Absent::Marked => self.marked.contains(path),
         };
         may && fs::symlink_metadata(self.place.join(os(path)))

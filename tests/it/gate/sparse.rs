@@ -64,6 +64,7 @@ fn what_is_done_inside_and_outside_is_caught() {
         ("LOST", "rm src/a.txt", "dirty"),
         ("HIDDEN", "git update-index --skip-worktree src/a.txt; rm src/a.txt", "dirty"),
         ("MARKED", "git update-index --skip-worktree src/a.txt", "hidden-files"),
+        ("UNMARKED", "git update-index --no-skip-worktree other/o.txt", "dirty"),
         ("BESIDE", "git update-index --skip-worktree top.txt; rm top.txt", "dirty"),
         (
             "NARROWED",
@@ -122,4 +123,15 @@ fn an_automatic_retry_keeps_it() {
     assert_eq!(claims.len(), 2);
     assert!(claims.iter().all(|c| c["sealed"]["cone"] == serde_json::json!(["src"])));
     assert_eq!(yard.key("done", "A", "result"), "pass");
+}
+
+#[test]
+fn a_worktree_of_a_persons_making_is_whole() {
+    let mut yard = wide();
+    yard.run_git(".", &["worktree", "add", "-q", "-b", "feat/wo-A", ".worktrees/A"]);
+    yard.start();
+    yard.submit("A", &format!("{SCOPE}{PASSES}run: 'rm -r other'\n"));
+    yard.until_in("failed", "A");
+    assert_eq!(yard.events("A", "settled")[0]["reason"], "dirty", "{}", yard.sight());
+    assert!(yard.events("A", "claiming")[0]["sealed"].get("cone").is_none());
 }

@@ -300,7 +300,14 @@ const INSIDE: [Attack; 5] = [
     ),
 ];
 
-const OUTSIDE: [Attack; 8] = [
+const OUTSIDE: [Attack; 9] = [
+    (
+        "outside, without the mark: nothing brings it back",
+        |t| drop(run(t, &["update-index", "--no-skip-worktree", "other/o.txt"])),
+        &["other/o.txt"],
+        &[],
+        &[],
+    ),
     ("outside, made anew", |t| put(&t.join("other/o.txt"), "mine\n"), &["other/o.txt"], &[], &[]),
     ("outside, as it was", |t| put(&t.join("other/o.txt"), "other/o.txt\n"), &[], &[], &[]),
     (
