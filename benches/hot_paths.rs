@@ -75,6 +75,7 @@ fn a_large_root(c: &mut Criterion) {
         policy: policy(),
         trees: None,
         tracked: Vec::new(),
+        stall: None,
     };
     c.bench_function("look at 10,000 pending orders", |b| {
         b.iter(|| scan::look(&mut world, settings.clone()).unwrap());

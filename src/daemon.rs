@@ -11,6 +11,7 @@ use crate::model::protocol::ToExecutor;
 use crate::model::time::Tick;
 use crate::observe::Arrival;
 use crate::world::real::RealWorld;
+use crate::world::root_lock::RootLock;
 use crate::world::store::errno;
 use crate::world::wall::WallClock;
 use crate::world::watch::{self, Hint, Place, Watch};
@@ -56,6 +57,10 @@ pub struct Start {
     pub ready_file: Option<PathBuf>,
     /// Where talk goes.
     pub talk: Talk,
+    /// The root's lock, which tells whoever looks what the daemon cannot do.
+    pub lock: RootLock,
+    /// It does so now.
+    pub in_trouble: bool,
 }
 
 /// How a daemon ended.
@@ -170,6 +175,8 @@ fn live(mut world: RealWorld, start: &mut Start, signals: &mut Signals) -> Resul
         let lasted = world.tick().0.saturating_sub(began) > PAUSE_MS.1;
         faults = if lasted { 1 } else { faults + 1 };
         (start.talk)(None, &format!("{fault}; trying again"));
+        start.lock.say(Some(&fault.to_string()));
+        start.in_trouble = true;
         notify::tell(&format!("STATUS={fault}; trying again"));
         if start.drain && faults > DRAIN_FAULTS_MAX {
             say_goodbye(&mut world, false);
@@ -403,6 +410,9 @@ fn millis(span: Duration) -> u64 {
 
 /// Says what the engine has to say, each line with the order that it begins with.
 fn say_notes(engine: &mut Engine<RealWorld>, start: &mut Start) {
+    if std::mem::take(&mut start.in_trouble) {
+        start.lock.say(None);
+    }
     for note in engine.notes() {
         let id = note.split_once(": ").and_then(|(id, _)| OrderId::parse(id).ok());
         let id = id.filter(|id| engine.index.tickets.contains_key(id));

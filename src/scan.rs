@@ -21,6 +21,7 @@ use crate::observe::{self, Arrival, Look};
 use crate::plan::findings::{self, Extra, Finding, Known, Tree};
 use crate::plan::{Policy, ready};
 use crate::world::ledger;
+use crate::world::stall::Stall;
 use crate::world::store::errno;
 use crate::world::{Entry, Fault, Kind, World};
 use std::collections::{BTreeMap, BTreeSet};
@@ -42,6 +43,8 @@ pub struct Settings {
     pub trees: Option<Vec<Tree>>,
     /// State files that git tracks.
     pub tracked: Vec<String>,
+    /// What keeps the daemon from going on.
+    pub stall: Option<Stall>,
 }
 
 /// Everything there is to see.
@@ -345,7 +348,8 @@ impl View {
 
     /// Every id that has a ticket.
     pub fn ids(&self) -> BTreeSet<OrderId> {
-        let there = |t: &Ticket| t.places.iter().any(Option::is_some);
+        // One that was begun and whose ticket is gone is there all the same.
+        let there = |t: &Ticket| t.places.iter().any(Option::is_some) || t.attempt.is_some();
         self.index.tickets.iter().filter(|(_, t)| there(t)).map(|(id, _)| id.clone()).collect()
     }
 }

@@ -187,15 +187,15 @@ impl Asking<'_> {
         let path = Path::new(paths::CONTROL).join(&self.file);
         let mut world = world(self.root)?;
         let body = self.ask.body.render();
-        // Whatever fails from here on, the request may have its name already.
-        self.filed = true;
-        dirs::make(&mut world, &paths::needed())
+        let filed = dirs::make(&mut world, &paths::needed())
             .and_then(|_| publish(&mut world, &path, body.as_bytes(), 0o644))
-            .and_then(|()| world.sync_dir(Path::new(paths::CONTROL)))
-            .map_err(|f| {
-                let text = format!("the request could not be filed in {}", self.root.display());
-                Failure::of_fault(&f, &text)
-            })
+            .and_then(|()| world.sync_dir(Path::new(paths::CONTROL)));
+        // Where something failed the request may have its name all the same, and be carried out.
+        self.filed = filed.is_ok() || !matches!(world.stat(&path), Ok(None));
+        filed.map_err(|f| {
+            let text = format!("the request could not be filed in {}", self.root.display());
+            Failure::of_fault(&f, &text)
+        })
     }
 
     fn answer(&mut self) -> Result<Option<Answer>, Failure> {

@@ -10,7 +10,7 @@ use crate::model::paths;
 use crate::world::ability;
 use crate::world::journald::Journal;
 use crate::world::real::RealWorld;
-use crate::world::root_lock::{self, Role, Tried, try_lock};
+use crate::world::root_lock::{self, Role, RootLock, Tried, try_lock};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -48,7 +48,7 @@ pub(super) fn run(globals: &Globals, arguments: Arguments) -> Outcome {
         return rehearsed(globals, &root, &arguments);
     }
     let begun = Instant::now();
-    let _lock = loop {
+    let lock = loop {
         let tried =
             try_lock(&root, Role::Daemon, "").map_err(|e| Failure::of_disk("lock", &root, &e))?;
         match tried {
@@ -63,7 +63,7 @@ pub(super) fn run(globals: &Globals, arguments: Arguments) -> Outcome {
             Tried::Taken { .. } => std::thread::park_timeout(Duration::from_millis(20)),
         }
     };
-    serve(globals, &root, arguments)
+    serve(globals, &root, arguments, lock)
 }
 
 /// Another daemon is there: nothing to do for `--drain`, else a failure.
@@ -121,7 +121,7 @@ fn talk(root: &Path) -> Talk {
     })
 }
 
-fn serve(globals: &Globals, root: &Path, arguments: Arguments) -> Outcome {
+fn serve(globals: &Globals, root: &Path, arguments: Arguments, lock: RootLock) -> Outcome {
     let workers = root::config(root)?.checkout_workers;
     let mut world = RealWorld::open(root, program()?, Some(workers).filter(|n| *n > 0))
         .map_err(|e| Failure::of_disk("open", root, &e))?;
@@ -145,6 +145,8 @@ fn serve(globals: &Globals, root: &Path, arguments: Arguments) -> Outcome {
         drain: arguments.drain,
         ready_file: arguments.ready_file,
         talk: talk(root),
+        lock,
+        in_trouble: false,
     };
     match crate::daemon::run(world, start) {
         Ok(Ended::Done) => ended(globals, root, code::DONE, "done"),

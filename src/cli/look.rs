@@ -15,6 +15,7 @@ use crate::scan::{self, Settings, View};
 use crate::world::git::Git;
 use crate::world::real::RealWorld;
 use crate::world::root_lock::{self, Found, Role};
+use crate::world::stall::{self, Stall};
 use crate::world::{Fault, GitFault, World};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -45,7 +46,10 @@ pub(super) fn seat(root: PathBuf) -> Result<Seat, Failure> {
         root_lock::look(&root).map_err(|e| Failure::of_disk("look at the lock of", &root, &e))?;
     let (config, defects) = config(&root);
     let policy = policy(&config, holder.as_ref())?;
-    let settings = Settings { config, defects, policy, trees: None, tracked: Vec::new() };
+    let daemon = holder.as_ref().filter(|h| h.role == Role::Daemon && !h.frozen);
+    let stall = daemon.and_then(|daemon| stall::look(&root, daemon));
+    let (trees, tracked) = (None, Vec::new());
+    let settings = Settings { config, defects, policy, trees, tracked, stall };
     Ok(Seat { root, world, holder, settings })
 }
 
@@ -100,6 +104,11 @@ impl Seat {
             Some(_) => Presence::Up,
             None => Presence::Down,
         }
+    }
+
+    /// What keeps the daemon from going on.
+    pub(super) fn stall(&self) -> Option<&Stall> {
+        self.settings.stall.as_ref()
     }
 
     /// A root that goes while somebody waits on it settles nothing.

@@ -2,7 +2,7 @@
 //!
 //! Invariants: a reader that has gone is no failure; a full disk is; nothing is printed in colour.
 
-use super::{Failure, code};
+use super::{Failure, code, out};
 use serde_json::{Map, Value};
 use std::io::{self, Write};
 use std::path::Path;
@@ -37,7 +37,7 @@ pub(super) fn object_text<const N: usize>(name: &str, fields: [(&str, Value); N]
 
 /// Talks on stderr; nobody may be reading.
 pub(super) fn talk(text: &str) {
-    let _ = writeln!(io::stderr(), "{text}");
+    let _ = writeln!(io::stderr(), "{}", out::plain_lines(text));
 }
 
 /// Asks on stderr; the answer is typed on the same line.

@@ -14,6 +14,7 @@ use crate::model::time::Moment;
 use crate::plan::action::{self, Wait, wait_text};
 use crate::plan::ready;
 use crate::scan::View;
+use crate::world::stall::Stall;
 use serde_json::{Value, json};
 
 /// One reason why an order does not run.
@@ -30,6 +31,10 @@ pub(super) struct Obstacle {
     /// When it came about, where that is not a matter of the order itself.
     pub(super) since: Option<Moment>,
 }
+
+/// What is to be done about an order that was begun and whose ticket is gone.
+pub(super) const MISSING: &str =
+    "its ticket is gone: bring it back to running/, or end the order by `jobyard cancel`";
 
 /// Whether a daemon serves the root.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -136,7 +141,7 @@ fn of_order(
     }
     found.extend(slots(view, brief));
     match presence {
-        Presence::Up => {}
+        Presence::Up => found.extend(view.settings.stall.as_ref().map(stalled)),
         Presence::Frozen(pid) => {
             let text = format!("the daemon is frozen (pid {pid}): it was stopped");
             found.push(Obstacle::new("frozen-daemon", text, &format!("`kill -CONT {pid}`")));
@@ -162,6 +167,10 @@ fn slots(view: &View, brief: &Brief) -> Vec<Obstacle> {
     let group = brief.group.as_deref();
     let of_group = group.and_then(|g| full(Some(g), *policy.groups.get(g)?));
     of_group.into_iter().chain(full(None, policy.slots)).collect()
+}
+
+fn stalled(stall: &Stall) -> Obstacle {
+    Obstacle::new("stalled-daemon", stall.text.clone(), &stall.release)
 }
 
 impl Obstacle {

@@ -54,17 +54,27 @@ fn shown(globals: &Globals, seat: &mut Seat, screen: Screen) -> Result<String, F
 
 /// Orders by state. Counted apart: `unverified` and `skipped` (verification) of the done ones, `cancelled`
 /// and `not_reached` (a dependency cannot be satisfied any more) of the failed ones, `refused` of the pending
-/// and running ones. No orders are `doubled` (different files of one id) and `misnamed` (never a ticket).
+/// and running ones. No orders are `doubled` (different files of one id) and `misnamed` (never a ticket);
+/// `missing` are those that were begun and whose ticket is gone.
 pub(super) fn counts(view: &View) -> Counts {
     let names = State::ALL.map(State::name);
-    let apart =
-        ["refused", "unverified", "skipped", "cancelled", "not_reached", "doubled", "misnamed"];
+    let apart = [
+        "refused",
+        "unverified",
+        "skipped",
+        "cancelled",
+        "not_reached",
+        "doubled",
+        "missing",
+        "misnamed",
+    ];
     let mut counts: Counts = names.into_iter().chain(apart).map(|n| (n, 0)).collect();
     let mut count = |name: &'static str| *counts.entry(name).or_default() += 1;
     for id in view.ids() {
         let word = sight::word(view, &id);
         match view.index.tickets.get(&id).and_then(|t| t.state()) {
             Some(state) => count(state.name()),
+            None if word == "missing" => count("missing"),
             None => count("doubled"),
         }
         match word {
@@ -104,6 +114,7 @@ fn object(
         "up": seat.daemon().is_some(),
         "pid": seat.daemon().map(|d| d.pid),
         "frozen": seat.daemon().is_some_and(|d| d.frozen),
+        "stall": seat.stall().map(|s| s.text.as_str()),
         "lock": holder.map(|h| h.text.as_str()),
     });
     let (taken, groups) = view.index.slots_taken();
@@ -192,7 +203,13 @@ fn daemon(seat: &Seat, screen: Screen) -> String {
         (Some(d), _) if d.frozen => {
             screen.paint(Some(Colour::Red), &format!("frozen (pid {}): it was stopped", d.pid))
         }
-        (Some(d), _) => screen.paint(Some(Colour::Green), &format!("up (pid {})", d.pid)),
+        (Some(d), _) => match seat.stall() {
+            None => screen.paint(Some(Colour::Green), &format!("up (pid {})", d.pid)),
+            Some(stall) => {
+                let text = format!("up (pid {}), but {}", d.pid, out::plain(&stall.text));
+                screen.paint(Some(Colour::Red), &text)
+            }
+        },
         (None, Some(verb)) => {
             format!("down; a verb works on the root ({})", out::plain(&verb.text))
         }
@@ -213,7 +230,7 @@ pub(super) fn orders(counts: &Counts) -> String {
             .collect();
         if parts.is_empty() { String::new() } else { format!(" ({})", parts.join(", ")) }
     };
-    let rest: Vec<String> = ["doubled", "misnamed"]
+    let rest: Vec<String> = ["doubled", "missing", "misnamed"]
         .iter()
         .filter(|n| of(n) > 0)
         .map(|n| format!(", {} {n}", of(n)))

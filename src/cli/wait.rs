@@ -98,7 +98,8 @@ fn open_ones(view: &View, group: Option<&str>) -> BTreeSet<OrderId> {
     let wanted = |id: &OrderId| {
         let ticket = view.index.tickets.get(id);
         let state = ticket.and_then(|t| t.state());
-        matches!(state, Some(State::Pending | State::Running))
+        let begun = ticket.is_some_and(|t| t.attempt.is_some());
+        (matches!(state, Some(State::Pending | State::Running)) || state.is_none() && begun)
             && group.is_none_or(|group| view.group(id) == Some(group))
     };
     view.ids().into_iter().filter(wanted).collect()

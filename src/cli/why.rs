@@ -122,7 +122,7 @@ fn since(
             age.map(|ms| Moment(view.now.0.saturating_sub(ms))).or(came)
         }
         // Its end, or its freezing, is recorded nowhere: from its last sign of life on.
-        "no-daemon" | "frozen-daemon" => came.max(served),
+        "no-daemon" | "frozen-daemon" | "stalled-daemon" => came.max(served),
         _ => came.max(obstacle.since),
     }
 }
@@ -148,7 +148,8 @@ fn sentence(view: &View, id: &OrderId, lines: &[Line], standing: &[Standing]) ->
         None if ticket.places.iter().any(Option::is_some) => {
             format!("{id} lies in more than one state; nothing is done until one file is left")
         }
-        None => format!("the ticket of {id} is missing; bring it back to running/"),
+        None if view.attempt(id).is_some() => format!("{id} was begun; {}", sight::MISSING),
+        None => format!("the ticket of {id} is gone"),
         Some(State::Pending) if standing.is_empty() => {
             format!("{id} is ready; the daemon is about to start it")
         }
@@ -161,6 +162,9 @@ fn sentence(view: &View, id: &OrderId, lines: &[Line], standing: &[Standing]) ->
             if let Some(attempt) = view.attempt(id) {
                 let since = Moment(attempt.claimed_ms).rfc3339();
                 text.push_str(&format!(" (attempt {}, since {since})", attempt.number));
+            }
+            if let Some(stall) = &view.settings.stall {
+                text.push_str(&format!("; {}", stall.text));
             }
             text
         }

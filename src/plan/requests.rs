@@ -179,9 +179,10 @@ pub fn missing(facts: &Facts<'_>, attempt: &Attempt) -> Vec<Action> {
         return vec![accept(request, body, Wish::Cancel)];
     }
     let text = format!(
-        "its ticket is missing: `cancel` ends it, or copy {}/order.yaml to running/{}.yaml",
-        attempt.run_dir(),
-        facts.id
+        "its ticket is missing: `cancel` ends it, or bring its file back as running/{}.yaml; {}/order.yaml, \
+         if it is there, is how it was begun",
+        facts.id,
+        attempt.run_dir()
     );
     refuse_all(facts, 4, &text)
 }

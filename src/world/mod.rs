@@ -16,6 +16,7 @@ pub mod notify;
 pub mod read_only;
 pub mod real;
 pub mod root_lock;
+pub mod stall;
 pub mod store;
 pub mod wall;
 pub mod watch;

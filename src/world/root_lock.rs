@@ -8,7 +8,7 @@ use super::calls::again;
 use crate::executor::process_start_time;
 use crate::model::paths;
 use rustix::fs::{Mode, OFlags, ftruncate, open};
-use rustix::io::{Errno, write};
+use rustix::io::{Errno, pwrite};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read};
@@ -31,6 +31,26 @@ pub struct RootLock {
     file: File,
     _dir: File,
     role: Role,
+    /// The first line of its text.
+    text: String,
+}
+
+impl RootLock {
+    /// Says beside who holds it what the holder cannot do, or that it goes on. Best effort: no new file, and
+    /// of a full disk nothing more.
+    pub fn say(&self, trouble: Option<&str>) {
+        let one_line = |text: &str| text.replace(['\n', '\r'], " ");
+        let more = trouble.map_or_else(String::new, |t| format!("{TROUBLE}{}\n", one_line(t)));
+        put(&self.file, &format!("{}{more}", self.text));
+    }
+}
+
+/// How the second line of the text begins, if there is one.
+const TROUBLE: &str = "cannot go on: ";
+
+/// Replaces the text. It is for other processes only; a full disk must not keep a verb from working.
+fn put(file: &File, text: &str) {
+    let _ = again(|| ftruncate(file, 0)).and_then(|()| again(|| pwrite(file, text.as_bytes(), 0)));
 }
 
 impl Drop for RootLock {
@@ -98,10 +118,9 @@ pub fn try_lock(root: &Path, role: Role, who: &str) -> io::Result<Tried> {
     let word = if role == Role::Daemon { "daemon" } else { "verb" };
     let pid = std::process::id();
     let who = format!("pid {pid} started {}{who}", process_start_time(pid).unwrap_or(0));
-    // The text is for waiting processes only; a full disk must not keep a verb from working.
     let text = format!("{word} {who}\n");
-    let _ = again(|| ftruncate(&file, 0)).and_then(|()| again(|| write(&file, text.as_bytes())));
-    Ok(Tried::Held(RootLock { file, _dir: dir, role }))
+    put(&file, &text);
+    Ok(Tried::Held(RootLock { file, _dir: dir, role, text }))
 }
 
 /// Who holds the lock, found without touching it.
@@ -115,6 +134,8 @@ pub struct Found {
     pub frozen: bool,
     /// The text of the lock, for people.
     pub text: String,
+    /// What it said that it cannot do.
+    pub trouble: Option<String>,
 }
 
 /// Looks who holds the lock: the living process that its text names, if it has `_ctx` locked.
@@ -132,10 +153,18 @@ pub fn look(root: &Path) -> io::Result<Option<Found>> {
     if !holds(pid, inode).unwrap_or(true) {
         return Ok(None);
     }
+    let role = if text.starts_with("daemon") { Role::Daemon } else { Role::Verb };
+    let mut lines = text.lines();
+    let first = lines.next().unwrap_or_default().to_owned();
+    let trouble = lines.next().and_then(|line| line.strip_prefix(TROUBLE)).map(str::to_owned);
+    Ok(Some(Found { role, pid, frozen: is_stopped(pid), text: first, trouble }))
+}
+
+/// Whether a process was stopped (`SIGSTOP`, a debugger).
+pub fn is_stopped(pid: u32) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     let state = stat.rsplit(')').next().unwrap_or_default().trim_start();
-    let role = if text.starts_with("daemon") { Role::Daemon } else { Role::Verb };
-    Ok(Some(Found { role, pid, frozen: state.starts_with(['T', 't']), text }))
+    state.starts_with(['T', 't'])
 }
 
 /// What became of a call to read the configuration again.
@@ -185,7 +214,7 @@ fn text_of(root: &Path) -> io::Result<String> {
     options.read(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK);
     let file = options.open(root.join(paths::OWN).join("root.lock"))?;
     let mut text = String::new();
-    file.take(512).read_to_string(&mut text)?;
+    file.take(1024).read_to_string(&mut text)?;
     Ok(text.trim().to_owned())
 }
 
@@ -207,14 +236,19 @@ fn holds(pid: u32, inode: u64) -> io::Result<bool> {
 /// written yet.
 fn nameless(root: &Path) -> Option<Found> {
     let inode = std::fs::metadata(root.join(paths::CTX)).ok()?.ino();
-    let locks = std::fs::read_to_string("/proc/locks").ok()?;
-    let line = locks.lines().find(|line| is_on(line, inode))?;
-    let pid = line.split_whitespace().nth(4)?.parse().ok()?;
+    let pid = locked_by(inode)?;
     let text = format!("pid {pid}; its file root.lock does not name it");
     let words = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
     let daemon = words.split(|b| *b == 0).any(|word| word == b"daemon");
     let role = if daemon { Role::Daemon } else { Role::Verb };
-    Some(Found { role, pid, frozen: false, text })
+    Some(Found { role, pid, frozen: false, text, trouble: None })
+}
+
+/// The process that has a `flock` on this inode, as far as the kernel shows it.
+pub fn locked_by(inode: u64) -> Option<u32> {
+    let locks = std::fs::read_to_string("/proc/locks").ok()?;
+    let line = locks.lines().find(|line| is_on(line, inode))?;
+    line.split_whitespace().nth(4)?.parse().ok()
 }
 
 /// Whether this line of the kernel (`1: FLOCK ADVISORY WRITE pid major:minor:inode 0 EOF`) is a `flock` on

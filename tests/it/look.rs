@@ -7,6 +7,7 @@ mod doctor;
 mod findings;
 mod follow;
 mod relations;
+mod stall;
 mod trees;
 mod verbs;
 mod why;

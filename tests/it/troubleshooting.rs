@@ -37,6 +37,13 @@ const RECIPES: &[(&str, &str)] = &[
         "order WO-1; daemon; kill -STOP $pid; jobyard take WO-1 --wait 1; jobyard hold WO-1 --wait 1
          kill -CONT $pid; kill $pid; wait $pid",
     ),
+    (
+        "The daemon runs, and nothing starts",
+        r#"daemon; executor=$(cat /proc/$pid/task/$pid/children); kill -STOP $executor
+         until grep -q "State:.T" "/proc/${executor% }/status"; do :; done
+         order WO-1 $'run: "true"\nnot_before: 2199-01-01'; jobyard why WO-1
+         kill -CONT $executor; kill $pid; wait $pid"#,
+    ),
     ("A daemon is there already", "daemon; jobyard daemon; kill $pid; wait $pid"),
     ("A ticket that is no work order", "order WO-1 'priority: urgentt'; jobyard daemon --drain"),
     (

@@ -15,6 +15,7 @@ const FORMS: &[(&str, &str)] = &[
     (r"\b[0-9a-f]{64}\b", "<digest>"),
     (r"\b[0-9a-f]{40}\b", "<commit>"),
     (r"\b([0-9a-f]{16}|[0-9a-f]{32})\b", "<hex>"),
+    (r"\b[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\b", "<boot>"),
     (r"\b[0-9a-f]{12}\b", "<short>"),
     (r"(?m)^[0-9a-f]{7} ", "<short> "),
     (r"\bpid \d+\b", "pid <pid>"),

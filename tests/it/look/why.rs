@@ -105,6 +105,24 @@ fn a_frozen_daemon_starts_nothing_and_is_called_so() {
     yard.until_in("done", "A");
 }
 
+#[test]
+fn an_order_that_was_begun_and_whose_ticket_is_gone_is_still_seen() {
+    let mut yard = Yard::bare();
+    yard.start();
+    yard.fifo("gate");
+    yard.submit("A", "run: cat gate\nworkspace: none\n");
+    yard.until("its start", || !yard.commands().is_empty());
+    std::fs::remove_file(yard.path(Yard::ticket("running", "A"))).unwrap();
+    let Said { out, .. } = say(&yard, &["list"]);
+    assert!(out.contains("missing") && out.contains("jobyard cancel"), "{out}");
+    assert_eq!(say(&yard, &["status", "--json"]).json()["counts"]["missing"], 1);
+    let Said { out, .. } = say(&yard, &["why", "A"]);
+    assert!(out.contains("its ticket is gone"), "{out}");
+    let said = say(&yard, &["wait", "--all", "--timeout", "0"]);
+    assert_ne!(said.code, 0, "{}", said.out);
+    assert_eq!(yard.verb(&["cancel", "A"]).0, 0, "{}", yard.sight());
+}
+
 /// The kernel shows more locks than fit a page in pieces, and each one that goes meanwhile hides another.
 #[test]
 fn the_holder_is_found_among_many_locks_that_come_and_go() {

@@ -1,0 +1,97 @@
+//! A daemon that lives and does nothing is seen from outside, with what it waits for and what ends that.
+//!
+//! Invariants: what stands in the way is real: a hook of git, a disk that refuses, a stopped process. Once it
+//! is gone nothing is said of it any more.
+
+use super::{Said, say};
+use crate::yard::{Yard, signal};
+use rustix::process::Signal;
+use serde_json::Value;
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+
+/// What keeps the daemon from an order, and what ends that, once it does.
+fn stall(yard: &Yard, id: &str) -> (String, String) {
+    let found = || {
+        let waits = say(yard, &["why", id, "--json"]).json()["waits"].take();
+        let waits = waits.as_array().unwrap().clone();
+        waits.into_iter().find(|wait| wait["kind"] == "stalled-daemon")
+    };
+    yard.until("the stall", || found().is_some());
+    let wait = found().unwrap();
+    let text = |key: &str| wait[key].as_str().unwrap().to_owned();
+    let Said { out, .. } = say(yard, &["status"]);
+    assert!(out.contains(&text("text")), "{out}");
+    assert_eq!(say(yard, &["status", "--json"]).json()["daemon"]["stall"], wait["text"]);
+    let Said { out, .. } = say(yard, &["doctor"]);
+    assert!(out.contains(&text("text")), "{out}");
+    (text("text"), text("release"))
+}
+
+/// Nothing is said of it any more.
+fn is_over(yard: &Yard) {
+    yard.until("no stall", || {
+        say(yard, &["status", "--json"]).json()["daemon"]["stall"] == Value::Null
+    });
+}
+
+#[test]
+fn a_hook_of_git_that_does_not_end_is_named() {
+    let mut yard = Yard::git();
+    let hook = yard.path(".git/hooks/post-checkout");
+    fs::create_dir_all(hook.parent().unwrap()).unwrap();
+    yard.put("hook.said", "");
+    let said = yard.path("hook.said");
+    fs::write(&hook, format!("#!/bin/sh\necho $$ >> {}\nexec sleep 600\n", said.display()))
+        .unwrap();
+    fs::set_permissions(&hook, fs::Permissions::from_mode(0o755)).unwrap();
+    yard.start();
+    yard.submit("A", "run: 'true'\n");
+    let hook = yard.lines("hook.said", 1)[0].clone();
+    yard.submit("B", "run: 'true'\nworkspace: none\n");
+    let (text, release) = stall(&yard, "B");
+    assert!(text.contains("waits for git") && text.contains("sleep 600"), "{text}");
+    assert!(release.contains(&format!("kill {hook}")), "{release}");
+    signal(hook.parse().unwrap(), Signal::TERM);
+    yard.until_in("done", "B");
+    is_over(&yard);
+}
+
+#[test]
+fn a_disk_that_refuses_is_quoted() {
+    let mut yard = Yard::bare();
+    yard.start();
+    yard.settle_down("A");
+    let (there, away) = (yard.path("_ctx/audit"), yard.path("_ctx/elsewhere"));
+    fs::rename(yard.path("_ctx/runs"), &away).unwrap();
+    symlink(&away, yard.path("_ctx/runs")).unwrap();
+    assert!(there.exists());
+    yard.submit("B", "run: 'true'\nworkspace: none\n");
+    let (text, _) = stall(&yard, "B");
+    assert!(text.contains("cannot go on") && text.contains("_ctx/runs"), "{text}");
+    fs::remove_file(yard.path("_ctx/runs")).unwrap();
+    fs::rename(&away, yard.path("_ctx/runs")).unwrap();
+    yard.until_in("done", "B");
+    is_over(&yard);
+}
+
+#[test]
+fn a_frozen_executor_is_called_so() {
+    let mut yard = Yard::bare();
+    yard.start();
+    yard.fifo("gate");
+    yard.submit("A", "run: cat gate\nworkspace: none\n");
+    yard.until("its start", || !yard.commands().is_empty());
+    let executor = yard.executor_pid().unwrap();
+    signal(executor, Signal::STOP);
+    yard.until("the stop", || {
+        let json = say(&yard, &["status", "--json"]).json();
+        json["daemon"]["stall"].as_str().is_some_and(|s| s.contains("executor is frozen"))
+    });
+    let Said { out, .. } = say(&yard, &["why", "A"]);
+    assert!(out.contains(&format!("the executor is frozen (pid {executor})")), "{out}");
+    signal(executor, Signal::CONT);
+    yard.open_gate("gate");
+    yard.until_in("done", "A");
+    is_over(&yard);
+}
