@@ -161,7 +161,7 @@ pub fn look(root: &Path) -> io::Result<Option<Found>> {
 }
 
 /// Whether a process was stopped (`SIGSTOP`, a debugger).
-pub fn is_stopped(pid: u32) -> bool {
+pub(super) fn is_stopped(pid: u32) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     let state = stat.rsplit(')').next().unwrap_or_default().trim_start();
     state.starts_with(['T', 't'])
@@ -245,7 +245,7 @@ fn nameless(root: &Path) -> Option<Found> {
 }
 
 /// The process that has a `flock` on this inode, as far as the kernel shows it.
-pub fn locked_by(inode: u64) -> Option<u32> {
+pub(super) fn locked_by(inode: u64) -> Option<u32> {
     let locks = std::fs::read_to_string("/proc/locks").ok()?;
     let line = locks.lines().find(|line| is_on(line, inode))?;
     line.split_whitespace().nth(4)?.parse().ok()

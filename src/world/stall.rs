@@ -31,7 +31,7 @@ pub struct Stall {
 
 /// Looks what the daemon waits for; nothing when it waits for work.
 pub fn look(root: &Path, daemon: &Found) -> Option<Stall> {
-    refused(daemon).or_else(|| git(daemon.pid)).or_else(|| executor(root))
+    refused(daemon).or_else(|| git(daemon.pid)).or_else(|| executor(root, daemon.pid))
 }
 
 /// It said itself what it cannot do.
@@ -46,10 +46,8 @@ fn refused(daemon: &Found) -> Option<Stall> {
 
 /// It waits for a git, and that perhaps for a hook or a filter.
 fn git(daemon: u32) -> Option<Stall> {
-    let is_old_git = |pid: &u32| {
-        let name = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
-        name.trim_end() == "git" && age(*pid).is_some_and(|age| age >= GIT_SECONDS)
-    };
+    let is_old_git =
+        |pid: &u32| name(*pid) == "git" && age(*pid).is_some_and(|age| age >= GIT_SECONDS);
     let pid = children(daemon).into_iter().find(is_old_git)?;
     let deeper = |pid: &u32| children(*pid).first().copied();
     let last = std::iter::successors(Some(pid), deeper).take(DEPTH_MAX).last().unwrap_or(pid);
@@ -65,13 +63,22 @@ fn git(daemon: u32) -> Option<Stall> {
 }
 
 /// Its executor was stopped (`SIGSTOP`, a debugger): nothing starts, and nothing ends in time.
-fn executor(root: &Path) -> Option<Stall> {
-    let lock = fs::metadata(root.join(paths::OWN).join("exec.lock")).ok()?;
-    let pid = root_lock::locked_by(lock.ino())?;
+fn executor(root: &Path, daemon: u32) -> Option<Stall> {
+    // Its own child is known at once; one that an earlier daemon began, by its lock.
+    let is_child = |pid: &u32| name(*pid) == name(daemon);
+    let by_lock = || {
+        let lock = fs::metadata(root.join(paths::OWN).join("exec.lock")).ok()?;
+        root_lock::locked_by(lock.ino())
+    };
+    let pid = children(daemon).into_iter().find(is_child).or_else(by_lock)?;
     root_lock::is_stopped(pid).then(|| Stall {
         text: format!("the executor is frozen (pid {pid}): it was stopped"),
         release: format!("`kill -CONT {pid}`"),
     })
+}
+
+fn name(pid: u32) -> String {
+    fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default().trim_end().to_owned()
 }
 
 fn children(pid: u32) -> Vec<u32> {
