@@ -255,7 +255,7 @@ fn session(
         notify::alive();
         ending::told().is_some()
     });
-    let mut watch = match arm(&root) {
+    let mut watch = match Watch::arm(&root) {
         Ok(watch) => watch,
         Err(fault) => return Err(broken(engine.world, fault, false)),
     };
@@ -300,7 +300,7 @@ fn session(
         if rescan {
             rescan_at = engine.world.tick().0 + RESCAN_MS;
             engine.world.forget_directories();
-            match arm(&root) {
+            match Watch::arm(&root) {
                 Ok(fresh) => watch = fresh,
                 Err(fault) => return Err(broken(engine.world, fault, lived)),
             }
@@ -321,13 +321,6 @@ fn reload(engine: &mut Engine<RealWorld>, start: &mut Start, signals: &Signals) 
         }
         notify::tell("READY=1");
     }
-}
-
-fn arm(root: &Path) -> Result<Watch, Fault> {
-    Watch::arm(root).map_err(|e| {
-        let errno = e.raw_os_error().unwrap_or(errno::EIO);
-        Fault { act: watch::attempt(errno), path: PathBuf::from("_ctx/jobs"), errno }
-    })
 }
 
 /// Waits until anything happens that can matter. Whether everything has to be looked at again.

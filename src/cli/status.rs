@@ -72,7 +72,8 @@ pub(super) fn counts(view: &View) -> Counts {
     let mut count = |name: &'static str| *counts.entry(name).or_default() += 1;
     for id in view.ids() {
         let word = sight::word(view, &id);
-        match view.index.tickets.get(&id).and_then(|t| t.state()) {
+        let state = view.index.tickets.get(&id).and_then(|t| t.state());
+        match state {
             Some(state) => count(state.name()),
             None if word == "missing" => count("missing"),
             None => count("doubled"),
@@ -82,7 +83,8 @@ pub(super) fn counts(view: &View) -> Counts {
             "cancelled" => count("cancelled"),
             _ => {}
         }
-        match sight::result(view, &id).as_deref() {
+        let settled = matches!(state, Some(State::Done | State::Failed));
+        match sight::result(view, &id).as_deref().filter(|_| settled) {
             Some("unverified") => count("unverified"),
             Some("skipped") if word == "skipped" => count("not_reached"),
             Some("skipped") => count("skipped"),

@@ -43,6 +43,9 @@ pub enum Hint {
     Rescan,
 }
 
+/// Above the directories of the states.
+const JOBS: &str = "_ctx/jobs";
+
 const TOO_MANY_INSTANCES: &str =
     "watch (the limit is fs.inotify.max_user_instances, or that of open files)";
 const TOO_MANY_WATCHES: &str = "watch (the limit is fs.inotify.max_user_watches)";
@@ -69,8 +72,13 @@ pub struct Watch {
 
 impl Watch {
     /// Arms the watches. Armed before the first scan, so that nothing falls in between.
-    pub fn arm(root: &Path) -> io::Result<Self> {
-        let fd = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;
+    pub fn arm(root: &Path) -> Result<Self, Fault> {
+        let fault = |errno: Errno, dir: &Path| {
+            let errno = errno.raw_os_error();
+            Fault { act: attempt(errno), path: dir.to_owned(), errno }
+        };
+        let fd = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)
+            .map_err(|e| fault(e, Path::new(JOBS)))?;
         let mut watch = Self { fd, places: BTreeMap::new() };
         let names = WatchFlags::CREATE
             | WatchFlags::CLOSE_WRITE
@@ -85,10 +93,13 @@ impl Watch {
         let control = (PathBuf::from(paths::CONTROL), Place::Control, names);
         let own =
             (PathBuf::from(paths::OWN), Place::Own, WatchFlags::CREATE | WatchFlags::MOVED_TO);
-        let jobs = (PathBuf::from("_ctx/jobs"), Place::Jobs, replaced | WatchFlags::ONLYDIR);
-        let states = State::ALL.map(|s| (paths::dir(s), Place::State(s), names));
+        let jobs = (PathBuf::from(JOBS), Place::Jobs, replaced | WatchFlags::ONLYDIR);
+        // A file that could not be read may be readable now.
+        let mask = |s| if s == State::Pending { names | WatchFlags::ATTRIB } else { names };
+        let states = State::ALL.map(|s| (paths::dir(s), Place::State(s), mask(s)));
         for (dir, place, mask) in states.into_iter().chain([control, own, jobs]) {
-            let id = inotify::add_watch(&watch.fd, root.join(dir), mask)?;
+            let id =
+                inotify::add_watch(&watch.fd, root.join(&dir), mask).map_err(|e| fault(e, &dir))?;
             watch.places.insert(id, place);
         }
         Ok(watch)

@@ -4,10 +4,12 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails where it stands")]
 
 use super::yard::Yard;
+use jobyard::model::order::State;
+use jobyard::world::watch::{Hint, Place, Watch};
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -302,4 +304,18 @@ fn a_file_that_is_swapped_again_and_again_ends_as_what_it_is() {
     yard.until_in("done", "A");
     assert_eq!(yard.text("ran"), "last\n");
     assert_eq!(yard.why("pending", "A"), "");
+}
+
+#[test]
+fn a_file_whose_mode_changes_is_looked_at_again() {
+    let mut yard = Yard::bare();
+    yard.start();
+    yard.kill();
+    yard.submit("A", "run: true\nworkspace: none\n");
+    let mut watch = Watch::arm(&yard.root).unwrap();
+    fs::set_permissions(pending(&yard, "A.yaml"), fs::Permissions::from_mode(0o600)).unwrap();
+    let place = Place::State(State::Pending);
+    let is_it =
+        |hint| matches!(hint, Hint::Name { place: p, name, .. } if p == place && name == b"A.yaml");
+    assert!(watch.hints().unwrap().into_iter().any(is_it));
 }

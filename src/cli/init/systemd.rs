@@ -28,7 +28,7 @@ pub(super) fn print(globals: &Globals, root: &Path, user: bool) -> Result<(), Fa
         let long = format!("its unit {longest} has a name over {UNIT_BYTES_MAX} bytes; move it up");
         return Err(failed(long));
     }
-    let shown = out::plain_lines(&root.to_string_lossy());
+    let shown = out::plain(&root.to_string_lossy());
     let lines = match user {
         true => of_user(&shown, &instance),
         false => of_system(&shown, &instance, &user_name(owner)),
