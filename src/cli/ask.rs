@@ -18,6 +18,7 @@ use crate::model::request::{RequestBody, Verb};
 use crate::world::World;
 use crate::world::identity;
 use crate::world::root_lock::{self, Role, Tried, try_lock};
+use crate::world::stall;
 use crate::world::store::{errno, publish};
 use drive::{UnderWay, granted, world};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
@@ -279,7 +280,10 @@ impl Asking<'_> {
             (None, true) => "interrupted".to_owned(),
             (None, false) if self.holder.is_empty() => "it takes longer than --wait".to_owned(),
             (None, false) => {
-                format!("no answer within --wait; the root is held by {}", self.holder)
+                let stall = root_lock::look(self.root).ok().flatten();
+                let stall = stall.and_then(|found| stall::look(self.root, &found));
+                let stall = stall.map_or_else(String::new, |stall| format!(": {}", stall.text));
+                format!("no answer within --wait; the root is held by {}{stall}", self.holder)
             }
         };
         let exit = cause.as_ref().map_or(code::AGAIN, |f| f.code);

@@ -51,6 +51,8 @@ fn a_hook_of_git_that_does_not_end_is_named() {
         let Said { out, .. } = say(&yard, &[verb]);
         assert!(out.contains("waits for git") && out.contains("sleep 600"), "{out}");
     }
+    let (code, said) = yard.verb(&["hold", "A", "--wait", "1"]);
+    assert!(code == 75 && said.contains("waits for git"), "{code} {said}");
     signal(hook.parse().unwrap(), Signal::TERM);
     yard.until_in("done", "B");
     is_over(&yard);
