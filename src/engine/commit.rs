@@ -122,6 +122,20 @@ impl<W: World> Engine<W> {
         Ok(())
     }
 
+    /// Makes the copies of an attempt durable before the ticket is changed that they are copies of; whoever
+    /// made them may have died before it came to that.
+    pub(super) fn sync_copies(&mut self, id: &OrderId, attempt: u32) -> Result<(), Fault> {
+        for dir in [paths::run(id, attempt), paths::runs(id), PathBuf::from(paths::RUNS)] {
+            match self.world.sync_dir(&dir) {
+                Err(fault) if fault.errno != errno::ENOENT && !fault.is_obstacle() => {
+                    return Err(fault);
+                }
+                _ => drop(self.dirs.remove(&dir)),
+            }
+        }
+        Ok(())
+    }
+
     /// Makes everything durable that only waits for company: before the process ends.
     pub fn finish(&mut self) -> Result<(), Fault> {
         self.write_logs(true)?;

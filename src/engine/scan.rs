@@ -47,6 +47,8 @@ impl<W: World> Engine<W> {
                 leftovers::unpublished(&mut self.world, &Path::new(paths::CONTROL).join(name))?;
                 continue;
             }
+            // Of an explanation without its request: that may have been taken back while nobody looked.
+            let name = name.strip_suffix(".why").unwrap_or(name);
             self.hint_request(name.to_owned(), Arrival::Unsure);
         }
         let known: Vec<OrderId> = self.index.tickets.keys().cloned().collect();

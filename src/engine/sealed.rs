@@ -249,6 +249,8 @@ enum Copy {
 }
 
 fn changed(what: &str) -> Precondition {
-    let text = format!("{what}: put them back, or requeue the order to have it sealed anew");
+    let text = format!(
+        "{what}: put them back; or `cancel` the order and `requeue` it: that seals it anew"
+    );
     Precondition::recorded("sealed-changed", &text)
 }

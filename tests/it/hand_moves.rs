@@ -422,3 +422,17 @@ fn a_running_order_made_pending_while_its_command_outlives_the_daemon_runs_once(
     assert_eq!(yard.events("A", "claiming").len(), 1);
     assert_eq!(yard.events("A", "started").len(), 1);
 }
+
+#[test]
+fn a_refused_request_that_is_taken_back_leaves_no_explanation_also_between_two_daemons() {
+    let why = |yard: &Yard| yard.path("_ctx/jobs/control/A.requeue.why");
+    let refused = |yard: &Yard| {
+        pending(yard);
+        yard.ask("A.requeue", "");
+        yard.until("the refusal", || why(yard).exists());
+    };
+    let back = |yard: &Yard| fs::remove_file(yard.path("_ctx/jobs/control/A.requeue")).unwrap();
+    under_a_daemon_and_between_two(refused, back, |yard| {
+        yard.until("no explanation", || !why(yard).exists());
+    });
+}
