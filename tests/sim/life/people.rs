@@ -52,6 +52,8 @@ pub(crate) struct Order {
     pub(crate) meddled: bool,
     /// A person has moved it.
     pub(crate) moved: bool,
+    /// Directories that a person moved it through before anybody looked.
+    pub(crate) passed: Vec<&'static str>,
     /// Its text is unreadable for now.
     pub(crate) broken: bool,
     /// It lies in `done/` or `failed/` since before the first start.
@@ -109,6 +111,7 @@ impl People {
             durable: false,
             meddled: false,
             moved: false,
+            passed: Vec::new(),
             broken: false,
             ancient: None,
             foreign_lock: false,
@@ -388,7 +391,14 @@ impl People {
         let others: Vec<&str> = DIRS.into_iter().filter(|dir| *dir != from).collect();
         let Some(to) = wanted.or(self.rng.pick(&others).copied()) else { return };
         if m.hand(OWNER).mv_new(&ticket(from, &id), &ticket(to, &id)).is_ok() {
+            let is_it = |hint: &Hint| matches!(hint, Hint::Ticket(of, _) if of.as_str() == id);
+            let unseen = self.hints.iter().any(is_it);
             self.orders[at].moved = true;
+            let passed = &mut self.orders[at].passed;
+            passed.extend(unseen.then_some(from));
+            // What a power cut brought back there may be what is moved now.
+            let revived = places.len() > 1 && passed.contains(&from);
+            passed.extend(DIRS.into_iter().find(|dir| revived && *dir == to));
             self.tell(&id, Arrival::Renamed);
         }
     }
