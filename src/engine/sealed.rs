@@ -48,6 +48,9 @@ impl<W: World> Engine<W> {
         if self.ticket(id).and_then(|t| t.attempt.as_deref()).is_some_and(has_env) {
             self.ensure_run_dir(id, number)?;
             self.write_copy(id, number)?;
+            // The copy is durable only by a path that is: its directories may have been made just now.
+            self.changed(&paths::run(id, number));
+            self.changed(&paths::runs(id));
         }
         Ok(())
     }

@@ -3,7 +3,7 @@
 //! Invariants: a person believes an answer when its line can be read; a request that its asker has
 //! removed was withdrawn, unless a power cut brings it back.
 
-use super::people::{DIRS, Hint, OTHER, OWNER, People};
+use super::people::{DIRS, Hint, OTHER, OWNER, Order, People};
 use crate::world::{Deeds, Head, Machine};
 use jobyard::observe::Arrival;
 use std::path::Path;
@@ -171,9 +171,11 @@ impl People {
         Some(self.asks.len() - 1)
     }
 
-    /// Whoever begins has not heard what was said before.
-    pub(super) fn unheard(&mut self) {
+    /// Whoever begins has not heard what was said before, and reckons with every move there may have been.
+    pub(super) fn unheard(&mut self, m: &Machine) {
         self.hints.clear();
+        let whole = |order: &&mut Order| Self::places(m, &order.spec.id).len() < 2;
+        self.orders.iter_mut().filter(whole).for_each(|order| order.passed.clear());
         self.asks.iter_mut().for_each(|ask| ask.left_why = false);
     }
 
