@@ -51,8 +51,8 @@ pub(super) fn kind(kind: FileType) -> Kind {
 /// How often a call that was interrupted is made; one that always is has another cause.
 const INTERRUPTIONS_MAX: u32 = 100;
 
-/// Repeats a call that a signal interrupted.
-pub(super) fn again<T>(mut call: impl FnMut() -> Result<T, Errno>) -> Result<T, Errno> {
+/// Repeats a call that a signal interrupted, but not for ever.
+pub(crate) fn again<T>(mut call: impl FnMut() -> Result<T, Errno>) -> Result<T, Errno> {
     for _ in 1..INTERRUPTIONS_MAX {
         match call() {
             Err(Errno::INTR) => {}

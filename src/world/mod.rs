@@ -5,7 +5,7 @@
 //! symlink or leaves the root; no method decides anything.
 
 pub mod ability;
-mod calls;
+pub(crate) mod calls;
 pub mod ending;
 pub mod git;
 pub mod identity;

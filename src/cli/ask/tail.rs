@@ -9,7 +9,9 @@ use crate::model::attempt::Claim;
 use crate::model::event::{Event, Link};
 use crate::model::id::OrderId;
 use crate::model::paths;
+use crate::world::calls::again;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::fdatasync;
 use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -59,7 +61,8 @@ impl Tail {
         {
             lines.iter().for_each(|line| self.take_line(line));
             if self.answer.is_some() {
-                file.sync_data().map_err(|e| Failure::of_disk("sync", &self.dir, &e))?;
+                again(|| fdatasync(&file))
+                    .map_err(|e| Failure::of_disk("sync", &self.dir, &e.into()))?;
             }
         }
         Ok(self.answer.clone())
