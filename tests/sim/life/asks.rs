@@ -171,6 +171,18 @@ impl People {
         Some(self.asks.len() - 1)
     }
 
+    /// A person has moved an order: where it was may be known to nobody. `doubled`: what is moved may be what
+    /// a power cut brought back there.
+    pub(super) fn passed(&mut self, at: usize, from: &'static str, to: &str, doubled: bool) {
+        let order = &mut self.orders[at];
+        let is_it =
+            |hint: &Hint| matches!(hint, Hint::Ticket(of, _) if of.as_str() == order.spec.id);
+        let unseen = self.hints.iter().any(is_it);
+        order.passed.extend(unseen.then_some(from));
+        let revived = doubled && order.passed.contains(&from);
+        order.passed.extend(DIRS.into_iter().find(|dir| revived && *dir == to));
+    }
+
     /// Whoever begins has not heard what was said before, and reckons with every move there may have been.
     pub(super) fn unheard(&mut self, m: &Machine) {
         self.hints.clear();

@@ -391,14 +391,8 @@ impl People {
         let others: Vec<&str> = DIRS.into_iter().filter(|dir| *dir != from).collect();
         let Some(to) = wanted.or(self.rng.pick(&others).copied()) else { return };
         if m.hand(OWNER).mv_new(&ticket(from, &id), &ticket(to, &id)).is_ok() {
-            let is_it = |hint: &Hint| matches!(hint, Hint::Ticket(of, _) if of.as_str() == id);
-            let unseen = self.hints.iter().any(is_it);
+            self.passed(at, from, to, places.len() > 1);
             self.orders[at].moved = true;
-            let passed = &mut self.orders[at].passed;
-            passed.extend(unseen.then_some(from));
-            // What a power cut brought back there may be what is moved now.
-            let revived = places.len() > 1 && passed.contains(&from);
-            passed.extend(DIRS.into_iter().find(|dir| revived && *dir == to));
             self.tell(&id, Arrival::Renamed);
         }
     }
