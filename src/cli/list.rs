@@ -125,7 +125,6 @@ fn row(view: &View, id: &OrderId, presence: Presence) -> Vec<Cell> {
 
 /// What a settled order came to, what a running one does, what a pending one waits for.
 fn remark(view: &View, id: &OrderId, presence: Presence) -> String {
-    let word = sight::word(view, id);
     match view.index.tickets.get(id).and_then(|t| t.state()) {
         Some(State::Running) => sight::activity(view, id),
         Some(State::Done | State::Failed) => {
@@ -135,7 +134,7 @@ fn remark(view: &View, id: &OrderId, presence: Presence) -> String {
                 _ => result,
             }
         }
-        None if word == "missing" => sight::MISSING.to_owned(),
+        None if sight::word(view, id) == "missing" => sight::MISSING.to_owned(),
         _ => {
             let found = sight::obstacles(view, id, presence);
             let texts: Vec<&str> =

@@ -7,8 +7,8 @@
 use super::calls::again;
 use crate::executor::process_start_time;
 use crate::model::paths;
-use rustix::fs::{Mode, OFlags, ftruncate, open};
-use rustix::io::{Errno, pwrite};
+use rustix::fs::{Mode, OFlags, SeekFrom, ftruncate, open, seek};
+use rustix::io::{Errno, write};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read};
@@ -50,7 +50,9 @@ const TROUBLE: &str = "cannot go on: ";
 
 /// Replaces the text. It is for other processes only; a full disk must not keep a verb from working.
 fn put(file: &File, text: &str) {
-    let _ = again(|| ftruncate(file, 0)).and_then(|()| again(|| pwrite(file, text.as_bytes(), 0)));
+    let _ = again(|| ftruncate(file, 0))
+        .and_then(|()| seek(file, SeekFrom::Start(0)))
+        .and_then(|_| again(|| write(file, text.as_bytes())));
 }
 
 impl Drop for RootLock {

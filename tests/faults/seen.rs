@@ -103,7 +103,7 @@ fn each_fault_strikes_where_it_is_meant_to() {
     let (same, _) = struck(Fault::Error(nix::errno::Errno::EIO), 1);
     assert_eq!(first, same, "the same number names the same call");
     let (write, code) = struck(Fault::Short, 1);
-    assert!(["write ", "pwrite64 "].iter().any(|call| write.starts_with(call)), "{write}");
+    assert!(write.starts_with("write "), "{write}");
     assert_eq!(code, Some(0), "half a write is no fault");
     assert_eq!(struck(Fault::Kill, 10_000), (String::new(), Some(0)), "there is no such call");
 }

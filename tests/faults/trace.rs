@@ -265,9 +265,7 @@ impl Tracer<'_> {
         if program && (pid == self.first || !self.strikes_programs()) {
             return None;
         }
-        // Git repeats an interrupted call until it is not: for ever, if each is.
-        let kids = self.run.kids && self.run.fault != Fault::Sticky(Errno::EINTR);
-        if !kids && !program && group(pid) != self.first {
+        if !self.run.kids && !program && group(pid) != self.first {
             return None;
         }
         if self.run.kids && of_a_job(pid) {

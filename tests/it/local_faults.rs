@@ -216,7 +216,7 @@ fn a_ready_file_appears_once_and_only_when_the_daemon_is_ready() {
 }
 
 /// A repository whose checkout does not end.
-fn slow_git() -> Yard {
+pub(crate) fn slow_git() -> Yard {
     let yard = Yard::git();
     let hook = yard.path(".git/hooks/post-checkout");
     fs::create_dir_all(hook.parent().unwrap()).unwrap();

@@ -92,7 +92,8 @@ fn an_order_whose_ticket_was_deleted_is_cancelled() {
     yard.start();
     without_ticket(&yard, "A");
     let (code, said) = yard.verb(&["finish", "A"]);
-    assert!(code == 4 && said.contains("bring its file back as running/A.yaml"), "{code} {said}");
+    assert!(code == 4 && said.contains("as running/A.yaml"), "{code} {said}");
+    assert!(said.contains("_ctx/runs/A/1/order.yaml"), "{said}");
     let (code, said) = yard.verb(&["cancel", "A"]);
     assert_eq!(code, 0, "{said}");
     assert_eq!(yard.events("A", "settled")[0]["result"], "cancelled");

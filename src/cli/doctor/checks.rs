@@ -175,14 +175,15 @@ fn daemon(seat: &Seat) -> Check {
             let text = format!("frozen (pid {pid}): it was stopped and does nothing");
             Check::new(name, Health::Bad, text).next(format!("kill -CONT {pid}"))
         }
-        (_, Some(daemon)) if seat.stall().is_some() => {
-            let (text, release) =
-                seat.stall().map(|s| (s.text.as_str(), s.release.as_str())).unwrap_or_default();
-            Check::new(name, Health::Bad, format!("pid {}: {text}", daemon.pid)).next(release)
-        }
-        (_, Some(daemon)) => {
-            Check::new(name, Health::Good, format!("serves this root (pid {})", daemon.pid))
-        }
+        (_, Some(daemon)) => match seat.stall() {
+            Some(stall) => {
+                let text = format!("pid {}: {}", daemon.pid, stall.text);
+                Check::new(name, Health::Bad, text).next(&stall.release)
+            }
+            None => {
+                Check::new(name, Health::Good, format!("serves this root (pid {})", daemon.pid))
+            }
+        },
         (_, None) => {
             Check::new(name, Health::Poor, "none: nothing starts by itself").next("jobyard daemon")
         }

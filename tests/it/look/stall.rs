@@ -4,11 +4,12 @@
 //! is gone nothing is said of it any more.
 
 use super::{Said, say};
+use crate::local_faults::slow_git;
 use crate::yard::{Yard, signal};
 use rustix::process::Signal;
 use serde_json::Value;
 use std::fs;
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::symlink;
 
 /// What keeps the daemon from an order, and what ends that, once it does.
 fn stall(yard: &Yard, id: &str) -> (String, String) {
@@ -32,14 +33,7 @@ fn is_over(yard: &Yard) {
 
 #[test]
 fn a_hook_of_git_that_does_not_end_is_named() {
-    let mut yard = Yard::git();
-    let hook = yard.path(".git/hooks/post-checkout");
-    fs::create_dir_all(hook.parent().unwrap()).unwrap();
-    yard.put("hook.said", "");
-    let said = yard.path("hook.said");
-    fs::write(&hook, format!("#!/bin/sh\necho $$ >> {}\nexec sleep 600\n", said.display()))
-        .unwrap();
-    fs::set_permissions(&hook, fs::Permissions::from_mode(0o755)).unwrap();
+    let mut yard = slow_git();
     yard.start();
     yard.submit("A", "run: 'true'\n");
     let hook = yard.lines("hook.said", 1)[0].clone();

@@ -14,7 +14,7 @@ use book::Book;
 pub(crate) use book::last_of;
 use story::Stories;
 
-use crate::life::{Class, FOREIGN_LOCK, People, Presence, ticket};
+use crate::life::{FOREIGN_LOCK, People, Presence, ticket};
 use crate::world::{Call, Machine, When};
 use answers::Answers;
 use jobyard::model::tree::CommitId;
@@ -79,12 +79,8 @@ impl Judge {
             if order.presence == Presence::There && places.is_empty() && !order.meddled {
                 broken.push(format!("{id}: its ticket is gone"));
             }
-            // Where nobody knows that it was, nobody makes durable that it left.
-            let revived =
-                |dir: &str| people.temper.has(Class::Power) && order.passed.contains(&dir);
-            let mut known = places.iter().filter(|(dir, _)| !revived(dir)).map(|(_, inode)| inode);
-            let first = known.next();
-            if !known.all(|inode| Some(inode) == first) && !order.meddled {
+            let one = places.iter().all(|(_, inode)| *inode == places[0].1);
+            if !one && !order.meddled {
                 broken.push(format!("{id}: two files, in {places:?}"));
             }
             let story = self.stories.get(id).filter(|_| !order.meddled);

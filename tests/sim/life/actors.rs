@@ -137,7 +137,7 @@ impl Life {
         match Engine::open(world, self.options(None)) {
             Ok(mut engine) => {
                 engine.watcher = Some(planted::WATCHER);
-                self.scene.borrow_mut().people.unheard(&self.m.borrow());
+                self.scene.borrow_mut().people.unheard();
                 match engine.rescan() {
                     Ok(()) => self.turn(Box::new(engine)),
                     Err(_) => stunned(engine.world),

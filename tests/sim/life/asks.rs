@@ -3,7 +3,7 @@
 //! Invariants: a person believes an answer when its line can be read; a request that its asker has
 //! removed was withdrawn, unless a power cut brings it back.
 
-use super::people::{DIRS, Hint, OTHER, OWNER, Order, People};
+use super::people::{DIRS, Hint, OTHER, OWNER, People};
 use crate::world::{Deeds, Head, Machine};
 use jobyard::observe::Arrival;
 use std::path::Path;
@@ -171,23 +171,9 @@ impl People {
         Some(self.asks.len() - 1)
     }
 
-    /// A person has moved an order: where it was may be known to nobody. `doubled`: what is moved may be what
-    /// a power cut brought back there.
-    pub(super) fn passed(&mut self, at: usize, from: &'static str, to: &str, doubled: bool) {
-        let order = &mut self.orders[at];
-        let is_it =
-            |hint: &Hint| matches!(hint, Hint::Ticket(of, _) if of.as_str() == order.spec.id);
-        let unseen = self.hints.iter().any(is_it);
-        order.passed.extend(unseen.then_some(from));
-        let revived = doubled && order.passed.contains(&from);
-        order.passed.extend(DIRS.into_iter().find(|dir| revived && *dir == to));
-    }
-
-    /// Whoever begins has not heard what was said before, and reckons with every move there may have been.
-    pub(super) fn unheard(&mut self, m: &Machine) {
+    /// Whoever begins has not heard what was said before.
+    pub(super) fn unheard(&mut self) {
         self.hints.clear();
-        let whole = |order: &&mut Order| Self::places(m, &order.spec.id).len() < 2;
-        self.orders.iter_mut().filter(whole).for_each(|order| order.passed.clear());
         self.asks.iter_mut().for_each(|ask| ask.left_why = false);
     }
 

@@ -52,8 +52,6 @@ pub(crate) struct Order {
     pub(crate) meddled: bool,
     /// A person has moved it.
     pub(crate) moved: bool,
-    /// Directories that a person moved it through before anybody looked.
-    pub(crate) passed: Vec<&'static str>,
     /// Its text is unreadable for now.
     pub(crate) broken: bool,
     /// It lies in `done/` or `failed/` since before the first start.
@@ -111,7 +109,6 @@ impl People {
             durable: false,
             meddled: false,
             moved: false,
-            passed: Vec::new(),
             broken: false,
             ancient: None,
             foreign_lock: false,
@@ -391,7 +388,6 @@ impl People {
         let others: Vec<&str> = DIRS.into_iter().filter(|dir| *dir != from).collect();
         let Some(to) = wanted.or(self.rng.pick(&others).copied()) else { return };
         if m.hand(OWNER).mv_new(&ticket(from, &id), &ticket(to, &id)).is_ok() {
-            self.passed(at, from, to, places.len() > 1);
             self.orders[at].moved = true;
             self.tell(&id, Arrival::Renamed);
         }
