@@ -369,7 +369,7 @@ fn take_hint(engine: &mut Engine<RealWorld>, hint: Hint) -> bool {
         Place::State(state) => {
             let stem = name.strip_suffix(".yaml").or_else(|| name.strip_suffix(".lock"));
             match stem.and_then(|s| OrderId::parse(s).ok()) {
-                Some(id) => engine.hint(id, arrival),
+                Some(id) => engine.told(id, state, arrival),
                 None if state == State::Pending && !name.ends_with(".why") => engine.hint_stray(),
                 None => {}
             }

@@ -99,9 +99,7 @@ impl<W: World> Engine<W> {
     }
 
     fn sync_dirs(&mut self) -> Result<(), Fault> {
-        if !self.dirs.is_empty() {
-            self.dirs.append(&mut self.doubtful);
-        }
+        self.dirs.append(&mut self.doubtful);
         // A ticket is stamped anew where it lies: the directories that it left before come first, so that no
         // power cut shows its old version there beside the new one.
         let earlier = [State::Pending, State::Running].map(paths::dir);
@@ -167,22 +165,23 @@ impl<W: World> Engine<W> {
         self.world.sync_dir(&dir)
     }
 
-    /// What an earlier instance or a person did in the directories of tickets may not be durable: they are
-    /// synced along with the first of them.
-    pub(super) fn doubt_names(&mut self) {
-        self.doubtful.extend(State::ALL.map(paths::dir));
+    /// A ticket is about to be stamped anew in this directory: where others may have moved it from must not
+    /// show its old version beside the new one. In `running/` it is from `pending/`, by a move of ours.
+    pub(super) fn sync_doubtful(&mut self, state: State) -> Result<(), Fault> {
+        let here = paths::dir(state);
+        for dir in self.doubtful.iter().filter(|dir| **dir != here) {
+            self.world.sync_dir(dir)?;
+            self.dirs.remove(dir);
+        }
+        self.doubtful.retain(|dir| *dir == here);
+        Ok(())
     }
 
-    /// A person has moved a ticket out of a directory, perhaps by way of another one: that is made durable
-    /// along with the next change.
-    pub(super) fn doubt_left(&mut self, before: &Ticket, after: &Ticket) {
-        let left = |state: State| {
-            let gone = before.place(state).is_some() && after.place(state).is_none();
-            gone && !self.dirs.contains(&paths::dir(state))
-        };
-        if State::ALL.into_iter().any(left) {
-            self.doubt_names();
-        }
+    /// What an earlier instance or a person did unseen in the directories of tickets may not be durable: it is
+    /// made so soon, and before a ticket is stamped anew.
+    pub(super) fn doubt_names(&mut self) {
+        self.doubtful.extend(State::ALL.map(paths::dir));
+        self.group_soon();
     }
 
     /// Queues the answer to a request until what it promises is durable.

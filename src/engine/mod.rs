@@ -27,6 +27,7 @@ use crate::model::id::OrderId;
 use crate::model::index::{Carried, ExecutorState, Index, Ticket};
 use crate::model::lease::LeaseBody;
 use crate::model::order::State;
+use crate::model::paths;
 use crate::model::protocol::ToExecutor;
 use crate::model::time::{Millis, Moment, Tick};
 use crate::observe::Arrival;
@@ -169,6 +170,13 @@ impl<W: World> Engine<W> {
     pub fn hint(&mut self, id: OrderId, arrival: Arrival) {
         // The last word counts: what was renamed in may have been written over since.
         self.dirty.insert(id, arrival);
+    }
+
+    /// Somebody has changed the name of this ticket in the directory of a state: the ticket is looked at, and
+    /// what left the directory is made durable before it is stamped anew elsewhere.
+    pub fn told(&mut self, id: OrderId, state: State, arrival: Arrival) {
+        self.doubtful.insert(paths::dir(state));
+        self.hint(id, arrival);
     }
 
     /// Marks a name in `control/` to be looked at.

@@ -100,7 +100,6 @@ impl<W: World> Engine<W> {
         }
         self.ledger.sync(&mut self.world)?;
         self.index.durable_seq = self.ledger.head().0;
-        self.doubt_names();
         self.rescan()?;
         let all: Vec<OrderId> = self.dirty.keys().cloned().collect();
         for id in all {

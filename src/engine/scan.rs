@@ -30,6 +30,7 @@ impl<W: World> Engine<W> {
     /// Marks everything there is to be looked at: at start, after lost events, and now and then.
     pub fn rescan(&mut self) -> Result<(), Fault> {
         self.refusals = observe::refusals(&mut self.world)?;
+        self.doubt_names();
         for state in State::ALL {
             let entries = self.world.list(&paths::dir(state))?;
             self.forget_moves(state, &entries)?;
@@ -121,7 +122,6 @@ impl<W: World> Engine<W> {
                 return Err(fault);
             }
         };
-        self.doubt_left(&before, &after);
         self.question_stamps(&mut after)?;
         after.stamp_at = before.stamp_at;
         let appeared = before.state().is_none() != after.state().is_none();

@@ -90,6 +90,9 @@ impl<W: World> Engine<W> {
             return Ok(Outcome::LookAgain);
         };
         self.hint(id.clone(), crate::observe::Arrival::Renamed);
+        if from != State::Running {
+            self.sync_doubtful(from)?;
+        }
         let (temp, inode) = write_stamp(&mut self.world, &snapshot, text.as_bytes())?;
         let keep = sealed.filter(|(a, _)| sha256_hex(&snapshot.bytes) == a.claim.sealed.digest);
         let (stamped, kept) = self.put_in_place(id, &snapshot, &temp, keep.map(|(_, to)| to))?;

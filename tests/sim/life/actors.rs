@@ -176,12 +176,18 @@ impl Life {
     /// Tells the daemon what has happened at its directories, as its watch does.
     fn deliver(&mut self, engine: &mut Engine<SimWorld>, faults: bool) {
         let hints = std::mem::take(&mut self.scene.borrow_mut().people.hints);
+        let mut touched = std::mem::take(&mut self.m.borrow_mut().touched);
         for hint in hints {
             if faults && self.temper.strikes(&mut self.rng, Class::Hint, 15) {
                 continue;
             }
             match hint {
-                Hint::Ticket(id, arrival) => engine.hint(id, arrival),
+                Hint::Ticket(id, arrival) => {
+                    for state in std::mem::take(&mut touched) {
+                        engine.told(id.clone(), state, arrival);
+                    }
+                    engine.hint(id, arrival);
+                }
                 Hint::Request(file, arrival) => engine.hint_request(file, arrival),
                 Hint::Stray => engine.hint_stray(),
             }

@@ -3,6 +3,8 @@
 use super::content::SimFile;
 use super::disk::Errno;
 use super::machine::Machine;
+use jobyard::model::order::State;
+use jobyard::model::paths;
 use std::ffi::OsString;
 use std::path::Path;
 
@@ -118,6 +120,10 @@ impl Hand<'_> {
     }
 
     fn note(&mut self, act: &str, on: &str) {
+        let dir = |path: &str| {
+            State::ALL.into_iter().find(|s| Path::new(path).starts_with(paths::dir(*s)))
+        };
+        self.machine.touched.extend(on.split(' ').filter_map(dir));
         let uid = self.uid;
         self.machine.note(|| format!("-- person {uid}: {act} {on}"));
     }

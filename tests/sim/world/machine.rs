@@ -11,8 +11,9 @@ use super::git::Git;
 use super::jobs::{Job, Mix};
 use super::power::Style;
 use crate::rng::Rng;
+use jobyard::model::order::State;
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 /// The machine as its actors hold it.
@@ -90,6 +91,8 @@ pub(crate) struct Machine {
     pub(crate) root_lock: Option<(u32, u64)>,
     /// The owner of the root.
     pub(crate) uid: u32,
+    /// The directories of tickets in which people have acted since the daemon was last told.
+    pub(crate) touched: BTreeSet<State>,
     /// One line per raw call, when wanted.
     pub(crate) trace: Option<Vec<String>>,
     next_start: u64,
@@ -110,6 +113,7 @@ impl Machine {
             mix: Mix::default(),
             rng,
             root_lock: None,
+            touched: BTreeSet::new(),
             uid,
             trace: None,
             next_start: 1,
