@@ -13,6 +13,7 @@ use jobyard::model::parse::parse_order;
 use jobyard::model::time::{Moment, Tick};
 use jobyard::plan::{Policy, plan};
 use jobyard::scan::{self, Settings};
+use jobyard::world::git::Bounds;
 use jobyard::world::real::RealWorld;
 use std::collections::BTreeSet;
 use std::hint::black_box;
@@ -68,7 +69,7 @@ fn large_root(root: &Path) {
 fn a_large_root(c: &mut Criterion) {
     let dir = tempfile::tempdir().unwrap();
     large_root(dir.path());
-    let mut world = RealWorld::open(dir.path(), PathBuf::new(), None).unwrap();
+    let mut world = RealWorld::open(dir.path(), PathBuf::new(), Bounds::default()).unwrap();
     let settings = Settings {
         config: Config::default(),
         defects: Vec::new(),

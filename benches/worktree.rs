@@ -7,7 +7,7 @@
 #![allow(clippy::unwrap_used, reason = "a step that fails ends the measurement")]
 
 use jobyard::model::tree::{CommitId, Cone};
-use jobyard::world::git::Git;
+use jobyard::world::git::{Bounds, Git};
 use std::fs::{self, File};
 use std::io::Read;
 use std::path::Path;
@@ -126,7 +126,7 @@ fn of_git(root: &Path, beside: &Path, round: usize) -> Duration {
 
 /// What a claim asks of git for a worktree of the cone, and nothing else.
 fn of_making(root: &Path, commit: &CommitId, cone: &Cone, round: usize) -> Duration {
-    let git_of_root = Git::new(root.to_owned(), None);
+    let git_of_root = Git::new(root.to_owned(), Bounds::default());
     let (path, branch) = (format!(".worktrees/M-{round}"), format!("made-{round}"));
     let begun = Instant::now();
     git_of_root.add(&path, &branch, commit, Some(cone)).unwrap();

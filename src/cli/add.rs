@@ -14,7 +14,7 @@ use crate::model::order::State;
 use crate::model::paths;
 use crate::plan::argv::line;
 use crate::world::World;
-use crate::world::git::Git;
+use crate::world::git::{Bounds, Git};
 use crate::world::real::RealWorld;
 use crate::world::root_lock::{self, Role};
 use std::path::Path;
@@ -100,7 +100,7 @@ pub(super) fn run(globals: &Globals, mut given: Arguments) -> Outcome {
 
 /// Orders run in a worktree where git can make one, and nowhere when git cannot tell.
 fn usual_workspace(root: &Path) -> Result<String, Failure> {
-    let git = Git::new(root.to_owned(), None);
+    let git = Git::new(root.to_owned(), Bounds::default());
     let failed = |fault| Failure::new(code::FAILED, format!("add: {fault}; or name --workspace"));
     let usable = git.is_repository().map_err(failed)? && git.has_base().map_err(failed)?;
     Ok(if usable { "worktree" } else { "none" }.to_owned())

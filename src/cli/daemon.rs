@@ -8,6 +8,7 @@ use crate::daemon::{Ended, Failed, Start, Talk};
 use crate::model::id::OrderId;
 use crate::model::paths;
 use crate::world::ability;
+use crate::world::git::Bounds;
 use crate::world::journald::Journal;
 use crate::world::real::RealWorld;
 use crate::world::root_lock::{self, Role, RootLock, Tried, try_lock};
@@ -122,9 +123,9 @@ fn talk(root: &Path) -> Talk {
 }
 
 fn serve(globals: &Globals, root: &Path, arguments: Arguments, lock: RootLock) -> Outcome {
-    let workers = root::config(root)?.checkout_workers;
-    let mut world = RealWorld::open(root, program()?, Some(workers).filter(|n| *n > 0))
-        .map_err(|e| Failure::of_disk("open", root, &e))?;
+    let git = Bounds::of(&root::config(root)?);
+    let mut world =
+        RealWorld::open(root, program()?, git).map_err(|e| Failure::of_disk("open", root, &e))?;
     world.executors_are_supplied = arguments.external_executor;
     // A disk that fails here fails again in the daemon, which says so and goes on trying.
     if let Ok(Some(what)) = ability::lacking(&mut world, Path::new(paths::OWN)) {

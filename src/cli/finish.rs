@@ -14,6 +14,7 @@ use crate::model::request::{RequestBody, Verb};
 use crate::model::verdict::VerdictFile;
 use crate::observe::plain;
 use crate::world::World;
+use crate::world::git::Bounds;
 use crate::world::real::RealWorld;
 use std::path::{Component, Path, PathBuf};
 
@@ -88,7 +89,7 @@ pub(super) fn here(root: &Path, verb: &str) -> Result<OrderId, Failure> {
 
 /// The running orders that work in the worktree of another one, which does not run itself.
 fn heirs(root: &Path, tree: &OrderId) -> Option<Vec<OrderId>> {
-    let mut world = RealWorld::open(root, PathBuf::new(), None).ok()?;
+    let mut world = RealWorld::open(root, PathBuf::new(), Bounds::default()).ok()?;
     if world.stat(&paths::ticket(State::Running, tree)).ok()?.is_some() {
         return None;
     }

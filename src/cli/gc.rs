@@ -65,7 +65,7 @@ pub(super) fn run(globals: &Globals, given: Arguments) -> Outcome {
     if let Some(defect) = seat.defects().first() {
         return Err(Failure::new(code::USAGE, format!("{}: {defect}", paths::CONFIG)));
     }
-    let git = Git::new(seat.root.clone(), None);
+    let git = seat.git();
     let failed = |f: GitFault| Failure::new(code::FAILED, format!("look at worktrees: {f}"));
     let trees = match git.is_repository().map_err(failed)? {
         true => kept(&seat, git.list().map_err(failed)?),

@@ -13,7 +13,7 @@ use crate::model::index::{Index, Reading};
 use crate::model::order::State;
 use crate::model::paths;
 use crate::model::schema;
-use crate::world::git::Git;
+use crate::world::git::{Bounds, Git};
 use crate::world::real::RealWorld;
 use crate::world::root_lock::{Role, RootLock, Tried, try_lock};
 use crate::world::store::{errno, publish};
@@ -130,7 +130,7 @@ fn make_file(
 }
 
 fn look_at_git(root: &Path, dry: bool, report: &mut Report) -> Result<(), Failure> {
-    let git = Git::new(root.to_owned(), None);
+    let git = Git::new(root.to_owned(), Bounds::default());
     match git.is_repository() {
         Ok(true) => {}
         Ok(false) => {

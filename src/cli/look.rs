@@ -12,7 +12,7 @@ use crate::model::paths;
 use crate::plan::Policy;
 use crate::plan::findings::{Finding, Severity, Tree};
 use crate::scan::{self, Settings, View};
-use crate::world::git::Git;
+use crate::world::git::{Bounds, Git};
 use crate::world::real::RealWorld;
 use crate::world::root_lock::{self, Found, Role};
 use crate::world::stall::{self, Stall};
@@ -40,7 +40,7 @@ pub(super) fn open(globals: &Globals) -> Result<Seat, Failure> {
 
 /// Opens a root.
 pub(super) fn seat(root: PathBuf) -> Result<Seat, Failure> {
-    let world = RealWorld::open(&root, PathBuf::new(), None)
+    let world = RealWorld::open(&root, PathBuf::new(), Bounds::default())
         .map_err(|e| Failure::of_disk("open", &root, &e))?;
     let holder =
         root_lock::look(&root).map_err(|e| Failure::of_disk("look at the lock of", &root, &e))?;
@@ -130,6 +130,11 @@ impl Seat {
         self.settings.config.git_base.as_deref()
     }
 
+    /// The repository, with the configured bounds.
+    pub(super) fn git(&self) -> Git {
+        Git::new(self.root.clone(), Bounds::of(&self.settings.config))
+    }
+
     /// Everything.
     pub(super) fn look(&mut self) -> Result<View, Failure> {
         let settings = self.settings.clone();
@@ -177,7 +182,7 @@ impl Seat {
     }
 
     fn try_git(&mut self) -> Result<(), GitFault> {
-        let git = Git::new(self.root.clone(), None);
+        let git = self.git();
         self.settings.trees = Some(Vec::new());
         if !git.is_repository()? {
             return Ok(());

@@ -4,6 +4,7 @@
 //! written. Whether a line's hash is right is for whoever parses it.
 
 use super::Failure;
+use crate::world::git::Bounds;
 use crate::world::ledger::{segment, segments};
 use crate::world::real::RealWorld;
 use crate::world::store::errno;
@@ -32,7 +33,7 @@ pub(super) struct Grown {
 impl Mark {
     /// Where the ledger ends now.
     pub(super) fn at_end(root: &Path) -> Result<Self, Failure> {
-        let world = RealWorld::open(root, PathBuf::new(), None)
+        let world = RealWorld::open(root, PathBuf::new(), Bounds::default())
             .map_err(|e| Failure::of_disk("open", root, &e))?;
         let mut mark = Self { world, segment: 0, offset: 0 };
         mark.find_end().map_err(failed)?;

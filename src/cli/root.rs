@@ -11,7 +11,7 @@ use crate::model::paths;
 use crate::observe::catalogue::Catalogue;
 use crate::observe::plain;
 use crate::plan::Policy;
-use crate::world::git::Git;
+use crate::world::git::{Bounds, Git};
 use crate::world::identity;
 use crate::world::real::RealWorld;
 use jiff::tz::TimeZone;
@@ -74,7 +74,7 @@ pub fn config(root: &Path) -> Result<Config, Failure> {
 pub fn config_text(root: &Path) -> Result<Option<String>, Failure> {
     let shown = root.join(paths::CONFIG);
     let failed = |text: String| Failure::new(code::FAILED, text);
-    let mut world = RealWorld::open(root, PathBuf::new(), None)
+    let mut world = RealWorld::open(root, PathBuf::new(), Bounds::default())
         .map_err(|e| failed(format!("open {}: {e}", root.display())))?;
     let read = plain::snapshot(&mut world, Path::new(paths::CONFIG), CONFIG_BYTES_MAX)
         .map_err(|fault| failed(format!("read {}: {fault}", shown.display())))?
@@ -96,8 +96,8 @@ pub fn refused(root: &Path, defects: &[Defect]) -> Failure {
 fn check_catalogue(root: &Path, talk: &mut dyn FnMut(&str)) -> Result<(), Failure> {
     let mut catalogue = Catalogue::default();
     let refused = |text: String| Failure::new(code::FAILED, format!("read {}: {text}", paths::DOD));
-    let mut world =
-        RealWorld::open(root, PathBuf::new(), None).map_err(|e| refused(e.to_string()))?;
+    let mut world = RealWorld::open(root, PathBuf::new(), Bounds::default())
+        .map_err(|e| refused(e.to_string()))?;
     catalogue.refresh(&mut world).map_err(|fault| refused(fault.to_string()))?;
     for (name, defect) in &catalogue.broken {
         let name = name.to_string_lossy();

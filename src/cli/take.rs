@@ -13,7 +13,7 @@ use crate::model::order::State;
 use crate::model::parse::parse_order;
 use crate::model::paths;
 use crate::model::request::{RequestBody, Verb};
-use crate::world::git::Git;
+use crate::world::git::{Bounds, Git};
 use crate::world::identity;
 use serde_json::{Map, Value, json};
 use std::fs;
@@ -74,7 +74,7 @@ pub(super) fn run(globals: &Globals, given: Arguments) -> Outcome {
     if given.asking.dry_run {
         return rehearse::run(globals, &root, &asked);
     }
-    if let Err(error) = Git::new(root.clone(), None).ensure_excludes()
+    if let Err(error) = Git::new(root.clone(), Bounds::default()).ensure_excludes()
         && error.kind() != std::io::ErrorKind::NotFound
     {
         say::talk(&format!("jobyard: keep state out of git: {error}; `jobyard init` tries again"));

@@ -86,6 +86,8 @@ pub struct Config {
     pub git_base: Option<String>,
     /// `git.checkout_workers`: processes of one checkout; 0 (the default): as many as CPUs.
     pub checkout_workers: u32,
+    /// `git.timeout`: longest time of a call of git that changes worktrees or branches; 10 min.
+    pub git_timeout: Millis,
     /// `env.pass`: variables copied from the executor's environment into every command's.
     pub env_pass: Vec<String>,
     /// `[engines.<name>] command`: shell text per engine.
@@ -116,6 +118,7 @@ impl Default for Config {
             log_max: 64 << 20,
             git_base: None,
             checkout_workers: 0,
+            git_timeout: Millis::from_secs(600),
             env_pass: Vec::new(),
             engines: BTreeMap::new(),
             groups: BTreeMap::new(),

@@ -4,7 +4,7 @@
 //! FIFO or a device; descriptors are never inherited by children.
 
 use super::calls::{again, announced, fault, file_fault, io_fault, kind, nanos};
-use super::git::{Absent, Git};
+use super::git::{Absent, Bounds, Git};
 use super::store::errno;
 use super::{Entry, ExecutorLink, Fault, GitFault, Identity, Kind, Stat, World, writers};
 use crate::executor;
@@ -51,7 +51,7 @@ pub struct RealWorld {
 
 impl RealWorld {
     /// Opens a root. `program`: the binary to start as executor.
-    pub fn open(root: &Path, program: PathBuf, workers: Option<u32>) -> std::io::Result<Self> {
+    pub fn open(root: &Path, program: PathBuf, git: Bounds) -> std::io::Result<Self> {
         let root_dir =
             fs::open(root, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
         let identity = super::identity::of_this_process()?;
@@ -61,7 +61,7 @@ impl RealWorld {
             root_dir,
             kept: BTreeMap::new(),
             identity,
-            git: Git::new(root.to_owned(), workers),
+            git: Git::new(root.to_owned(), git),
             program,
             link: None,
             starting: None,

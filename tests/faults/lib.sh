@@ -26,7 +26,7 @@ grace = "1s"
 slots = 2
 CONF
     cat "$EFFECTS.toml" >"$ROOT/_ctx/jobyard.toml"
-    printf '\n[env]\npass = ["TRIAL_TAG", "EFFECTS", "JOBYARD", "GIT_CONFIG_GLOBAL"]\n' >>"$ROOT/_ctx/jobyard.toml"
+    printf '\n[git]\ntimeout = "5s"\n\n[env]\npass = ["TRIAL_TAG", "EFFECTS", "JOBYARD", "GIT_CONFIG_GLOBAL"]\n' >>"$ROOT/_ctx/jobyard.toml"
     : >"$EFFECTS"
     : >"$SUBMITTED"
 }

@@ -9,7 +9,7 @@ mod sparse;
 mod submodules;
 
 use jobyard::model::tree::{Change, CommitId, TreeFacts, WorktreeMade};
-use jobyard::world::git::{Absent, Git};
+use jobyard::world::git::{Absent, Bounds, Git};
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
@@ -61,7 +61,7 @@ fn yard() -> Yard {
     put(&root.join(".gitignore"), "*.tmp\n");
     run(&root, &["add", "."]);
     run(&root, &["commit", "-q", "-m", "one"]);
-    let git = Git::new(root.clone(), Some(1));
+    let git = Git::new(root.clone(), Bounds { checkout_workers: Some(1), ..Bounds::default() });
     put(&root.join("_ctx/runs/excludes"), "");
     let base = git.base(None).unwrap();
     Yard { _dir: dir, root, git, base }
@@ -308,7 +308,7 @@ fn bases_are_resolved_in_order() {
 #[test]
 fn no_repository_and_an_empty_one_are_told_apart() {
     let dir = TempDir::new().unwrap();
-    let git = Git::new(dir.path().to_owned(), None);
+    let git = Git::new(dir.path().to_owned(), Bounds::default());
     assert_eq!(git.is_repository(), Ok(false));
     assert!(git.base(None).unwrap_err().to_string().contains("git init"));
     assert!(git.ensure_excludes().is_err());
@@ -344,7 +344,7 @@ fn a_root_below_the_top_of_the_checkout_works() {
     let y = yard();
     let sub = y.root.join("tools/yard [1]");
     fs::create_dir_all(&sub).unwrap();
-    let git = Git::new(sub.clone(), None);
+    let git = Git::new(sub.clone(), Bounds::default());
     assert!(git.ensure_excludes().unwrap());
     put(&sub.join("_ctx/runs/x"), "x");
     fs::remove_dir_all(y.root.join("_ctx")).unwrap();
@@ -417,7 +417,7 @@ fn other_formats_of_repositories_work_too() {
         run(&root, &["add", "a"]);
         run(&root, &["commit", "-q", "-m", "one"]);
         put(&root.join("_ctx/runs/excludes"), "");
-        let git = Git::new(root.clone(), None);
+        let git = Git::new(root.clone(), Bounds::default());
         let base = git.base(None).unwrap();
         let y = Yard { _dir: dir, root, git, base };
         let made = y.add();

@@ -16,6 +16,7 @@ use crate::model::request::Verb;
 use crate::observe::Arrival;
 use crate::world::Fault;
 use crate::world::World;
+use crate::world::git::Bounds;
 use crate::world::ledger;
 use crate::world::real::RealWorld;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -44,8 +45,8 @@ pub(in crate::cli) fn program() -> Result<PathBuf, Failure> {
 
 /// The real machine at a root.
 pub(in crate::cli) fn world(place: &Path) -> Result<RealWorld, Failure> {
-    let workers = root::config(place)?.checkout_workers;
-    let mut world = RealWorld::open(place, program()?, Some(workers).filter(|n| *n > 0))
+    let git = Bounds::of(&root::config(place)?);
+    let mut world = RealWorld::open(place, program()?, git)
         .map_err(|e| Failure::new(code::FAILED, format!("open {}: {e}", place.display())))?;
     world.stay_aloof();
     Ok(world)

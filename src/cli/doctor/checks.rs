@@ -8,7 +8,7 @@ use crate::cli::look::Seat;
 use crate::cli::sight::Presence;
 use crate::model::order::State;
 use crate::model::paths;
-use crate::world::git::Git;
+use crate::world::git::{Bounds, Git};
 use rustix::fs::{Access, access, statvfs};
 use std::path::Path;
 
@@ -130,7 +130,7 @@ fn room(root: &Path) -> Check {
 
 fn repository(root: &Path) -> Check {
     let name = "git";
-    let git = Git::new(root.to_owned(), None);
+    let git = Git::new(root.to_owned(), Bounds::default());
     match git.is_repository() {
         Ok(true) => match git.base(None) {
             Ok(base) => {

@@ -12,7 +12,6 @@ use crate::model::id::OrderId;
 use crate::model::paths;
 use crate::model::tree::CommitId;
 use crate::model::verdict::VerdictFile;
-use crate::world::git::Git;
 use crate::world::store::{log_digest, read_plain};
 use serde_json::{Value, json};
 use std::path::Path;
@@ -146,7 +145,7 @@ fn of_commit(seat: &Seat, id: &OrderId, commit: &str) -> Item {
     let wrong = match CommitId::parse(commit) {
         None => Some("it is no commit id".to_owned()),
         Some(commit) => {
-            let git = Git::new(seat.root.clone(), None);
+            let git = seat.git();
             let tip = git.branch(&id.branch());
             let met = tip.and_then(|tip| git.merge_base(&commit, tip.as_ref().unwrap_or(&commit)));
             match met {

@@ -124,6 +124,7 @@ fn value(config: &Config, key: &str) -> Option<Value> {
         "log.max" => size(config.log_max).into(),
         "git.base" => config.git_base.clone()?.into(),
         "git.checkout_workers" => config.checkout_workers.into(),
+        "git.timeout" => config.git_timeout.to_string().into(),
         "env.pass" => config.env_pass.clone().into(),
         "dependencies.unsatisfiable" => match config.unsatisfiable {
             Unsatisfiable::Hold => "hold".into(),

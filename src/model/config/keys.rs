@@ -25,7 +25,7 @@ const fn key(
 }
 
 /// All keys, in the order of the default text; keys of one table stand together.
-pub(super) const KEYS: [KeyText; 21] = [
+pub(super) const KEYS: [KeyText; 22] = [
     key(
         "",
         "settle",
@@ -68,6 +68,12 @@ pub(super) const KEYS: [KeyText; 21] = [
         "Revision that branches start from; unset: main, master, or the branch checked out.",
     ),
     key("git", "checkout_workers", "0", "Processes of one checkout; 0: as many as CPUs."),
+    key(
+        "git",
+        "timeout",
+        "\"10m\"",
+        "Longest time of a call that makes or removes a worktree; nothing else is begun meanwhile.",
+    ),
     key(
         "env",
         "pass",

@@ -126,6 +126,9 @@ impl Reading<'_> {
             match full.as_str() {
                 "log.max" => self.log_max(value),
                 "git.base" => self.git_base(value),
+                "git.timeout" => {
+                    self.config.git_timeout = self.span(value, &full, self.config.git_timeout);
+                }
                 "git.checkout_workers" => {
                     let count = self.count(value, &full, SLOTS_MAX);
                     self.config.checkout_workers = count.unwrap_or(0);
@@ -393,7 +396,7 @@ mod tests {
     fn every_key_is_read() {
         let text = "settle = \"500ms\"\nslots = 4\nshell = [\"sh\", \"-ec\"]\nstale_after = 60\ngrace = \
                     \"5s\"\ntimeout = \"2h\"\nidle_timeout = \"10m\"\ncheck_timeout = \"5m\"\n[log]\nmax = \
-                    \"1GB\"\n[git]\nbase = \"dev\"\ncheckout_workers = 2\n[env]\npass = [\"HOME\", \
+                    \"1GB\"\n[git]\nbase = \"dev\"\ncheckout_workers = 2\ntimeout = \"1m\"\n[env]\npass = [\"HOME\", \
                     \"HOME\"]\n[engines.claude]\ncommand = \"claude -p x\"\n[groups.gpu]\nslots = \
                     1\npaused = \"dear\"\n[groups.a]\npaused = true\n[groups.b]\npaused = false\n\
                     [hooks]\nsettled = \"a\"\ndrained = \"b\"\ntimeout = 5\n\
@@ -410,6 +413,7 @@ mod tests {
             log_max: 1_000_000_000,
             git_base: Some("dev".to_owned()),
             checkout_workers: 2,
+            git_timeout: Millis::from_secs(60),
             env_pass: vec!["HOME".to_owned()],
             engines: BTreeMap::from([("claude".to_owned(), "claude -p x".to_owned())]),
             groups: BTreeMap::from([("gpu".to_owned(), 1)]),

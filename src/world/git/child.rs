@@ -27,8 +27,6 @@ const READ_LIMIT: Duration = Duration::from_secs(20);
 pub(super) const CONTENT_LIMIT: Duration = Duration::from_secs(120);
 /// A call that takes longer is looked after: something may keep git waiting.
 const WARY_AFTER: Duration = Duration::from_millis(500);
-/// Longest time of a call that writes a worktree: a checkout of some hundred thousand files.
-pub(super) const WRITE_LIMIT: Duration = Duration::from_secs(600);
 /// Most output kept of one call; a diff of a million paths stays below it.
 pub(super) const OUTPUT_BYTES_MAX: usize = 256 << 20;
 /// Most of git's complaints that is kept; the first lines name the cause.
@@ -61,6 +59,8 @@ pub(super) struct Call {
     command: Command,
     config: Vec<(String, String)>,
     limit: Duration,
+    /// The setting that the limit is of.
+    setting: &'static str,
     stdin: Option<File>,
     wary: Places,
 }
@@ -94,7 +94,15 @@ impl Call {
             command.env_remove(name);
         }
         let config = SETTINGS.map(|(key, value)| (key.to_owned(), value.to_owned())).to_vec();
-        Self { act, command, config, limit: READ_LIMIT, stdin: None, wary: Places::default() }
+        Self {
+            act,
+            command,
+            config,
+            limit: READ_LIMIT,
+            setting: "",
+            stdin: None,
+            wary: Places::default(),
+        }
     }
 
     pub(super) fn arg(mut self, arg: impl AsRef<OsStr>) -> Self {
@@ -135,6 +143,11 @@ impl Call {
         self
     }
 
+    /// A call that is bounded by `git.timeout`.
+    pub(super) fn configured_limit(self, limit: Duration) -> Self {
+        Self { limit, setting: " (`git.timeout`)", ..self }
+    }
+
     /// Where something may lie that git would wait on for ever.
     pub(super) fn wary(mut self, places: Places) -> Self {
         self.wary = places;
@@ -167,7 +180,7 @@ impl Call {
             act,
             cause: format!("cannot run git: {e} (is git installed and in PATH?)"),
         })?;
-        converse(child, self.limit, &self.wary, act)
+        converse(child, (self.limit, self.setting), &self.wary, act)
     }
 }
 
@@ -200,7 +213,7 @@ pub(super) fn line(output: &[u8]) -> String {
 
 fn converse(
     mut child: Child,
-    limit: Duration,
+    (limit, setting): (Duration, &str),
     wary: &Places,
     act: &'static str,
 ) -> Result<Answer, GitFault> {
@@ -225,7 +238,7 @@ fn converse(
         Follow::CutOff => Err(refused(act, INTERRUPTED)),
         Follow::Late => Err(refused(
             act,
-            format!("git did not end within {} s and was killed", limit.as_secs()),
+            format!("git did not end within {} s and was killed{setting}", limit.as_secs_f64()),
         )),
         Follow::Waits(on) => Err(refused(
             act,

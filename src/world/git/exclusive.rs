@@ -5,7 +5,7 @@
 //! ended, also when the daemon is gone; the file's text is the note of a change under way, empty
 //! otherwise, so whoever finds a note knows that the change was interrupted.
 
-use super::child::{Call, WRITE_LIMIT, file_fault, is_cut_off, refused};
+use super::child::{Call, file_fault, is_cut_off, refused};
 use super::layout::Layout;
 use super::{Git, files};
 use crate::world::{GitFault, INTERRUPTED};
@@ -95,14 +95,14 @@ impl Exclusive {
 
     /// A call that changes something; it carries the lock.
     pub(super) fn call(&self, git: &Git, act: &'static str, dir: &Path) -> Result<Call, GitFault> {
-        Ok(self.carry(git, act, Call::new(act, dir))?.limit(WRITE_LIMIT))
+        Ok(self.carry(git, act, Call::new(act, dir))?.configured_limit(git.bounds.timeout))
     }
 
     /// Gives the lock and the checkout's settings to a call.
     pub(super) fn carry(&self, git: &Git, act: &'static str, call: Call) -> Result<Call, GitFault> {
         let file = self.file.try_clone().map_err(|e| refused(act, e.to_string()))?;
-        let call = call.stdin(file).limit(WRITE_LIMIT);
-        Ok(match git.checkout_workers {
+        let call = call.stdin(file).configured_limit(git.bounds.timeout);
+        Ok(match git.bounds.checkout_workers {
             Some(n) => call.config("checkout.workers", &n.to_string()),
             None => call,
         })

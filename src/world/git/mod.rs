@@ -31,6 +31,7 @@ pub use tree::Absent;
 
 use super::GitFault;
 use crate::model::cone::Cone;
+use crate::model::config::Config;
 use crate::model::tree::{Change, CommitId, TreeFacts, WorktreeMade};
 use blocking::Places;
 use child::{Call, fields, file_fault, line, os, refused};
@@ -38,6 +39,7 @@ use layout::{Entry, Head, Layout};
 use std::fs;
 use std::io;
 use std::path::{Component, Path, PathBuf};
+use std::time::Duration;
 
 /// Most paths in a list of facts; a person is helped by the first ones.
 pub const LIST_MAX: usize = 1000;
@@ -53,7 +55,30 @@ pub const STATE_PATHS: [&str; 5] =
 #[derive(Clone, Debug)]
 pub struct Git {
     root: PathBuf,
-    checkout_workers: Option<u32>,
+    bounds: Bounds,
+}
+
+/// What a call that changes worktrees or branches may use.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    /// Parallel writers of a checkout; `None` leaves it to the user's configuration.
+    pub checkout_workers: Option<u32>,
+    /// Its longest time.
+    pub timeout: Duration,
+}
+
+impl Bounds {
+    /// What `[git]` of the configuration says.
+    pub fn of(config: &Config) -> Self {
+        let timeout = Duration::from_millis(config.git_timeout.0);
+        Self { checkout_workers: Some(config.checkout_workers).filter(|n| *n > 0), timeout }
+    }
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self::of(&Config::default())
+    }
 }
 
 /// A worktree as git lists it.
@@ -86,10 +111,9 @@ struct Place {
 }
 
 impl Git {
-    /// The repository that holds `root`, an absolute path. `checkout_workers`: parallel writers of a
-    /// checkout; `None` leaves it to the user's configuration. Nothing is read yet.
-    pub fn new(root: PathBuf, checkout_workers: Option<u32>) -> Self {
-        Self { root, checkout_workers }
+    /// The repository that holds `root`, an absolute path. Nothing is read yet.
+    pub fn new(root: PathBuf, bounds: Bounds) -> Self {
+        Self { root, bounds }
     }
 
     /// Variables that make the commits of an order's commands durable when git makes them.

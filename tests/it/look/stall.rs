@@ -5,7 +5,7 @@
 
 use super::{Said, say};
 use crate::local_faults::slow_git;
-use crate::yard::{Yard, signal};
+use crate::yard::{Yard, lives, signal, until};
 use rustix::process::Signal;
 use serde_json::Value;
 use std::fs;
@@ -50,6 +50,21 @@ fn a_hook_of_git_that_does_not_end_is_named() {
     signal(hook.parse().unwrap(), Signal::TERM);
     yard.until_in("done", "B");
     is_over(&yard);
+}
+
+#[test]
+fn git_is_ended_after_its_configured_time_and_the_others_go_on() {
+    let mut yard = slow_git();
+    yard.configure("settle = \"20ms\"\n[git]\ntimeout = \"1s\"\n");
+    yard.start();
+    yard.submit("A", "run: 'true'\n");
+    let hook = yard.lines("hook.said", 1)[0].parse().unwrap();
+    yard.submit("B", "run: 'true'\nworkspace: none\n");
+    yard.until_in("done", "B");
+    yard.until("the explanation", || yard.path("_ctx/jobs/pending/A.yaml.why").exists());
+    let why = yard.why("pending", "A");
+    assert!(why.contains("git did not end within 1 s and was killed (`git.timeout`)"), "{why}");
+    until("the end of the hook", || !lives(hook));
 }
 
 #[test]
