@@ -60,6 +60,21 @@ fn who_writes_notes_beside_the_log_of_a_lost_attempt_goes_on() {
 }
 
 #[test]
+fn a_limit_of_real_time_that_an_administrator_set_holds_in_commands() {
+    let mut yard = Yard::bare();
+    yard.args.push("--external-executor");
+    let program = env!("CARGO_BIN_EXE_jobyard");
+    let text =
+        format!("ulimit -S -R 7654321; exec {program} exec --stay --root {}", yard.root.display());
+    let mut command = Command::new("bash");
+    let _executor = Bystander::start(command.args(["-c", &text]).process_group(0));
+    yard.start();
+    yard.submit("A", "workspace: none\nrun: 'ulimit -S -R >> limit'\n");
+    assert_eq!(yard.lines("limit", 1), ["7654321"]);
+    yard.until_in("done", "A");
+}
+
+#[test]
 fn what_was_there_before_the_executor_in_the_same_process_goes_on() {
     let mut yard = Yard::bare();
     yard.args.push("--external-executor");

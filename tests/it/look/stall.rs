@@ -85,6 +85,17 @@ fn a_disk_that_refuses_is_quoted() {
 }
 
 #[test]
+fn what_an_order_says_moves_no_cursor() {
+    let mut yard = Yard::bare();
+    yard.start();
+    yard.publish("_ctx/jobs/pending/A.yaml", "id: A\ntitle: a\npriority: \"\\e[2Jgone\"\n");
+    yard.until("the note", || yard.said().contains("gone"));
+    for text in [yard.said(), say(&yard, &["why", "A"]).out] {
+        assert!(text.contains("\\u{1b}[2Jgone") && !text.contains('\u{1b}'), "{text:?}");
+    }
+}
+
+#[test]
 fn a_frozen_executor_is_called_so() {
     let mut yard = Yard::bare();
     yard.start();

@@ -102,6 +102,20 @@ fn status_counts_and_says_who_serves() {
 }
 
 #[test]
+fn results_are_counted_of_settled_orders_only() {
+    let mut yard = Yard::bare();
+    yard.configure("settle = \"20ms\"\npaused = true\n");
+    yard.start();
+    yard.submit("A", "workspace: none\nrun: 'true'\n");
+    let cancelled =
+        || say(&yard, &["status", "--json"]).json()["counts"]["cancelled"].as_u64().unwrap();
+    assert_eq!(yard.verb(&["cancel", "A"]).0, 0);
+    assert_eq!((yard.places("A"), cancelled()), (vec!["failed"], 1));
+    assert_eq!(yard.verb(&["requeue", "A"]).0, 0);
+    assert_eq!((yard.places("A"), cancelled()), (vec!["pending"], 0));
+}
+
+#[test]
 fn show_tells_everything_and_single_facts() {
     let yard = many();
     let json = say(&yard, &["show", "A-done", "--json"]).json();

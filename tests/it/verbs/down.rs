@@ -224,6 +224,20 @@ fn another_verb_is_waited_for_and_nothing_is_filed_meanwhile() {
 }
 
 #[test]
+fn a_request_that_cannot_be_filed_is_not_called_filed() {
+    let root = Root::new();
+    root.order("A", "");
+    let place = root.path("").canonicalize().unwrap();
+    let Ok(Tried::Held(_lock)) = try_lock(&place, Role::Daemon, "") else { panic!("held") };
+    let control = place.join("_ctx/jobs/control");
+    let _ = fs::remove_dir_all(&control);
+    fs::write(&control, "").unwrap();
+    let said = root.run(&["cancel", "A", "--wait", "1"]);
+    assert!(said.code != 0 && said.err.contains("could not be filed"), "{said:?}");
+    assert!(!said.err.contains("filed;"), "{said:?}");
+}
+
+#[test]
 fn of_ten_takers_exactly_one_wins() {
     let root = Root::new();
     let rounds = std::env::var("JOBYARD_ROUNDS").map_or(2, |n| n.parse().unwrap());
