@@ -35,6 +35,9 @@ impl<W: World> Engine<W> {
         } else if advanced {
             self.group_soon();
         }
+        if self.outbox.iter().any(|m| matches!(m, ToExecutor::Start(_))) {
+            self.sync_new_copies()?;
+        }
         self.send();
         self.write_logs(false)?;
         if !self.replan.is_empty() {
@@ -100,6 +103,7 @@ impl<W: World> Engine<W> {
 
     fn sync_dirs(&mut self) -> Result<(), Fault> {
         self.dirs.append(&mut self.doubtful);
+        self.unwatched = false;
         // A ticket is stamped anew where it lies: the directories that it left before come first, so that no
         // power cut shows its old version there beside the new one.
         let earlier = [State::Pending, State::Running].map(paths::dir);
@@ -117,20 +121,6 @@ impl<W: World> Engine<W> {
             self.dirs.remove(&dir);
         }
         self.group_due = None;
-        Ok(())
-    }
-
-    /// Makes the copies of an attempt durable before the ticket is changed that they are copies of; whoever
-    /// made them may have died before it came to that.
-    pub(super) fn sync_copies(&mut self, id: &OrderId, attempt: u32) -> Result<(), Fault> {
-        for dir in [paths::run(id, attempt), paths::runs(id), PathBuf::from(paths::RUNS)] {
-            match self.world.sync_dir(&dir) {
-                Err(fault) if fault.errno != errno::ENOENT && !fault.is_obstacle() => {
-                    return Err(fault);
-                }
-                _ => drop(self.dirs.remove(&dir)),
-            }
-        }
         Ok(())
     }
 
@@ -156,17 +146,20 @@ impl<W: World> Engine<W> {
     pub(super) fn sync_now(&mut self, state: State) -> Result<(), Fault> {
         let dir = paths::dir(state);
         self.dirs.append(&mut self.doubtful);
-        self.dirs.remove(&dir);
         for earlier in State::ALL.map(paths::dir) {
-            if self.dirs.remove(&earlier) {
+            if earlier != dir && self.dirs.contains(&earlier) {
                 self.world.sync_dir(&earlier)?;
+                self.dirs.remove(&earlier);
             }
         }
-        self.world.sync_dir(&dir)
+        self.world.sync_dir(&dir)?;
+        self.dirs.remove(&dir);
+        Ok(())
     }
 
     /// A ticket is about to be stamped anew in this directory: where others may have moved it from must not
-    /// show its old version beside the new one. In `running/` it is from `pending/`, by a move of ours.
+    /// show its old version beside the new one. In `running/` it is from `pending/`, by a move of ours, unless
+    /// nobody watched.
     pub(super) fn sync_doubtful(&mut self, state: State) -> Result<(), Fault> {
         let here = paths::dir(state);
         for dir in self.doubtful.iter().filter(|dir| **dir != here) {
@@ -174,6 +167,7 @@ impl<W: World> Engine<W> {
             self.dirs.remove(dir);
         }
         self.doubtful.retain(|dir| *dir == here);
+        self.unwatched = false;
         Ok(())
     }
 
@@ -181,6 +175,7 @@ impl<W: World> Engine<W> {
     /// made so soon, and before a ticket is stamped anew.
     pub(super) fn doubt_names(&mut self) {
         self.doubtful.extend(State::ALL.map(paths::dir));
+        self.unwatched = true;
         self.group_soon();
     }
 
@@ -350,11 +345,35 @@ impl<W: World> Engine<W> {
     }
 
     /// Makes the next run directory ahead, while nothing waits for it.
+    ///
+    /// One that is there already may be an order's: a power cut can take back that it was given away, and
+    /// leave what the attempt wrote.
     fn prepare_spare(&mut self) -> Result<(), Fault> {
-        if self.options.policy.runs && !self.spare {
-            self.ensure_dir(Path::new(paths::SPARE))?;
-            self.ensure_dir(&Path::new(paths::SPARE).join("1"))?;
-            self.spare = true;
+        if !self.options.policy.runs || self.spare {
+            return Ok(());
+        }
+        let (spare, first) = (Path::new(paths::SPARE), Path::new(paths::SPARE).join("1"));
+        match self.world.mkdir(spare) {
+            Err(fault) if fault.errno == errno::EEXIST => self.clear_spare(spare, &first)?,
+            made => made?,
+        }
+        self.ensure_dir(&first)?;
+        self.spare = true;
+        Ok(())
+    }
+
+    fn clear_spare(&mut self, spare: &Path, first: &Path) -> Result<(), Fault> {
+        let is_used = match self.world.list(first) {
+            Ok(entries) => !entries.is_empty(),
+            Err(fault) if fault.errno == errno::ENOENT => false,
+            Err(fault) if fault.is_obstacle() => true,
+            Err(fault) => return Err(fault),
+        };
+        if is_used {
+            let aside = move_aside(&mut self.world, spare)?;
+            let text = "a power cut took the name of this run directory";
+            self.notes.push(format!("{}: {text}", aside.display()));
+            self.ensure_dir(spare)?;
         }
         Ok(())
     }

@@ -135,6 +135,8 @@ pub struct Engine<W: World> {
     noted: BTreeSet<OsString>,
     /// Directories of tickets in which others may have changed something that is not durable.
     doubtful: BTreeSet<PathBuf>,
+    /// What is doubtful was changed while nobody watched.
+    unwatched: bool,
     group_due: Option<Tick>,
     /// The highest attempt of orders that have no ticket now.
     numbers: BTreeMap<OrderId, u32>,

@@ -69,6 +69,7 @@ impl<W: World> Engine<W> {
             refusals: BTreeSet::new(),
             noted: BTreeSet::new(),
             doubtful: BTreeSet::new(),
+            unwatched: false,
             group_due: None,
             numbers: BTreeMap::new(),
             answering: Vec::new(),
@@ -129,7 +130,8 @@ impl<W: World> Engine<W> {
                 t.place(state).is_some_and(|p| matches!(p.reading, Reading::Settled { .. }))
             };
             let begun = !matches!(ticket.seen, Seen::Never | Seen::Pending | Seen::Settled(_));
-            if begun && stamped(ticket) {
+            // The stamp that a requeue takes off is not its own.
+            if begun && stamped(ticket) && ticket.seen != Seen::Requeued {
                 ticket.seen = Seen::Settled(state);
             }
             let known = ticket.attempt.is_some() || begun || ticket.seen == Seen::Pending;

@@ -18,8 +18,8 @@ use crate::model::tree::CommitId;
 use crate::plan::verdict::Precondition;
 use crate::world::store::{TICKET_BYTES_MAX, errno, publish, read_whole};
 use crate::world::{Fault, World};
-use std::collections::BTreeMap;
-use std::path::Path;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
 
 /// Largest file of sealed ignore rules: the user's and the repository's, 1 MiB each.
 const RULES_BYTES_MAX: usize = (2 << 20) + 16;
@@ -33,6 +33,8 @@ pub(super) struct Copies {
     waiting: BTreeMap<OrderId, (u32, Vec<u8>)>,
     /// Attempts whose copy has been seen: its absence is somebody's deed.
     kept: BTreeMap<OrderId, u32>,
+    /// Attempts whose copy must be durable before a command of theirs is started.
+    unsynced: BTreeSet<(OrderId, u32)>,
 }
 
 impl<W: World> Engine<W> {
@@ -48,9 +50,30 @@ impl<W: World> Engine<W> {
         if self.ticket(id).and_then(|t| t.attempt.as_deref()).is_some_and(has_env) {
             self.ensure_run_dir(id, number)?;
             self.write_copy(id, number)?;
-            // The copy is durable only by a path that is: its directories may have been made just now.
-            self.changed(&paths::run(id, number));
-            self.changed(&paths::runs(id));
+            self.copies.unsynced.insert((id.clone(), number));
+        }
+        Ok(())
+    }
+
+    /// Makes the copies of an attempt durable, by a path that is: its directories may have been made just now.
+    /// Before its first start, and before its ticket is stamped over: whoever made them may have died.
+    pub(super) fn sync_copies(&mut self, id: &OrderId, attempt: u32) -> Result<(), Fault> {
+        for dir in [paths::run(id, attempt), paths::runs(id), PathBuf::from(paths::RUNS)] {
+            match self.world.sync_dir(&dir) {
+                Err(fault) if fault.errno != errno::ENOENT && !fault.is_obstacle() => {
+                    return Err(fault);
+                }
+                _ => drop(self.dirs.remove(&dir)),
+            }
+        }
+        self.copies.unsynced.remove(&(id.clone(), attempt));
+        Ok(())
+    }
+
+    /// Makes the copies durable without which a command that is about to be sent could have no successor.
+    pub(super) fn sync_new_copies(&mut self) -> Result<(), Fault> {
+        while let Some((id, number)) = self.copies.unsynced.first().cloned() {
+            self.sync_copies(&id, number)?;
         }
         Ok(())
     }
@@ -93,6 +116,7 @@ impl<W: World> Engine<W> {
     pub(super) fn forget_copy(&mut self, id: &OrderId) {
         self.copies.waiting.remove(id);
         self.copies.kept.remove(id);
+        self.copies.unsynced.retain(|(of, _)| of != id);
     }
 
     /// At the opening: the copies that are there now must be there at the gate.

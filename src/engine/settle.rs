@@ -90,7 +90,7 @@ impl<W: World> Engine<W> {
             return Ok(Outcome::LookAgain);
         };
         self.hint(id.clone(), crate::observe::Arrival::Renamed);
-        if from != State::Running {
+        if from != State::Running || self.unwatched {
             self.sync_doubtful(from)?;
         }
         let (temp, inode) = write_stamp(&mut self.world, &snapshot, text.as_bytes())?;

@@ -38,11 +38,12 @@ pub fn refuse_all(facts: &Facts<'_>, code: u8, text: &str) -> Vec<Action> {
 /// A request was carried out to its end before a crash. The lines of `hold` and `unhold` follow the deed,
 /// the others come before it: there the ticket's place says whether it was done.
 fn was_done(facts: &Facts<'_>, request: &Request) -> bool {
-    let failed = facts.ticket.place(State::Failed).is_some();
+    let state = facts.ticket.state();
     match (request.carried, request.verb) {
         (Carried::No, _) => false,
-        (Carried::Begun, Verb::Requeue) => !failed && facts.ticket.state().is_some(),
-        (Carried::Begun, Verb::Cancel) => failed,
+        // A person can move it on unstamped, but not make it wait or run.
+        (Carried::Begun, Verb::Requeue) => matches!(state, Some(State::Pending | State::Running)),
+        (Carried::Begun, Verb::Cancel) => facts.ticket.place(State::Failed).is_some(),
         _ => true,
     }
 }

@@ -412,6 +412,11 @@ fn settled(facts: &Facts<'_>, state: State, place: &Place) -> Step {
             actions: requests::refuse_all(facts, 4, "the ticket is not a valid work order"),
             ..Step::wait(Wait::Settled(state))
         }),
+        Reading::Settled { .. }
+            if state == State::Failed && facts.ticket.seen == Seen::Requeued =>
+        {
+            Some(Step::act(Action::Requeue { from: state, request: None }))
+        }
         Reading::Settled { .. } => None,
     };
     by_hand.unwrap_or_else(|| Step {

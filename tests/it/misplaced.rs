@@ -70,6 +70,18 @@ fn a_settlement_of_another_root_settles_nothing_here() {
 }
 
 #[test]
+fn what_a_power_cut_left_in_the_directory_made_ahead_is_no_other_orders() {
+    let mut yard = Yard::bare();
+    yard.put("_ctx/runs/.jobyard/spare/1/order.yaml", "id: LOST\n");
+    yard.start();
+    yard.submit("A", "run: 'true'\nworkspace: none\nverify: {commands: ['true # a']}\n");
+    yard.until_in("done", "A");
+    assert!(yard.text("_ctx/runs/A/1/order.yaml").contains("id: A\n"), "{}", yard.sight());
+    assert_eq!(yard.text("_ctx/runs/.jobyard/spare.aside-1/1/order.yaml"), "id: LOST\n");
+    assert!(yard.said().contains("_ctx/runs/.jobyard/spare.aside-1"), "{}", yard.said());
+}
+
+#[test]
 fn a_settled_ticket_and_an_open_attempt_are_not_submitted_over() {
     let mut yard = Yard::bare();
     yard.submit("A", "run: 'true'\nworkspace: none\n");

@@ -14,6 +14,9 @@ const fn dirs(path: &'static str) -> Cut {
     Cut::at("engine/commit.rs", "sync_dirs", "self.world.sync_dir(&dir)", Lie::Skip).on(path)
 }
 
+const COPIES: Cut =
+    Cut::at("engine/sealed.rs", "sync_copies", "self.world.sync_dir(&dir)", Lie::Skip);
+
 const fn now(during: &'static [&'static str]) -> Cut {
     Cut::at("engine/commit.rs", "sync_now", "self.world.sync_dir(&dir)", Lie::Skip).during(during)
 }
@@ -92,7 +95,16 @@ pub(super) static SYNCS: &[Fault] = &[
     fault("done-unsynced", "`done/` is not synced before an answer", &[dirs("jobs/done")]),
     fault("failed-unsynced", "`failed/` is not synced before an answer", &[dirs("jobs/failed")]),
     fault("control-unsynced", "`control/` is not synced before an answer", &[dirs("jobs/control")]),
-    fault("runs-unsynced", "run directories are not synced before an answer", &[dirs("_ctx/runs")]),
+    fault(
+        "runs-unsynced",
+        "run directories are synced neither before an answer nor before a start",
+        &[dirs("_ctx/runs"), COPIES],
+    ),
+    fault(
+        "doubtful-unsynced",
+        "a ticket is stamped before it is durable that people moved it there",
+        &[Cut::at("engine/commit.rs", "sync_doubtful", "self.world.sync_dir(dir)?", Lie::Skip)],
+    ),
     fault(
         "left-directory-last",
         "the directories that a ticket leaves are synced after the one it comes to",
