@@ -100,13 +100,16 @@ fn place<W: World>(
         Some(Reading::Order(brief)) if state != State::Pending && stamped_here(brief, state) => {
             read(world, look, id, state, &path, stat, false)?
         }
-        Some(reading @ Reading::Refused(_)) => reading.clone(),
+        Some(reading @ Reading::Refused(defects)) if !defects.iter().any(is_of_the_file) => {
+            reading.clone()
+        }
         Some(reading @ Reading::Order(_)) if here.is_some() || state != State::Pending => {
             reading.clone()
         }
         Some(reading @ Reading::Settled { .. }) if here.is_some() => reading.clone(),
         // Nobody was asked who has it open where it was read: only in `pending/` that matters.
-        Some(Reading::Order(_) | Reading::Settled { .. }) => {
+        // What was wrong with the file, its names or its mode, may have gone without a trace in its text.
+        Some(Reading::Order(_) | Reading::Settled { .. } | Reading::Refused(_)) => {
             read(world, look, id, state, &path, stat, state == State::Pending)?
         }
         Some(Reading::Settling(_)) | None => {
@@ -140,6 +143,14 @@ fn place<W: World>(
 
 fn stamped_here(brief: &Brief, state: State) -> bool {
     brief.stamp.as_ref().is_some_and(|s| s.state == state)
+}
+
+/// Code of what is wrong with the file of a ticket; what it says is wrong by the same code.
+const INVALID_FILE: &str = "invalid-ticket";
+
+/// It is about the file and not about what it says.
+fn is_of_the_file(defect: &Defect) -> bool {
+    defect.code == INVALID_FILE && defect.line == 0
 }
 
 /// First word of a `.why` that goes when the ticket is mended.
@@ -178,21 +189,21 @@ fn read<W: World>(
 ) -> Result<Reading, Fault> {
     let refused = |d: Defect| Ok(Reading::Refused(Box::new([d])));
     if stat.kind != Kind::File {
-        return refused(not_a_file(stat.kind, "invalid-ticket", "a work order"));
+        return refused(not_a_file(stat.kind, INVALID_FILE, "a work order"));
     }
     if stat.size > TICKET_BYTES_MAX as u64 {
         let text = format!("is {} bytes long; a work order has at most 1 MiB", stat.size);
-        return refused(Defect::whole("invalid-ticket", text));
+        return refused(Defect::whole(INVALID_FILE, text));
     }
     if stat.links > 1 && state == State::Pending {
         let text = format!("has {} names (hard links); copy it instead", stat.links);
-        return refused(Defect::whole("invalid-ticket", text));
+        return refused(Defect::whole(INVALID_FILE, text));
     }
     let snapshot = match read_whole(world, path, TICKET_BYTES_MAX) {
         Ok(Some(snapshot)) => snapshot,
         Ok(None) => return Ok(Reading::Settling(look.tick)),
         Err(fault) if fault.is_obstacle() => {
-            return refused(Defect::whole("invalid-ticket", format!("cannot be read: {fault}")));
+            return refused(Defect::whole(INVALID_FILE, format!("cannot be read: {fault}")));
         }
         Err(fault) => return Err(fault),
     };
@@ -320,7 +331,7 @@ pub fn request<W: World>(
             return Ok(None);
         }
     }
-    let (body, stat) = request_body(world, &path, stat)?;
+    let Some((body, stat)) = request_body(world, &path, stat)? else { return Ok(None) };
     let why = world.stat(&Path::new(paths::CONTROL).join(format!("{file}.why")))?;
     // A request that was put there again after its refusal is a new one, however old its content is.
     let refused = match before {
@@ -338,14 +349,17 @@ pub fn request<W: World>(
     Ok(Some((id, request)))
 }
 
+/// What a request says, and the file that says it.
+type Content = (Result<RequestBody, Defect>, Stat);
+
 /// What a request says, and the file that says it, as it was when it was read: `stat` was before it was known
-/// that nobody writes it.
+/// that nobody writes it. `None`: it was taken back meanwhile.
 fn request_body<W: World>(
     world: &mut W,
     path: &Path,
     stat: Stat,
-) -> Result<(Result<RequestBody, Defect>, Stat), Fault> {
-    let refused = |defect| Ok((Err(defect), stat));
+) -> Result<Option<Content>, Fault> {
+    let refused = |defect| Ok(Some((Err(defect), stat)));
     if stat.kind != Kind::File {
         return refused(not_a_file(stat.kind, "invalid-request", "a request"));
     }
@@ -353,8 +367,8 @@ fn request_body<W: World>(
         return refused(Defect::whole("invalid-request", "is longer than 64 KiB"));
     }
     match read_whole(world, path, REQUEST_BYTES_MAX) {
-        Ok(Some(snapshot)) => Ok((parse_request(&snapshot.bytes), snapshot.stat)),
-        Ok(None) => Ok((Ok(RequestBody::default()), stat)),
+        Ok(Some(snapshot)) => Ok(Some((parse_request(&snapshot.bytes), snapshot.stat))),
+        Ok(None) => Ok(None),
         Err(fault) if fault.is_obstacle() => {
             refused(Defect::whole("invalid-request", format!("cannot be read: {fault}")))
         }

@@ -158,8 +158,8 @@ impl<W: World> Engine<W> {
     }
 
     /// A ticket is about to be stamped anew in this directory: where others may have moved it from must not
-    /// show its old version beside the new one. In `running/` it is from `pending/`, by a move of ours, unless
-    /// nobody watched.
+    /// show its old version beside the new one. In `running/` it is from `pending/`, by a move of ours,
+    /// unless nobody watched.
     pub(super) fn sync_doubtful(&mut self, state: State) -> Result<(), Fault> {
         let here = paths::dir(state);
         for dir in self.doubtful.iter().filter(|dir| **dir != here) {
@@ -171,8 +171,8 @@ impl<W: World> Engine<W> {
         Ok(())
     }
 
-    /// What an earlier instance or a person did unseen in the directories of tickets may not be durable: it is
-    /// made so soon, and before a ticket is stamped anew.
+    /// What an earlier instance or a person did unseen in the directories of tickets may not be durable: it
+    /// is made so soon, and before a ticket is stamped anew.
     pub(super) fn doubt_names(&mut self) {
         self.doubtful.extend(State::ALL.map(paths::dir));
         self.unwatched = true;

@@ -55,8 +55,8 @@ impl<W: World> Engine<W> {
         Ok(())
     }
 
-    /// Makes the copies of an attempt durable, by a path that is: its directories may have been made just now.
-    /// Before its first start, and before its ticket is stamped over: whoever made them may have died.
+    /// Makes the copies of an attempt durable, by a path that is: its directories may have been made just
+    /// now. Before its first start, and before its ticket is stamped over: whoever made them may have died.
     pub(super) fn sync_copies(&mut self, id: &OrderId, attempt: u32) -> Result<(), Fault> {
         for dir in [paths::run(id, attempt), paths::runs(id), PathBuf::from(paths::RUNS)] {
             match self.world.sync_dir(&dir) {

@@ -319,3 +319,18 @@ fn a_file_whose_mode_changes_is_looked_at_again() {
         |hint| matches!(hint, Hint::Name { place: p, name, .. } if p == place && name == b"A.yaml");
     assert!(watch.hints().unwrap().into_iter().any(is_it));
 }
+
+#[test]
+fn a_ticket_with_two_names_is_taken_up_when_the_other_one_goes() {
+    let mut yard = Yard::bare();
+    yard.put("mine.yaml", "id: A\ntitle: a\nrun: 'true'\nworkspace: none\n");
+    fs::hard_link(yard.path("mine.yaml"), yard.path("_ctx/jobs/pending/A.yaml")).unwrap();
+    yard.start();
+    yard.until("the explanation", || yard.path("_ctx/jobs/pending/A.yaml.why").exists());
+    assert!(yard.why("pending", "A").contains("has 2 names"), "{}", yard.sight());
+    fs::remove_file(yard.path("mine.yaml")).unwrap();
+    // The kernel tells of a change of the name that is left.
+    let left = yard.path("_ctx/jobs/pending/A.yaml");
+    fs::set_permissions(left, fs::Permissions::from_mode(0o600)).unwrap();
+    yard.until_in("done", "A");
+}

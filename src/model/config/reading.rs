@@ -396,9 +396,10 @@ mod tests {
     fn every_key_is_read() {
         let text = "settle = \"500ms\"\nslots = 4\nshell = [\"sh\", \"-ec\"]\nstale_after = 60\ngrace = \
                     \"5s\"\ntimeout = \"2h\"\nidle_timeout = \"10m\"\ncheck_timeout = \"5m\"\n[log]\nmax = \
-                    \"1GB\"\n[git]\nbase = \"dev\"\ncheckout_workers = 2\ntimeout = \"1m\"\n[env]\npass = [\"HOME\", \
-                    \"HOME\"]\n[engines.claude]\ncommand = \"claude -p x\"\n[groups.gpu]\nslots = \
-                    1\npaused = \"dear\"\n[groups.a]\npaused = true\n[groups.b]\npaused = false\n\
+                    \"1GB\"\n[git]\nbase = \"dev\"\ncheckout_workers = 2\ntimeout = \"1m\"\n[env]\n\
+                    pass = [\"HOME\", \"HOME\"]\n[engines.claude]\ncommand = \"claude -p x\"\n\
+                    [groups.gpu]\nslots = 1\npaused = \"dear\"\n\
+                    [groups.a]\npaused = true\n[groups.b]\npaused = false\n\
                     [hooks]\nsettled = \"a\"\ndrained = \"b\"\ntimeout = 5\n\
                     [dependencies]\nunsatisfiable = \"skip\"\nrequire_checks = true\n";
         let want = Config {

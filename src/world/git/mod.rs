@@ -12,6 +12,7 @@
 mod add;
 mod ancestry;
 mod blocking;
+mod bounds;
 mod bundle;
 mod changes;
 mod child;
@@ -27,11 +28,11 @@ mod submodules;
 mod sync;
 mod tree;
 
+pub use bounds::Bounds;
 pub use tree::Absent;
 
 use super::GitFault;
 use crate::model::cone::Cone;
-use crate::model::config::Config;
 use crate::model::tree::{Change, CommitId, TreeFacts, WorktreeMade};
 use blocking::Places;
 use child::{Call, fields, file_fault, line, os, refused};
@@ -39,7 +40,6 @@ use layout::{Entry, Head, Layout};
 use std::fs;
 use std::io;
 use std::path::{Component, Path, PathBuf};
-use std::time::Duration;
 
 /// Most paths in a list of facts; a person is helped by the first ones.
 pub const LIST_MAX: usize = 1000;
@@ -56,29 +56,6 @@ pub const STATE_PATHS: [&str; 5] =
 pub struct Git {
     root: PathBuf,
     bounds: Bounds,
-}
-
-/// What a call that changes worktrees or branches may use.
-#[derive(Clone, Copy, Debug)]
-pub struct Bounds {
-    /// Parallel writers of a checkout; `None` leaves it to the user's configuration.
-    pub checkout_workers: Option<u32>,
-    /// Its longest time.
-    pub timeout: Duration,
-}
-
-impl Bounds {
-    /// What `[git]` of the configuration says.
-    pub fn of(config: &Config) -> Self {
-        let timeout = Duration::from_millis(config.git_timeout.0);
-        Self { checkout_workers: Some(config.checkout_workers).filter(|n| *n > 0), timeout }
-    }
-}
-
-impl Default for Bounds {
-    fn default() -> Self {
-        Self::of(&Config::default())
-    }
 }
 
 /// A worktree as git lists it.
