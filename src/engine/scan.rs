@@ -318,7 +318,7 @@ impl<W: World> Engine<W> {
             }
         };
         let ended = matches!(self.index.executor.get(&key), Some(ExecutorFact::Ended(_)));
-        if ended && fact == ExecutorFact::Running {
+        if ended && matches!(fact, ExecutorFact::Running | ExecutorFact::Swept(_)) {
             return Ok(());
         }
         let id = OrderId::parse(&key.id).ok();
