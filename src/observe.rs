@@ -349,7 +349,7 @@ pub fn request<W: World>(
     Ok(Some((id, request)))
 }
 
-/// What a request says, and the file that says it.
+/// A request's words, and its file.
 type Content = (Result<RequestBody, Defect>, Stat);
 
 /// What a request says, and the file that says it, as it was when it was read: `stat` was before it was known

@@ -105,16 +105,6 @@ pub(crate) fn last_of(disk: &Disk, id: &str) -> Option<String> {
     text.lines().rev().find(|line| line.contains(&named)).map(str::to_owned)
 }
 
-/// Whether the last word on holding an order is that it is held.
-pub(crate) fn is_held(disk: &Disk, id: &str) -> bool {
-    let named = format!("\"id\":\"{id}\"");
-    let texts =
-        segments(disk).into_iter().filter_map(|n| disk.peek(Path::new(&format!("{DIR}/{n}"))));
-    let all: String = texts.map(String::from_utf8_lossy).collect();
-    let about = |line: &&str| line.contains(&named) && line.contains("held\"");
-    all.lines().rfind(about).is_some_and(|line| line.contains("\"event\":\"held\""))
-}
-
 /// `fdatasync` of every segment; false when the disk refuses.
 pub(crate) fn sync(disk: &mut Disk) -> bool {
     let all = segments(disk);

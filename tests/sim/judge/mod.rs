@@ -11,7 +11,7 @@ mod story;
 mod trees;
 
 use book::Book;
-pub(crate) use book::{is_held, last_of};
+pub(crate) use book::last_of;
 use story::Stories;
 
 use crate::life::{FOREIGN_LOCK, People, Presence, ticket};

@@ -463,9 +463,6 @@ impl People {
         // Or how often it was retried.
         let retried = status.lines().any(|l| l.starts_with("  retries:"));
         order.meddled |= torn && !retried && status.lines().any(|l| l == "status: pending");
-        // Or that it is held.
-        let unheld = !status.lines().any(|l| l.starts_with("  hold:"));
-        order.meddled |= torn && unheld && crate::judge::is_held(&m.disk, &id);
         match edits_of(&text) {
             Some(edits) if order.versions.contains(&edits) && whole(&text) => {
                 order.edits = edits;
