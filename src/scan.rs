@@ -139,6 +139,7 @@ fn begin<W: World>(world: &mut W, settings: Settings) -> Result<View, Fault> {
             arrived.insert(id, line.time);
         }
     })?;
+    index.holds = tail.holds;
     for (id, attempt) in tail.attempts {
         let ticket = index.ticket_mut(&id);
         ticket.last_attempt = attempt.number;

@@ -35,9 +35,7 @@ impl<W: World> Engine<W> {
         } else if advanced {
             self.group_soon();
         }
-        if self.outbox.iter().any(|m| matches!(m, ToExecutor::Start(_))) {
-            self.sync_new_copies()?;
-        }
+        self.sync_copies_of_starts()?;
         self.send();
         self.write_logs(false)?;
         if !self.replan.is_empty() {
@@ -265,11 +263,12 @@ impl<W: World> Engine<W> {
         let waiting = self.index.tickets.iter().filter(|(_, t)| waits(t));
         let waiting = waiting.filter(|(_, t)| t.attempt.is_none());
         let pending = waiting.map(|(id, _)| id.to_string()).collect();
+        let held = self.index.holds.to_list();
         let at = self.world.now();
         let adopting = self.options.policy.fresh;
         self.answered.clear();
         self.carried.clear();
-        self.ledger.begin_segment(&mut self.world, at, open, pending, adopting)?;
+        self.ledger.begin_segment(&mut self.world, at, open, pending, held, adopting)?;
         self.index.durable_seq = self.ledger.head().0;
         Ok(())
     }

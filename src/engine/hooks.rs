@@ -285,8 +285,10 @@ impl<W: World> Engine<W> {
         self.hooks.none_is_left() && !self.drained_is_due()
     }
 
+    /// Work that was under way at the start has gone on since: without a line of it, it may have been told then.
     fn drained_is_due(&self) -> bool {
-        self.hooks.worked && self.options.config.hooks.drained.is_some()
+        let went_on = self.ledger.head().0 > self.hooks.opened_seq;
+        self.hooks.worked && went_on && self.options.config.hooks.drained.is_some()
     }
 
     /// Makes room for one more log of `drained`; a rest does no harm.

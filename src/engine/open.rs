@@ -35,6 +35,7 @@ impl<W: World> Engine<W> {
         for id in tail.pending {
             index.ticket_mut(&id).seen = Seen::Pending;
         }
+        index.holds = tail.holds;
         for (id, seen) in tail.begun {
             index.ticket_mut(&id).seen = seen;
         }

@@ -227,12 +227,7 @@ impl<W: World> Engine<W> {
         // What the order itself says of `hold` is the person's to change: an empty own key overrules it.
         let overrules = reason.is_none() && self.holds_itself(id)?;
         let wanted = if overrules { Some(String::new()) } else { reason.clone() };
-        let changes = |own: &OwnKeys| {
-            let mut new = own.clone();
-            new.hold.clone_from(&wanted);
-            own_changes(own, &new)
-        };
-        if self.rewrite(id, State::Pending, None, &changes, None)? == Outcome::LookAgain {
+        if self.stamp_hold(id, wanted)? == Outcome::LookAgain {
             return Ok(());
         }
         let (event, text) = match reason.clone() {
@@ -252,6 +247,19 @@ impl<W: World> Engine<W> {
         self.consume_unbound(id, request);
         self.answer(id, None, request.verb.name(), &request.key, 0, text);
         Ok(())
+    }
+
+    /// Writes into the ticket of a pending order that it is held, and why, or that it is not.
+    pub(super) fn stamp_hold(
+        &mut self,
+        id: &OrderId,
+        hold: Option<String>,
+    ) -> Result<Outcome, Fault> {
+        let changes = |own: &OwnKeys| {
+            let new = OwnKeys { hold: hold.clone(), ..own.clone() };
+            own_changes(own, &new)
+        };
+        self.rewrite(id, State::Pending, None, &changes, None)
     }
 
     /// The order's own `hold` is set.

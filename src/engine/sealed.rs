@@ -14,11 +14,12 @@ use crate::model::id::OrderId;
 use crate::model::order::State;
 use crate::model::parse::parse_order;
 use crate::model::paths;
+use crate::model::protocol::{CommandKey, ToExecutor};
 use crate::model::tree::CommitId;
 use crate::plan::verdict::Precondition;
 use crate::world::store::{TICKET_BYTES_MAX, errno, publish, read_whole};
 use crate::world::{Fault, World};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// Largest file of sealed ignore rules: the user's and the repository's, 1 MiB each.
@@ -33,8 +34,8 @@ pub(super) struct Copies {
     waiting: BTreeMap<OrderId, (u32, Vec<u8>)>,
     /// Attempts whose copy has been seen: its absence is somebody's deed.
     kept: BTreeMap<OrderId, u32>,
-    /// Attempts whose copy must be durable before a command of theirs is started.
-    unsynced: BTreeSet<(OrderId, u32)>,
+    /// Attempts whose copies this process has made durable.
+    durable: BTreeMap<OrderId, u32>,
 }
 
 impl<W: World> Engine<W> {
@@ -50,14 +51,19 @@ impl<W: World> Engine<W> {
         if self.ticket(id).and_then(|t| t.attempt.as_deref()).is_some_and(has_env) {
             self.ensure_run_dir(id, number)?;
             self.write_copy(id, number)?;
-            self.copies.unsynced.insert((id.clone(), number));
         }
         Ok(())
     }
 
     /// Makes the copies of an attempt durable, by a path that is: its directories may have been made just
-    /// now. Before its first start, and before its ticket is stamped over: whoever made them may have died.
+    /// now, and whoever made them may have died. Nothing to do where this process has done it, or where no
+    /// `env` needs them.
     pub(super) fn sync_copies(&mut self, id: &OrderId, attempt: u32) -> Result<(), Fault> {
+        let has_env = |a: &Attempt| a.number == attempt && !a.claim.sealed.env.is_empty();
+        let needed = self.ticket(id).and_then(|t| t.attempt.as_deref()).is_some_and(has_env);
+        if !needed || self.copies.durable.get(id) == Some(&attempt) {
+            return Ok(());
+        }
         for dir in [paths::run(id, attempt), paths::runs(id), PathBuf::from(paths::RUNS)] {
             match self.world.sync_dir(&dir) {
                 Err(fault) if fault.errno != errno::ENOENT && !fault.is_obstacle() => {
@@ -66,14 +72,21 @@ impl<W: World> Engine<W> {
                 _ => drop(self.dirs.remove(&dir)),
             }
         }
-        self.copies.unsynced.remove(&(id.clone(), attempt));
+        self.copies.durable.insert(id.clone(), attempt);
         Ok(())
     }
 
     /// Makes the copies durable without which a command that is about to be sent could have no successor.
-    pub(super) fn sync_new_copies(&mut self) -> Result<(), Fault> {
-        while let Some((id, number)) = self.copies.unsynced.first().cloned() {
-            self.sync_copies(&id, number)?;
+    pub(super) fn sync_copies_of_starts(&mut self) -> Result<(), Fault> {
+        let start = |m: &ToExecutor| match m {
+            ToExecutor::Start(start) => Some(start.key.clone()),
+            _ => None,
+        };
+        let keys: Vec<CommandKey> = self.outbox.iter().filter_map(start).collect();
+        for key in keys {
+            if let Ok(id) = OrderId::parse(&key.id) {
+                self.sync_copies(&id, key.attempt)?;
+            }
         }
         Ok(())
     }
@@ -116,7 +129,7 @@ impl<W: World> Engine<W> {
     pub(super) fn forget_copy(&mut self, id: &OrderId) {
         self.copies.waiting.remove(id);
         self.copies.kept.remove(id);
-        self.copies.unsynced.retain(|(of, _)| of != id);
+        self.copies.durable.remove(id);
     }
 
     /// At the opening: the copies that are there now must be there at the gate.

@@ -67,9 +67,7 @@ impl<W: World> Engine<W> {
     pub(super) fn stamp_running(&mut self, id: &OrderId) -> Result<(), Fault> {
         let Some(attempt) = self.ticket(id).and_then(|t| t.attempt.clone()) else { return Ok(()) };
         self.ensure_run_dir(id, attempt.number)?;
-        if !attempt.claim.sealed.env.is_empty() {
-            self.sync_copies(id, attempt.number)?;
-        }
+        self.sync_copies(id, attempt.number)?;
         let keep = paths::run(id, attempt.number).join(paths::SEALED);
         let changes = |own: &OwnKeys| running_changes(&attempt, own);
         self.rewrite(id, State::Running, None, &changes, Some((&attempt, keep.as_path())))?;

@@ -26,8 +26,15 @@ const NOT_DONE: &str = "not done";
 
 impl<W: World> Engine<W> {
     pub(super) fn note_intake(&mut self, id: &OrderId) {
-        self.index.ticket_mut(id).seen = Seen::Pending;
+        let ticket = self.index.ticket_mut(id);
+        // Its settlement was cut off before it showed: it is the same ticket, and held as before.
+        let undone = ticket.seen == Seen::Unrun;
+        ticket.seen = Seen::Pending;
+        let held = self.index.holds.before_its_end(id).filter(|_| undone).map(str::to_owned);
         self.record(id, None, Event::Intake);
+        if let Some(reason) = held {
+            self.record(id, None, Event::Held { reason, request: String::new() });
+        }
     }
 
     pub(super) fn withdraw(&mut self, id: &OrderId) {

@@ -9,6 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
 
 /// `prev` of the first line of a ledger.
 pub const GENESIS: &str = "0000000000000000000000000000000000000000000000000000000000000000";
@@ -24,6 +25,9 @@ pub enum Event {
         /// Every order that was last seen pending.
         #[serde(default)]
         pending: Vec<String>,
+        /// Every order that a request holds, with the reason.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        held: BTreeMap<String, String>,
         /// Settled tickets that were there before the ledger are still being adopted.
         #[serde(default, skip_serializing_if = "is_false")]
         adopting: bool,

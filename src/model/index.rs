@@ -5,6 +5,7 @@
 
 use super::attempt::{Attempt, Holder};
 use super::defect::Defect;
+use super::hold::Holds;
 use super::id::OrderId;
 use super::lease::LeaseBody;
 use super::order::{Dependency, Priority, Stamp, State, When, Workspace};
@@ -316,6 +317,8 @@ pub struct Index {
     pub rescores: BTreeSet<(Moment, OrderId)>,
     /// Orders with an open attempt.
     pub open: BTreeSet<OrderId>,
+    /// Orders that a request holds, as the ledger says: also when their tickets have lost it.
+    pub holds: Holds,
     /// What the executor said.
     pub executor: BTreeMap<CommandKey, ExecutorFact>,
     /// The link to it.

@@ -11,6 +11,7 @@ pub mod dod;
 pub mod edit;
 pub mod event;
 pub mod form;
+pub mod hold;
 pub mod id;
 pub mod index;
 pub mod lease;

@@ -131,6 +131,11 @@ pub enum Action {
         /// The request to answer.
         request: Request,
     },
+    /// Write the hold of a pending order into its ticket again, which has lost it.
+    RestoreHold {
+        /// Why, as the ledger says.
+        reason: String,
+    },
     /// Bind a request to the open attempt.
     Accept {
         /// The request.

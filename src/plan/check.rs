@@ -5,7 +5,7 @@
 
 use crate::model::attempt::{Attempt, CommandEnd, CommandKind, Mode};
 use crate::model::id::OrderId;
-use crate::model::index::{Index, Queued, Reading, Ticket};
+use crate::model::index::{Brief, Index, Queued, Reading, Ticket};
 use crate::model::order::State;
 use crate::model::protocol::Cause;
 
@@ -109,8 +109,9 @@ fn check_queued(
 ) {
     let place = ticket.places[State::Pending as usize].as_deref();
     let elsewhere = ticket.places.iter().skip(1).any(Option::is_some);
+    let held = |brief: &Brief| brief.hold.is_some() || index.holds.of(id).is_some();
     let runs = place.is_some_and(|p| match &p.reading {
-        Reading::Order(brief) => brief.executable && brief.hold.is_none() && brief.stamp.is_none(),
+        Reading::Order(brief) => brief.executable && !held(brief) && brief.stamp.is_none(),
         _ => false,
     });
     if !runs || elsewhere || ticket.attempt.is_some() || ticket.lease.is_some() {

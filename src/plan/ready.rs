@@ -23,7 +23,8 @@ pub fn unmet(
     policy: &Policy,
 ) -> Vec<Wait> {
     let mut waits = Vec::new();
-    if let Some(reason) = &brief.hold {
+    // A ticket can lose what a request wrote into it; the ledger does not.
+    if let Some(reason) = brief.hold.as_deref().or(index.holds.of(id)) {
         waits.push(Wait::Held(reason.to_string()));
     }
     let not_before = brief.not_before.map(|w| earliest(w, &policy.zone));

@@ -79,7 +79,7 @@ pub fn pending(facts: &Facts<'_>, brief: &Brief) -> Option<Action> {
             request: Some(request.clone()),
         },
         Verb::Hold => Action::Hold {
-            reason: Some(reason.unwrap_or_else(|| NO_REASON.to_owned())),
+            reason: Some(reason.filter(|r| !r.is_empty()).unwrap_or_else(|| NO_REASON.to_owned())),
             request: request.clone(),
         },
         Verb::Unhold => Action::Hold { reason: None, request: request.clone() },

@@ -303,7 +303,8 @@ mod tests {
         attempt.apply(Moment(0), &started, 1, "");
         attempt.apply(Moment(0), &ended(70), 2, "");
         let open = vec![attempt];
-        let event = Event::Checkpoint { open, pending: Vec::new(), adopting: false };
+        let event =
+            Event::Checkpoint { open, pending: Vec::new(), held: BTreeMap::new(), adopting: false };
         let mut tally = Tally::new(Moment(0));
         tally.take(&Line { seq: 1, time: Moment(5), id: None, attempt: None, event });
         tally.take(&line(6, "A", 3, ended(7)));

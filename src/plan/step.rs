@@ -8,7 +8,6 @@ use super::Policy;
 use super::action::{Action, Wait, describe};
 use super::{progress, ready, requests};
 use crate::model::attempt::{Attempt, Settlement, Wish};
-use crate::model::config::Unsatisfiable;
 use crate::model::defect::Defect;
 use crate::model::id::OrderId;
 use crate::model::index::{Brief, Index, LeaseFact, Place, Reading, Seen, Ticket};
@@ -176,56 +175,9 @@ fn pending(facts: &Facts<'_>, place: &Place) -> Step {
                 Step::act(put_back(State::Pending, State::Done, "a done order stays done"))
             }
             Some(_) => Step::act(Action::Requeue { from: State::Pending, request: None }),
-            None => pending_order(facts, place, brief),
+            None => super::pending::order(facts, place, brief),
         },
     }
-}
-
-fn pending_order(facts: &Facts<'_>, place: &Place, brief: &Brief) -> Step {
-    let mut step = Step::default();
-    if facts.ticket.seen != Seen::Pending {
-        step.actions.push(Action::Intake);
-    }
-    if let Some(cycle) = ready::cycle(facts.index, facts.id) {
-        let names: Vec<_> = cycle.iter().map(OrderId::as_str).collect();
-        let text = format!(
-            "{CYCLE_MARK}: {} -> {}; remove one of these dependencies",
-            names.join(" -> "),
-            facts.id
-        );
-        step.actions.extend(requests::circular(facts, brief, &text));
-        step.actions.push(Action::Why { state: State::Pending, text: text.clone(), refusal: true });
-        step.waits.push(Wait::Refused(text));
-        return step;
-    }
-    if place.why {
-        step.actions.push(Action::ClearWhy { state: State::Pending });
-    }
-    if let Some(action) = requests::pending(facts, brief) {
-        step.actions.push(action);
-        return step;
-    }
-    let waits = ready::unstarted(facts.index, facts.id, brief, facts.now, facts.policy);
-    let hopeless = waits.iter().any(|w| matches!(w, Wait::Dependency { possible: false, .. }));
-    if hopeless && facts.policy.unsatisfiable != Unsatisfiable::Hold {
-        let result = match facts.policy.unsatisfiable {
-            Unsatisfiable::Skip => "skipped",
-            _ => "failed",
-        };
-        step.actions.push(Action::SettleUnrun {
-            from: State::Pending,
-            result: result.to_owned(),
-            reason: "dependency-unsatisfiable".to_owned(),
-            request: None,
-        });
-        return step;
-    }
-    step.ready = waits.is_empty() && brief.executable;
-    step.waits = waits;
-    if !brief.executable {
-        step.waits.push(Wait::Manual);
-    }
-    step
 }
 
 /// It cannot be read, and waits until it is mended.

@@ -9,6 +9,7 @@ use super::store::{errno, read_whole, write_all};
 use super::{Fault, World};
 use crate::model::attempt::Attempt;
 use crate::model::event::{Event, GENESIS, Line, Link};
+use crate::model::hold::Holds;
 use crate::model::id::OrderId;
 use crate::model::index::{Carried, Seen};
 use crate::model::order::State;
@@ -48,6 +49,8 @@ pub struct Tail {
     pub pending: BTreeSet<OrderId>,
     /// Orders that were last said to be settled or requeued without an attempt: perhaps not carried out.
     pub begun: BTreeMap<OrderId, Seen>,
+    /// Orders that a request holds, and why.
+    pub holds: Holds,
     /// Requests that these lines answer, with the code.
     pub answered: BTreeMap<String, u8>,
     /// Requests that these lines carry out.
@@ -161,6 +164,7 @@ impl<F> Ledger<F> {
         at: Moment,
         open: Vec<Attempt>,
         pending: Vec<String>,
+        held: BTreeMap<String, String>,
         adopting: bool,
     ) -> Result<(), Fault> {
         self.flush(world)?;
@@ -172,7 +176,7 @@ impl<F> Ledger<F> {
         self.inode = world.stat(&path)?.map(|s| s.inode);
         self.bytes = 0;
         self.new_segment = false;
-        self.add(at, None, None, Event::Checkpoint { open, pending, adopting });
+        self.add(at, None, None, Event::Checkpoint { open, pending, held, adopting });
         self.flush(world)?;
         self.sync(world)?;
         world.sync_dir(Path::new(DIR))
@@ -231,8 +235,14 @@ impl Tail {
             let known = self.numbers.entry(id).or_default();
             *known = (*known).max(attempt);
         }
+        if let Some(id) = &id {
+            self.holds.follow(id, &link.line.event);
+        }
         match &link.line.event {
-            Event::Checkpoint { adopting, .. } => self.fresh = *adopting,
+            Event::Checkpoint { adopting, held, .. } => {
+                self.fresh = *adopting;
+                self.holds = Holds::listed(held);
+            }
             Event::AdoptionOver => self.fresh = false,
             Event::Answer { request, code, .. } => {
                 self.answered.insert(request.clone(), *code);

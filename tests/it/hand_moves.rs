@@ -329,6 +329,32 @@ fn hold_and_unhold_by_touch() {
 }
 
 #[test]
+fn a_hold_outlives_the_text_that_an_editor_had_before() {
+    let held = |yard: &Yard| {
+        pending(yard);
+        let before = yard.text(&Yard::ticket("pending", "A"));
+        yard.ask("A.hold", "waits for Ann\n");
+        assert_eq!(yard.answer("A", "hold")["code"], 0);
+        fs::write(yard.path("before.yaml"), before).unwrap();
+    };
+    let save = |yard: &Yard| {
+        fs::rename(yard.path("before.yaml"), yard.path(Yard::ticket("pending", "A"))).unwrap();
+        yard.ask("A.take", "");
+    };
+    under_a_daemon_and_between_two(held, save, |yard| {
+        let refused = yard.answer("A", "take");
+        assert!(refused["text"].as_str().unwrap().contains("waits for Ann"), "{refused}");
+        let (_, why) = yard.verb(&["why", "A"]);
+        assert!(why.contains("held: waits for Ann"), "{why}");
+        fs::remove_file(yard.path("_ctx/jobs/control/A.take")).unwrap();
+        yard.ask("A.unhold", "");
+        assert_eq!(yard.answer("A", "unhold")["code"], 0);
+        yard.ask("A.take", "");
+        yard.until_in("running", "A");
+    });
+}
+
+#[test]
 fn a_deleted_pending_ticket_is_withdrawn() {
     let rm = |yard: &Yard| fs::remove_file(yard.path(Yard::ticket("pending", "A"))).unwrap();
     under_a_daemon_and_between_two(pending, rm, |yard| {

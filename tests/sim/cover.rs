@@ -25,7 +25,7 @@ thread_local! {
 }
 
 /// Names of all actions.
-pub(crate) const ACTIONS: [&str; 33] = [
+pub(crate) const ACTIONS: [&str; 34] = [
     "Intake",
     "Withdraw",
     "Why",
@@ -52,6 +52,7 @@ pub(crate) const ACTIONS: [&str; 33] = [
     "PullBack",
     "Requeue",
     "Hold",
+    "RestoreHold",
     "Accept",
     "Takeover",
     "Confirm",
@@ -134,6 +135,7 @@ pub(crate) fn name(action: &Action) -> &'static str {
         Action::PullBack { .. } => "PullBack",
         Action::Requeue { .. } => "Requeue",
         Action::Hold { .. } => "Hold",
+        Action::RestoreHold { .. } => "RestoreHold",
         Action::Accept { .. } => "Accept",
         Action::Takeover { .. } => "Takeover",
         Action::Refuse { .. } => "Refuse",

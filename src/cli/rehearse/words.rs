@@ -52,6 +52,7 @@ pub(super) fn of_daemon<W: World>(
             format!("would move it from {}/ to failed/: {result}: {reason}", from.name())
         }
         Action::Hold { reason: Some(reason), .. } => format!("would hold it: {reason}"),
+        Action::RestoreHold { reason } => format!("would write into it that it is held: {reason}"),
         Action::Hold { reason: None, .. } => "would let it go".to_owned(),
         Action::Requeue { from, .. } => {
             format!("would move it from {}/ to pending/, same branch and worktree", from.name())

@@ -46,7 +46,7 @@ impl Git {
         let place = Place::check(&layout, path, ACT)?;
         let name = full_ref(ACT, branch)?;
         fs::create_dir_all(&place.parent).map_err(|e| file_fault(ACT, &place.parent, &e))?;
-        let held = Exclusive::take(&layout, ACT)?;
+        let held = Exclusive::take(self, &layout, ACT)?;
         super::remove::drop_trash(&place);
         held.clear_ref_locks(&layout, &name, ACT)?;
         mend_neighbours(&layout, &place, ACT)?;

@@ -17,8 +17,8 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// How long a git that outlived its daemon is waited for.
-const HELD_WAIT: Duration = Duration::from_secs(60);
+/// How long a git that outlived its daemon is waited for, if `git.timeout` is not shorter.
+const HELD_WAIT_MAX: Duration = Duration::from_secs(60);
 /// How long a lock file of git, left by somebody, must stay the same file to count as left behind. Git
 /// holds one for the time of one write.
 const LEFT_BEHIND_AFTER: Duration = Duration::from_secs(2);
@@ -36,11 +36,11 @@ pub(super) struct Exclusive {
 
 impl Exclusive {
     /// Waits, within a bound, for the lock of the repository.
-    pub(super) fn take(layout: &Layout, act: &'static str) -> Result<Self, GitFault> {
+    pub(super) fn take(git: &Git, layout: &Layout, act: &'static str) -> Result<Self, GitFault> {
         let path = layout.common.join("jobyard-change");
         let fault = |e: std::io::Error| file_fault(act, &path, &e);
         let mut file = files::open(&path, OFlags::RDWR | OFlags::CREATE).map_err(fault)?;
-        let deadline = Instant::now() + HELD_WAIT;
+        let deadline = Instant::now() + HELD_WAIT_MAX.min(git.bounds.timeout);
         loop {
             match file.try_lock() {
                 Ok(()) => break,

@@ -74,7 +74,7 @@ impl Git {
     ) -> Result<(), GitFault> {
         let (layout, place) = self.placed(path, ACT)?;
         let name = full_ref(ACT, branch)?;
-        let held = Exclusive::take(&layout, ACT)?;
+        let held = Exclusive::take(self, &layout, ACT)?;
         held.clear_ref_locks(&layout, &name, ACT)?;
         drop_trash(&place);
         mend_neighbours(&layout, &place, ACT)?;

@@ -187,7 +187,7 @@ fn kind(action: &Action) -> Kind {
         | Action::Claim { request: Some(_), .. }
         | Action::SettleUnrun { request: Some(_), .. }
         | Action::Requeue { request: Some(_), .. } => Kind::Request,
-        Action::ClearWhy { .. } | Action::StampRunning => Kind::View,
+        Action::ClearWhy { .. } | Action::RestoreHold { .. } | Action::StampRunning => Kind::View,
         Action::Claim { mode: Mode::Process, .. } => Kind::Queue,
         _ => Kind::Table,
     }

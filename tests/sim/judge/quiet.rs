@@ -106,9 +106,8 @@ impl Judge {
         let own = text.lines().filter(|l| l.starts_with("  ") || l.starts_with("x_jobyard: {"));
         let mut entries = own.flat_map(|l| l.split(['{', ',', '}'])).map(str::trim);
         let held = entries.any(|e| e.starts_with("hold: ") && e != "hold: null");
-        if story.held.is_some_and(|said| said != held)
-            && !self.asked_in_vain(m, people, &order.spec.id)
-        {
+        let half = held && self.asked_in_vain(m, people, &order.spec.id);
+        if story.held.is_some_and(|said| said != held) && !half {
             return Err(format!("held: {held}, but the ledger says {:?}", story.held));
         }
         let tree = format!(".worktrees/{}", order.spec.id);
@@ -133,11 +132,10 @@ impl Judge {
         Ok(())
     }
 
-    /// A `hold` or `unhold` may be in the ticket before its line is written; who takes the request back in
-    /// between leaves it so, and so does a lock that gets it refused after a crash.
+    /// A `hold` may be in the ticket before its line is written; who takes the request back in between
+    /// leaves it so, and so does a lock that gets it refused after a crash.
     fn asked_in_vain(&self, m: &Machine, people: &People, id: &str) -> bool {
-        let holds = |verb: &str| matches!(verb, "hold" | "unhold");
-        let mut asks = people.asks.iter().filter(|a| a.id == id && holds(a.verb));
+        let mut asks = people.asks.iter().filter(|a| a.id == id && a.verb == "hold");
         asks.any(|a| match a.hex.as_str() {
             "" => {
                 a.withdrawn

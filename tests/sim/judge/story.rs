@@ -106,7 +106,7 @@ pub(crate) struct Tale {
     pub(super) claim: Value,
     /// What was asked of it and is neither carried out nor answered.
     pub(crate) wish: Option<String>,
-    /// When it was cancelled.
+    /// When it was cancelled, if nothing else was asked of it since.
     pub(super) cancelled_at: Option<String>,
 }
 
@@ -343,8 +343,9 @@ fn of_attempt(stories: &mut Stories, line: &Line, by: &Witness<'_>) -> Result<()
             tale.asked = true;
             tale.skips |= line.value["skip_verification"] == true;
             tale.wish = line.value["verb"].as_str().map(str::to_owned);
-            if line.value["verb"] == "cancel" {
-                tale.cancelled_at.get_or_insert_with(|| moment(line));
+            match line.value["verb"] == "cancel" {
+                true => _ = tale.cancelled_at.get_or_insert_with(|| moment(line)),
+                false => tale.cancelled_at = None,
             }
             Ok(())
         }

@@ -32,6 +32,9 @@ use std::cell::RefCell;
 use std::path::Path;
 use std::rc::Rc;
 
+/// Turns in which a daemon hears its executor out; a link may delay what is under way.
+const HEARD_TURNS_MAX: u64 = 4;
+
 /// How a life went.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Ended {
@@ -241,12 +244,27 @@ impl Life {
             9..11 => 65_000,
             _ => 3_700_000,
         };
+        if ms > 200 {
+            self.hear();
+        }
         self.m.borrow_mut().advance(ms);
         if ms == 3_700_000 && self.temper.has(Class::Ask) {
             self.scene.borrow_mut().take_over(&self.m);
         }
         if self.rng.chance(10) && ms > 30_000 {
             self.write_back();
+        }
+    }
+
+    /// A daemon that is up reads what its executor has sent before much time passes: the link wakes it. Where
+    /// clocks jump, it may have been suspended instead.
+    fn hear(&mut self) {
+        for _ in 0..HEARD_TURNS_MAX {
+            let waits = !self.m.borrow().exec.outbox.is_empty();
+            if !waits || !matches!(self.daemon, Actor::Up(_)) || self.temper.has(Class::Clock) {
+                break;
+            }
+            self.daemon_turn(true);
         }
     }
 

@@ -164,3 +164,16 @@ pub(crate) fn with_edit(text: &[u8], edits: &[u32], edit: u32) -> Option<String>
 
 /// What makes a text unreadable.
 pub(crate) const BROKEN: &str = "broken: [1, 2\n";
+
+/// How the line begins in which jobyard notes a hold.
+const HOLD: &str = "  hold: ";
+
+/// jobyard says in it that it is held.
+pub(crate) fn is_held(text: &str) -> bool {
+    text.lines().any(|line| line.starts_with(HOLD))
+}
+
+/// The same without that line.
+pub(crate) fn without_hold(text: &str) -> String {
+    text.split_inclusive('\n').filter(|line| !line.starts_with(HOLD)).collect()
+}

@@ -6,7 +6,7 @@
 //! excuses the place of that order, never what runs.
 
 use super::asks::Ask;
-use super::orders::{BROKEN, Spec, edits_of, with_edit};
+use super::orders::{BROKEN, Spec, edits_of, is_held, with_edit, without_hold};
 use super::rare::{Close, Rare};
 use super::setup::{Class, Temper};
 use crate::rng::Rng;
@@ -303,8 +303,12 @@ impl People {
         let Some((path, text)) = self.read(m, at) else { return };
         let edit = self.next_edit();
         let mut edits = self.orders[at].edits.clone();
-        let Some(text) = with_edit(&text, &edits, edit) else { return };
+        let Some(mut text) = with_edit(&text, &edits, edit) else { return };
         edits.push(edit);
+        if is_held(&text) && self.rng.chance(30) {
+            // Their editor had it from before it was held.
+            text = without_hold(&text);
+        }
         if in_place && self.temper.slow && m.disk.tells_writers && self.rng.chance(70) {
             return self.edit_slowly(m, at, (&path, &text), edits);
         }

@@ -2,6 +2,7 @@
 
 use super::plans::attempt;
 use super::{Fault, How};
+use jobyard::model::hold::Holds;
 use jobyard::model::index::{ExecutorFact, Index, Reading, Seen};
 use jobyard::model::lease::LeaseBody;
 use jobyard::model::order::{DependsOn, State};
@@ -43,7 +44,15 @@ fn retry_time_ignored(index: &mut Index) -> bool {
 }
 
 fn hold_ignored(index: &mut Index) -> bool {
+    index.holds = Holds::default();
     briefs(index, |brief| brief.hold.take().is_some())
+}
+
+fn lost_hold_ignored(index: &mut Index) -> bool {
+    let tickets = index.tickets.iter().filter(|(id, _)| index.holds.of(id).is_some());
+    let lost = tickets.filter_map(|(_, t)| t.brief()).any(|brief| brief.hold.is_none());
+    index.holds = Holds::default();
+    lost
 }
 
 fn any_end_is_met(index: &mut Index) -> bool {
@@ -128,6 +137,7 @@ pub(super) static FACTS: &[Fault] = &[
     ),
     facts("retry-time-ignored", "an attempt is retried before its time", retry_time_ignored),
     facts("hold-ignored", "an order that is held is started", hold_ignored),
+    facts("lost-hold-ignored", "a hold that its ticket has lost is forgotten", lost_hold_ignored),
     facts("any-end-is-met", "any end of an upstream order meets a dependency", any_end_is_met),
     facts("dependencies-ignored", "dependencies keep nothing back", dependencies_ignored),
     facts(

@@ -163,6 +163,7 @@ struct Facts {
     executor: BTreeMap<jobyard::model::protocol::CommandKey, jobyard::model::index::ExecutorFact>,
     boot: String,
     durable_seq: u64,
+    holds: jobyard::model::hold::Holds,
 }
 
 thread_local! {
@@ -277,6 +278,7 @@ pub(crate) fn facts(index: &mut Index) {
             executor: index.executor.clone(),
             boot: index.boot.clone(),
             durable_seq: index.durable_seq,
+            holds: index.holds.clone(),
         });
         state.met += u64::from(alter(index));
     });
@@ -299,6 +301,7 @@ pub(crate) fn changed(round: &mut Round<'_>) {
             round.index.executor = facts.executor;
             round.index.boot = facts.boot;
             round.index.durable_seq = facts.durable_seq;
+            round.index.holds = facts.holds;
         }
         if let Some(How::Plan(alter)) = state.fault.map(|fault| fault.how) {
             state.met += u64::from(alter(round));
