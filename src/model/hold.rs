@@ -1,8 +1,9 @@
 //! Holds by request, as the ledger says: who is held, and why.
 //!
-//! Invariants: a fold over the lines in their order; a hold ends with `unhold`, with a start, or with the order's
-//! ticket, never by an edit; one of a settled order counts again once that is requeued, and not for another ticket
-//! under the same id. What an order itself says of `hold` is not here: that is the person's to change.
+//! Invariants: a fold over the lines in their order; a hold ends with `unhold`, with a start, or with the
+//! order's ticket, never by an edit; one of a settled order counts again once that is requeued, and not for
+//! another ticket under the same id. What an order itself says of `hold` is not here: that is the person's to
+//! change.
 
 use super::event::Event;
 use super::id::OrderId;
