@@ -65,7 +65,10 @@ impl Life {
             let heard = self.m.borrow().exec.outbox.is_empty();
             if !busy && waits.is_none() && due.is_none() && heard {
                 rested += 1;
-                if rested > 3 {
+                let m = &mut self.m.borrow_mut();
+                if self.scene.borrow_mut().people.mend_again(m) {
+                    rested = 0;
+                } else if rested > 3 {
                     return true;
                 }
             } else {
@@ -134,6 +137,21 @@ impl People {
                 self.tell(&id, Arrival::Unsure);
             }
         }
+    }
+
+    /// Whoever mended a ticket in the middle of a stamp is given back what they had saved before it, and
+    /// mends that. Whether there was any.
+    pub(crate) fn mend_again(&mut self, m: &mut Machine) -> bool {
+        let mut mended = false;
+        for at in 0..self.orders.len() {
+            let text = self.read(m, at).map(|(_, text)| text).unwrap_or_default();
+            if text.starts_with(BROKEN.as_bytes()) {
+                self.orders[at].broken = true;
+                self.toggle_broken(m, at);
+                mended = true;
+            }
+        }
+        mended
     }
 
     /// Two files for one id: a person keeps the one that was settled, else the one that was saved last.
