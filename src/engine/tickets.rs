@@ -212,18 +212,22 @@ impl<W: World> Engine<W> {
         self.world.unlink(&aside)
     }
 
-    /// Somebody saved over the other name in this moment: what they saved stays, this one is kept beside.
-    /// Without another name it was the only one.
+    /// Somebody saved over the other name in this moment, and may have moved it here since: what they saved
+    /// stays, this one is kept beside. Without another name it was the only one.
     fn give_double_back(&mut self, id: &OrderId, aside: &Path, path: &Path) -> Result<(), Fault> {
+        let mut saved = false;
         for other in State::ALL.into_iter().map(|s| paths::ticket(s, id)).filter(|p| p != path) {
-            if self.world.stat(&other)?.is_some() {
-                let kept = kept_beside(aside);
-                self.notes
-                    .push(format!("an earlier version of {id} is kept as {}", kept.display()));
-                return self.world.rename(aside, &kept);
+            saved = saved || self.world.stat(&other)?.is_some();
+        }
+        if !saved {
+            match self.world.rename(aside, path) {
+                Err(fault) if fault.errno == errno::EEXIST => {}
+                given_back => return given_back,
             }
         }
-        self.world.rename(aside, path)
+        let kept = kept_beside(aside);
+        self.notes.push(format!("an earlier version of {id} is kept as {}", kept.display()));
+        self.world.rename(aside, &kept)
     }
 
     /// Explains names in `pending/` that can never be tickets.

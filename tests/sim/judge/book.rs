@@ -97,12 +97,13 @@ impl Book {
     }
 }
 
-/// The last line of an order, as it is written.
+/// The last line of an order, as it is written; one that was cut off counts as never written.
 pub(crate) fn last_of(disk: &Disk, id: &str) -> Option<String> {
     let last = format!("{DIR}/{}", segments(disk).last()?);
     let text = String::from_utf8_lossy(disk.peek(Path::new(&last))?).into_owned();
     let named = format!("\"id\":\"{id}\"");
-    text.lines().rev().find(|line| line.contains(&named)).map(str::to_owned)
+    let whole = |line: &&str| line.contains(&named) && line.ends_with('}');
+    text.lines().rev().find(whole).map(str::to_owned)
 }
 
 /// `fdatasync` of every segment; false when the disk refuses.

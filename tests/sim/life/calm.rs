@@ -144,12 +144,16 @@ impl People {
     pub(crate) fn mend_again(&mut self, m: &mut Machine) -> bool {
         let mut mended = false;
         for at in 0..self.orders.len() {
-            let text = self.read(m, at).map(|(_, text)| text).unwrap_or_default();
-            if text.starts_with(BROKEN.as_bytes()) {
-                self.orders[at].broken = true;
-                self.toggle_broken(m, at);
-                mended = true;
-            }
+            let id = self.orders[at].spec.id.clone();
+            let Some((dir, _)) = Self::places(m, &id).first().copied() else { continue };
+            let text = m.disk.peek(std::path::Path::new(&ticket(dir, &id))).unwrap_or_default();
+            let Some(rest) = text.strip_prefix(BROKEN.as_bytes()).map(<[u8]>::to_vec) else {
+                continue;
+            };
+            let edits = self.orders[at].edits.clone();
+            self.save(m, at, false, (&ticket(dir, &id), &rest), edits);
+            self.orders[at].broken = false;
+            mended = true;
         }
         mended
     }

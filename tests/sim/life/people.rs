@@ -270,7 +270,7 @@ impl People {
     }
 
     /// Saves a text; `true` in place.
-    fn save(
+    pub(super) fn save(
         &mut self,
         m: &mut Machine,
         at: usize,
