@@ -123,7 +123,7 @@ fn tidy_one<W: World>(
             give_back(world, path, stamp, &path.with_file_name(hidden.visible), places)?
         }
         // Somebody saved over our version while it stood in place.
-        Some(stamp) if !stamp.ours.is_empty() && content(world, path)? != stamp.ours => Fate::Keep,
+        Some(stamp) if !stamp.ours.is_empty() && !is_still(world, path, stamp.ours)? => Fate::Keep,
         _ => {
             world.unlink(path)?;
             Fate::Over
@@ -154,8 +154,7 @@ fn give_back<W: World>(
     home: &Path,
     places: &[PathBuf],
 ) -> Result<Fate, Fault> {
-    // Whoever has it open is about to write more.
-    let carried_over = content(world, temp)? == stamp.read && !has_writer(world, temp)?;
+    let carried_over = is_still(world, temp, stamp.read)?;
     let same_boot = stamp.boot == boot_digest(&world.identity().boot);
     let own = world.stat(temp)?.map(|s| s.inode);
     let (mut newer, mut doubled) = (false, false);
@@ -167,7 +166,7 @@ fn give_back<W: World>(
             }
             world.exchange(temp, place)?;
             let out = world.stat(temp)?.map(|s| s.inode);
-            if out != Some(stamp.inode) || content(world, temp)? != stamp.ours {
+            if out != Some(stamp.inode) || !is_still(world, temp, stamp.ours)? {
                 // They saved again in this moment: the later version belongs in place.
                 world.exchange(temp, place)?;
                 return Ok(Fate::Keep);
@@ -186,6 +185,12 @@ fn give_back<W: World>(
         _ => return Ok(Fate::Keep),
     }
     Ok(Fate::Over)
+}
+
+/// It has this content, and stays so: whoever has it open is about to write more. Asked in this order, since
+/// somebody may write and close it in between.
+fn is_still<W: World>(world: &mut W, path: &Path, digest: &str) -> Result<bool, Fault> {
+    Ok(!has_writer(world, path)? && content(world, path)? == digest)
 }
 
 fn content<W: World>(world: &mut W, path: &Path) -> Result<String, Fault> {

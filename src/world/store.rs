@@ -410,8 +410,10 @@ fn give_back<W: World>(
             }
             let untouched = match read_whole(world, temp, TICKET_BYTES_MAX)? {
                 Some(found) if out == Some(ours) => {
+                    // Read again: somebody may have written, and closed it, between the two.
                     names_digest(temp, &digest(&found.bytes))
                         && world.has_writer(&found.file)? != Some(true)
+                        && world.read(&found.file, 0, found.bytes.len() + 1)? == found.bytes
                 }
                 _ => false,
             };
