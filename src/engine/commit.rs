@@ -6,6 +6,7 @@
 use super::{Answer, Engine};
 use crate::model::attempt::Attempt;
 use crate::model::event::Event;
+use crate::model::hold::Holds;
 use crate::model::id::OrderId;
 use crate::model::index::{ExecutorFact, ExecutorState, Seen, Ticket};
 use crate::model::order::State;
@@ -268,6 +269,7 @@ impl<W: World> Engine<W> {
         let adopting = self.options.policy.fresh;
         self.answered.clear();
         self.carried.clear();
+        self.index.holds = Holds::listed(&held);
         self.ledger.begin_segment(&mut self.world, at, open, pending, held, adopting)?;
         self.index.durable_seq = self.ledger.head().0;
         Ok(())

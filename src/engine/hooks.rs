@@ -7,6 +7,7 @@
 
 use super::Engine;
 use crate::model::attempt::Attempt;
+use crate::model::event::Event;
 use crate::model::id::OrderId;
 use crate::model::index::{ExecutorState, Index};
 use crate::model::order::State;
@@ -16,7 +17,7 @@ use crate::model::protocol::{
 };
 use crate::plan::argv::argv;
 use crate::world::{Entry, World};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::{Path, PathBuf};
 
 /// Hooks that run at once.
@@ -65,17 +66,27 @@ pub(crate) struct Hooks {
     running: BTreeMap<CommandKey, Hook>,
     /// An order was run since `drained` last was.
     worked: bool,
+    /// What was under way at the start, and has not gone on yet.
+    under_way: BTreeSet<OrderId>,
     /// The last line of the ledger when the engine was opened.
     opened_seq: u64,
 }
 
 impl Hooks {
-    /// What is under way at a start is work.
+    /// What is under way at a start is work once it goes on.
     pub(super) fn open(index: &Index, opened_seq: u64) -> Self {
         let attempt = |id: &OrderId| index.tickets.get(id)?.attempt.as_deref();
-        let runs = |a: &Attempt| a.is_process() && a.settled.is_none();
-        let worked = index.open.iter().filter_map(attempt).any(runs);
-        Self { worked, opened_seq, ..Self::default() }
+        let runs =
+            |id: &&OrderId| attempt(id).is_some_and(|a| a.is_process() && a.settled.is_none());
+        let under_way = index.open.iter().filter(runs).cloned().collect();
+        Self { under_way, opened_seq, ..Self::default() }
+    }
+
+    /// What was under way at the start has gone on: until then, `drained` may have been told of it.
+    pub(super) fn went_on(&mut self, id: &OrderId, event: &Event) {
+        let on =
+            matches!(event, Event::Started { .. } | Event::Ended { .. } | Event::Settled { .. });
+        self.worked |= on && self.under_way.remove(id);
     }
 
     /// The daemon begins to run an order.
@@ -285,10 +296,8 @@ impl<W: World> Engine<W> {
         self.hooks.none_is_left() && !self.drained_is_due()
     }
 
-    /// Work that was under way at the start has gone on since: without a line of it, it may have been told then.
     fn drained_is_due(&self) -> bool {
-        let went_on = self.ledger.head().0 > self.hooks.opened_seq;
-        self.hooks.worked && went_on && self.options.config.hooks.drained.is_some()
+        self.hooks.worked && self.options.config.hooks.drained.is_some()
     }
 
     /// Makes room for one more log of `drained`; a rest does no harm.

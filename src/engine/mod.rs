@@ -283,9 +283,7 @@ impl<W: World> Engine<W> {
             Action::PullBack { from, wish } => self.pull_back(id, from, wish)?,
             Action::Requeue { from, request } => self.requeue(id, from, request.as_ref())?,
             Action::Hold { reason, request } => self.hold(id, reason, &request)?,
-            Action::RestoreHold { reason } => {
-                self.stamp_hold(id, Some(reason))?;
-            }
+            Action::RestoreHold { reason } => self.restore_hold(id, reason)?,
             Action::Accept { request, wish, options, by } => {
                 self.accept(id, &request, wish, options, by)?;
             }
@@ -308,7 +306,8 @@ impl<W: World> Engine<W> {
         {
             open.apply(at, &event, seq, &hash);
         }
-        self.index.holds.follow(id, &event);
+        self.index.holds.follow(id, at, &event);
+        self.hooks.went_on(id, &event);
         self.log_event(id, attempt, &event, at);
         self.replan.insert(id.clone());
         (seq, hash)

@@ -249,6 +249,17 @@ impl<W: World> Engine<W> {
         Ok(())
     }
 
+    /// The ticket has lost what a request wrote into it: it says so again.
+    pub(super) fn restore_hold(&mut self, id: &OrderId, reason: String) -> Result<(), Fault> {
+        if self.stamp_hold(id, Some(reason.clone()))? == Outcome::Done {
+            self.notes.push(format!(
+                "{id}: its ticket did not say any more that it is held; it does again"
+            ));
+            self.record(id, None, Event::Held { reason, request: String::new() });
+        }
+        Ok(())
+    }
+
     /// Writes into the ticket of a pending order that it is held, and why, or that it is not.
     pub(super) fn stamp_hold(
         &mut self,

@@ -31,10 +31,10 @@ impl<W: World> Engine<W> {
         let undone = ticket.seen == Seen::Unrun;
         ticket.seen = Seen::Pending;
         let held = self.index.holds.before_its_end(id).filter(|_| undone).map(str::to_owned);
-        self.record(id, None, Event::Intake);
         if let Some(reason) = held {
             self.record(id, None, Event::Held { reason, request: String::new() });
         }
+        self.record(id, None, Event::Intake);
     }
 
     pub(super) fn withdraw(&mut self, id: &OrderId) {

@@ -1,21 +1,43 @@
 //! Holds by request, as the ledger says: who is held, and why.
 //!
 //! Invariants: a fold over the lines in their order; a hold ends with `unhold`, with a start, or with the
-//! order's ticket, never by an edit; one of a settled order counts again once that is requeued, and not for
-//! another ticket under the same id. What an order itself says of `hold` is not here: that is the person's to
-//! change.
+//! order's ticket, never by an edit; what is taken away and put there again at once, as some editors save, is
+//! the same ticket; one of a settled order counts again once that is requeued. What an order itself says of
+//! `hold` is not here: that is the person's to change.
 
+use super::config::NO_REASON;
 use super::event::Event;
 use super::id::OrderId;
 use super::order::State;
+use super::time::Moment;
 use std::collections::BTreeMap;
+
+/// How long a ticket may be away, in milliseconds, while an editor saves it.
+const AWAY_MS_MAX: i64 = 2000;
 
 /// One hold.
 #[derive(Clone, PartialEq, Eq, Debug)]
 struct Hold {
     reason: Box<str>,
-    /// Its order was settled since.
-    settled: bool,
+    course: Course,
+}
+
+/// What has become of its order since.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Course {
+    /// It is held.
+    Pending,
+    /// It was settled.
+    Settled,
+    /// Its ticket was taken away, then.
+    Gone(Moment),
+}
+
+impl Hold {
+    fn new(reason: &str) -> Self {
+        let reason = if reason.is_empty() { NO_REASON } else { reason };
+        Self { reason: reason.into(), course: Course::Pending }
+    }
 }
 
 /// The holds by request.
@@ -25,51 +47,73 @@ pub struct Holds(BTreeMap<OrderId, Hold>);
 impl Holds {
     /// What a checkpoint lists: reasons by id.
     pub fn listed(list: &BTreeMap<String, String>) -> Self {
-        let hold = |reason: &String| Hold { reason: reason.as_str().into(), settled: false };
-        let named = |(id, reason)| Some((OrderId::parse(id).ok()?, hold(reason)));
-        Self(list.iter().filter_map(|(id, reason)| named((id, reason))).collect())
+        let named =
+            |(id, reason): (&String, &String)| Some((OrderId::parse(id).ok()?, Hold::new(reason)));
+        Self(list.iter().filter_map(named).collect())
     }
 
     /// What a checkpoint has to list: the holds of orders that may still be started.
     pub fn to_list(&self) -> BTreeMap<String, String> {
-        let open = self.0.iter().filter(|(_, hold)| !hold.settled);
+        let open = self.0.iter().filter(|(_, hold)| hold.course == Course::Pending);
         open.map(|(id, hold)| (id.to_string(), hold.reason.to_string())).collect()
     }
 
     /// Takes a line about an order into account.
-    pub fn follow(&mut self, id: &OrderId, event: &Event) {
+    pub fn follow(&mut self, id: &OrderId, time: Moment, event: &Event) {
         match event {
             Event::Held { reason, .. } => {
-                let hold = Hold { reason: reason.as_str().into(), settled: false };
-                self.0.insert(id.clone(), hold);
+                self.0.insert(id.clone(), Hold::new(reason));
             }
-            Event::Unheld { .. } | Event::Withdrawn | Event::Claiming(_) => {
+            Event::Unheld { .. } | Event::Claiming(_) => {
                 self.0.remove(id);
             }
-            Event::Settled { state, .. } if state != State::Pending.name() => self.mark(id, true),
-            Event::Requeued { .. } => self.mark(id, false),
-            Event::Intake if self.0.get(id).is_some_and(|hold| hold.settled) => {
-                self.0.remove(id);
+            Event::Settled { state, .. } if state != State::Pending.name() => {
+                self.mark(id, Course::Settled);
             }
+            Event::Requeued { .. } => self.mark(id, Course::Pending),
+            Event::Withdrawn => self.mark(id, Course::Gone(time)),
+            Event::Intake => match self.0.get(id).map(|hold| hold.course) {
+                Some(Course::Gone(at)) if is_brief(at, time) => {
+                    self.mark(id, Course::Pending);
+                }
+                Some(Course::Gone(_) | Course::Settled) => _ = self.0.remove(id),
+                Some(Course::Pending) | None => {}
+            },
             _ => {}
         }
     }
 
-    fn mark(&mut self, id: &OrderId, settled: bool) {
+    fn mark(&mut self, id: &OrderId, course: Course) {
         if let Some(hold) = self.0.get_mut(id) {
-            hold.settled = settled;
+            hold.course = course;
         }
     }
 
     /// The reason for which a request held this order before it was settled.
     pub fn before_its_end(&self, id: &OrderId) -> Option<&str> {
-        self.0.get(id).filter(|hold| hold.settled).map(|hold| &*hold.reason)
+        self.0.get(id).filter(|hold| hold.course == Course::Settled).map(|hold| &*hold.reason)
     }
 
-    /// The reason for which a request holds this order.
-    pub fn of(&self, id: &OrderId) -> Option<&str> {
-        self.0.get(id).filter(|hold| !hold.settled).map(|hold| &*hold.reason)
+    /// The reason for which a request holds this order at this time.
+    pub fn of(&self, id: &OrderId, now: Moment) -> Option<&str> {
+        let hold = self.0.get(id)?;
+        let stands = match hold.course {
+            Course::Pending => true,
+            Course::Gone(at) => is_brief(at, now),
+            Course::Settled => false,
+        };
+        stands.then_some(&*hold.reason)
     }
+
+    /// A request holds this order, whose ticket is there.
+    pub fn has(&self, id: &OrderId) -> bool {
+        self.0.get(id).is_some_and(|hold| hold.course == Course::Pending)
+    }
+}
+
+/// From the one to the other a ticket can have been away while an editor saved it.
+fn is_brief(gone: Moment, back: Moment) -> bool {
+    back.0.saturating_sub(gone.0).abs() <= AWAY_MS_MAX
 }
 
 #[cfg(test)]
@@ -81,6 +125,7 @@ mod tests {
         let id = OrderId::parse("a").unwrap();
         let mut holds = Holds::default();
         let mut said = Vec::new();
+        let mut now = Moment(0);
         for word in lines.split_whitespace() {
             let (request, reason) = (String::new(), "legal".to_owned());
             let settled = |state: &str| Event::Settled {
@@ -96,12 +141,16 @@ mod tests {
                 "requeued" => Event::Requeued { reason, request },
                 "withdrawn" => Event::Withdrawn,
                 "intake" => Event::Intake,
+                "later" => {
+                    now = now.after(crate::model::time::Millis(3000));
+                    continue;
+                }
                 state => settled(state),
             };
-            holds.follow(&id, &event);
-            said.push(holds.of(&id).unwrap_or("-").to_owned());
+            holds.follow(&id, now, &event);
+            said.push(holds.of(&id, now).unwrap_or("-").to_owned());
             let again = Holds::listed(&holds.to_list());
-            assert_eq!(again.of(&id), holds.of(&id), "{word}");
+            assert_eq!(again.has(&id), holds.has(&id), "{word}");
         }
         said.join(" ")
     }
@@ -110,7 +159,8 @@ mod tests {
     fn a_hold_ends_by_a_word_and_counts_for_one_ticket() {
         assert_eq!(told("intake held intake pending"), "- legal legal legal");
         assert_eq!(told("held unheld"), "legal -");
-        assert_eq!(told("held withdrawn"), "legal -");
+        assert_eq!(told("held withdrawn intake"), "legal legal legal");
+        assert_eq!(told("held withdrawn later intake"), "legal legal -");
         assert_eq!(told("held failed requeued intake"), "legal - legal legal");
         assert_eq!(told("held failed intake requeued"), "legal - - -");
     }

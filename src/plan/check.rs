@@ -109,7 +109,7 @@ fn check_queued(
 ) {
     let place = ticket.places[State::Pending as usize].as_deref();
     let elsewhere = ticket.places.iter().skip(1).any(Option::is_some);
-    let held = |brief: &Brief| brief.hold.is_some() || index.holds.of(id).is_some();
+    let held = |brief: &Brief| brief.hold.is_some() || index.holds.has(id);
     let runs = place.is_some_and(|p| match &p.reading {
         Reading::Order(brief) => brief.executable && !held(brief) && brief.stamp.is_none(),
         _ => false,

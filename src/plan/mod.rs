@@ -11,7 +11,7 @@ pub mod findings;
 pub mod graph;
 pub mod impact;
 pub mod kept;
-pub mod pending;
+mod pending;
 pub mod progress;
 pub mod ready;
 pub mod requests;

@@ -64,6 +64,6 @@ pub(super) fn order(facts: &Facts<'_>, place: &Place, brief: &Brief) -> Step {
 /// A request holds it, and the ticket does not say so any more.
 fn lost_hold(facts: &Facts<'_>, brief: &Brief) -> Option<Action> {
     let lost = brief.hold.is_none() && facts.ticket.lease.is_none();
-    let reason = facts.index.holds.of(facts.id).filter(|_| lost)?.to_owned();
+    let reason = facts.index.holds.of(facts.id, facts.now).filter(|_| lost)?.to_owned();
     Some(Action::RestoreHold { reason })
 }

@@ -24,7 +24,7 @@ pub fn unmet(
 ) -> Vec<Wait> {
     let mut waits = Vec::new();
     // A ticket can lose what a request wrote into it; the ledger does not.
-    if let Some(reason) = brief.hold.as_deref().or(index.holds.of(id)) {
+    if let Some(reason) = brief.hold.as_deref().or(index.holds.of(id, now)) {
         waits.push(Wait::Held(reason.to_string()));
     }
     let not_before = brief.not_before.map(|w| earliest(w, &policy.zone));

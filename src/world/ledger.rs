@@ -236,7 +236,7 @@ impl Tail {
             *known = (*known).max(attempt);
         }
         if let Some(id) = &id {
-            self.holds.follow(id, &link.line.event);
+            self.holds.follow(id, link.line.time, &link.line.event);
         }
         match &link.line.event {
             Event::Checkpoint { adopting, held, .. } => {

@@ -337,21 +337,31 @@ fn a_hold_outlives_the_text_that_an_editor_had_before() {
         assert_eq!(yard.answer("A", "hold")["code"], 0);
         fs::write(yard.path("before.yaml"), before).unwrap();
     };
-    let save = |yard: &Yard| {
+    let over = |yard: &Yard| {
         fs::rename(yard.path("before.yaml"), yard.path(Yard::ticket("pending", "A"))).unwrap();
         yard.ask("A.take", "");
     };
-    under_a_daemon_and_between_two(held, save, |yard| {
+    let anew = |yard: &Yard| {
+        let ticket = yard.path(Yard::ticket("pending", "A"));
+        fs::rename(&ticket, yard.path("_ctx/jobs/pending/A.yaml~")).unwrap();
+        yard.until("it is away", || !yard.is_up() || yard.events("A", "withdrawn").len() == 1);
+        fs::copy(yard.path("before.yaml"), ticket).unwrap();
+        yard.ask("A.take", "");
+    };
+    let still_held = |yard: &Yard| {
         let refused = yard.answer("A", "take");
         assert!(refused["text"].as_str().unwrap().contains("waits for Ann"), "{refused}");
         let (_, why) = yard.verb(&["why", "A"]);
         assert!(why.contains("held: waits for Ann"), "{why}");
+        assert!(yard.text(&Yard::ticket("pending", "A")).contains("hold: waits for Ann"));
         fs::remove_file(yard.path("_ctx/jobs/control/A.take")).unwrap();
         yard.ask("A.unhold", "");
         assert_eq!(yard.answer("A", "unhold")["code"], 0);
         yard.ask("A.take", "");
         yard.until_in("running", "A");
-    });
+    };
+    under_a_daemon_and_between_two(held, over, still_held);
+    under_a_daemon_and_between_two(held, anew, still_held);
 }
 
 #[test]

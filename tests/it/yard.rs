@@ -152,6 +152,11 @@ impl Yard {
         status.unwrap().code().unwrap()
     }
 
+    /// There is a daemon.
+    pub(crate) fn is_up(&self) -> bool {
+        self.daemon.is_some()
+    }
+
     /// Process id of the daemon.
     pub(crate) fn daemon_pid(&self) -> u32 {
         self.daemon.as_ref().unwrap().id()

@@ -198,7 +198,7 @@ pub(super) fn way(round: &Round<'_>, id: &OrderId, ticket: &Ticket, state: State
     }
     let manual = state == State::Pending && !brief.executable;
     let later = brief.retry_at.is_some_and(|at| at > round.now) || brief.not_before.is_some();
-    let held = brief.hold.is_some() || round.index.holds.of(id).is_some();
+    let held = brief.hold.is_some() || round.index.holds.of(id, round.now).is_some();
     let barred = manual || later || held;
     let mut way = if barred { Way::Barred } else { Way::Free };
     let policy = round.policy;

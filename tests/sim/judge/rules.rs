@@ -69,8 +69,7 @@ fn time(value: &Value, key: &str) -> Option<Timestamp> {
 
 /// The daemon starts it: not held, its time has come, a slot is free.
 fn claimed(stories: &Stories, story: &Story, line: &Line, by: &Witness<'_>) -> Result<(), String> {
-    let let_go = |a: &&crate::life::Ask| a.id == line.id && a.verb == "unhold";
-    if story.held == Some(true) && !by.people.asks.iter().any(|a| let_go(&a)) {
+    if story.held == Some(true) {
         return Err("it is started, but held".to_owned());
     }
     let retry_at: Option<Timestamp> = story.retry_at.as_deref().and_then(|at| at.parse().ok());

@@ -2,6 +2,7 @@
 
 use super::actors::Actor;
 use super::orders::{BROKEN, edits_of};
+use super::setup::Class;
 use super::{Life, OWNER, People, Presence, ticket};
 use crate::world::{Fuse, Health, Machine, Traffic};
 use jobyard::observe::Arrival;
@@ -142,6 +143,9 @@ impl People {
     /// Whoever mended a ticket in the middle of a stamp is given back what they had saved before it, and
     /// mends that. Whether there was any.
     pub(crate) fn mend_again(&mut self, m: &mut Machine) -> bool {
+        if !self.temper.has(Class::Between) && self.temper.rare.is_none() {
+            return false;
+        }
         let mut mended = false;
         for at in 0..self.orders.len() {
             let id = self.orders[at].spec.id.clone();

@@ -49,7 +49,7 @@ fn hold_ignored(index: &mut Index) -> bool {
 }
 
 fn lost_hold_ignored(index: &mut Index) -> bool {
-    let tickets = index.tickets.iter().filter(|(id, _)| index.holds.of(id).is_some());
+    let tickets = index.tickets.iter().filter(|(id, _)| index.holds.has(id));
     let lost = tickets.filter_map(|(_, t)| t.brief()).any(|brief| brief.hold.is_none());
     index.holds = Holds::default();
     lost
