@@ -86,7 +86,8 @@ pub struct Config {
     pub git_base: Option<String>,
     /// `git.checkout_workers`: processes of one checkout; 0 (the default): as many as CPUs.
     pub checkout_workers: u32,
-    /// `git.timeout`: longest time of a call of git that changes worktrees or branches; 10 min.
+    /// `git.timeout`: longest time of a call of git that changes worktrees or branches, 10 min; another's is
+    /// waited for as long, a minute at most.
     pub git_timeout: Millis,
     /// `env.pass`: variables copied from the executor's environment into every command's.
     pub env_pass: Vec<String>,
