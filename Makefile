@@ -1,7 +1,7 @@
 # Targets for people. `make` alone lists them; cargo does the work, and CARGO_TARGET_DIR is honoured.
 
 CARGO ?= cargo
-SIM_LIVES ?= 200000
+SIM_LIVES ?= 100000
 FUZZ_SECONDS ?= 10
 FAULTS_STRIDE ?= 7
 
@@ -37,7 +37,7 @@ fuzz: tools ## Fuzz every parser, FUZZ_SECONDS each (docs/fuzzing.md)
 
 proof: fuzz ## All that can be proved here (docs/proof.md), for long; exits 3 and names what cannot run
 	SIM_LIVES=$(SIM_LIVES) $(CARGO) test --locked --release --test sim -- --nocapture lives_
-	SIM_SEARCH=1 SIM_LIVES=20000 $(CARGO) test --locked --release --test sim -- --nocapture planted_faults_are_found
+	SIM_SEARCH=1 SIM_LIVES=30000 $(CARGO) test --locked --release --test sim -- --nocapture planted_faults_are_found
 	@said=$$(mktemp) && trap 'rm -f "$$said"' EXIT; \
 	{ FAULTS=all FAULTS_STRIDE=$(FAULTS_STRIDE) $(CARGO) test --locked --test faults -- --nocapture 2>&1; echo "ended with $$?"; } | tee "$$said"; \
 	grep -q '^ended with 0$$' "$$said" || exit 1; \

@@ -224,12 +224,17 @@ fn planted_nothing_is_not_found() {
     assert!(search.found.is_none() && search.met.is_none(), "{search:?}");
 }
 
-/// Searches afresh and prints the rows.
+/// Searches afresh and prints the rows. Those that the page knows to survive are looked for by name only.
 fn look_for_all() {
     let lives = std::env::var("SIM_LIVES").ok().and_then(|n| n.parse().ok()).unwrap_or(LIVES);
     let tables = page();
     let count = AtomicU64::new(0);
+    let named = std::env::var("SIM_PLANTED").is_ok();
+    let survives = |fault: &Fault| !named && row(&tables, fault).is_some_and(|(_, found)| !found);
     let all = each(|fault| {
+        if survives(fault) {
+            return Search::default();
+        }
         let search = search(fault, lives);
         match &search.found {
             Some((kind, seed, says)) => {
@@ -241,7 +246,8 @@ fn look_for_all() {
         search
     });
     let caught = count.into_inner();
-    println!("caught {caught} of {}", all.len());
+    let known = all.iter().filter(|(fault, _)| survives(fault)).count();
+    println!("caught {caught} of {}; {known} more are known to survive", all.len() - known);
     let lost: Vec<_> = all
         .iter()
         .filter(|(f, s)| s.found.is_none() && row(&tables, f).is_none_or(|(_, found)| found))
