@@ -1,7 +1,7 @@
 # Targets for people. `make` alone lists them; cargo does the work, and CARGO_TARGET_DIR is honoured.
 
 CARGO ?= cargo
-SIM_LIVES ?= 100000
+SIM_LIVES ?= 200000
 FUZZ_SECONDS ?= 10
 FAULTS_STRIDE ?= 7
 

@@ -269,8 +269,9 @@ impl<W: World> Engine<W> {
         let adopting = self.options.policy.fresh;
         self.answered.clear();
         self.carried.clear();
-        self.index.holds = Holds::listed(&held);
+        let holds = Holds::listed(&held);
         self.ledger.begin_segment(&mut self.world, at, open, pending, held, adopting)?;
+        self.index.holds = holds;
         self.index.durable_seq = self.ledger.head().0;
         Ok(())
     }

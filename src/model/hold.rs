@@ -156,6 +156,14 @@ mod tests {
     }
 
     #[test]
+    fn an_empty_reason_of_an_older_line_is_one_in_words() {
+        let (mut holds, id) = (Holds::default(), OrderId::parse("a").unwrap());
+        let (reason, request) = (String::new(), String::new());
+        holds.follow(&id, Moment(0), &Event::Held { reason, request });
+        assert_eq!(holds.of(&id, Moment(0)), Some(NO_REASON));
+    }
+
+    #[test]
     fn a_hold_ends_by_a_word_and_counts_for_one_ticket() {
         assert_eq!(told("intake held intake pending"), "- legal legal legal");
         assert_eq!(told("held unheld"), "legal -");

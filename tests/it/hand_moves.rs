@@ -329,6 +329,16 @@ fn hold_and_unhold_by_touch() {
 }
 
 #[test]
+fn a_hold_with_an_empty_reason_holds() {
+    let hold = |yard: &Yard| yard.ask("A.hold", "reason: ''\n");
+    under_a_daemon_and_between_two(pending, hold, |yard| {
+        assert_eq!(yard.answer("A", "hold")["text"], "A is held: no reason given");
+        yard.ask("A.take", "");
+        assert_eq!(yard.answer("A", "take")["code"], 4);
+    });
+}
+
+#[test]
 fn a_hold_outlives_the_text_that_an_editor_had_before() {
     let held = |yard: &Yard| {
         pending(yard);

@@ -2,8 +2,10 @@
 
 use super::{BRANCH, TREE, Yard, put, run, yard};
 use jobyard::model::tree::WorktreeMade;
+use jobyard::world::git::{Bounds, Git};
 use std::fs;
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 /// Brings a whole worktree into a state that a killed git leaves.
 type Breaking = fn(&Yard);
@@ -169,4 +171,19 @@ fn an_entry_of_another_worktree_is_never_touched() {
     y.git.remove(TREE, BRANCH, &y.base, &made).unwrap();
     assert_eq!(fs::read(y.admin().join("gitdir")).unwrap(), before);
     assert!(y.admin().join("locked").exists());
+}
+
+#[test]
+fn the_lock_of_a_stopped_git_is_waited_for_no_longer_than_the_setting_says() {
+    let y = yard();
+    let lock = fs::File::create(y.root.join(".git/jobyard-change")).unwrap();
+    lock.lock().unwrap();
+    let timeout = Duration::from_millis(200);
+    let git = Git::new(y.root.clone(), Bounds { timeout, ..Bounds::default() });
+    let began = Instant::now();
+    let refused = git.add(TREE, BRANCH, &y.base, None).unwrap_err().to_string();
+    assert!(refused.contains(".git/jobyard-change"), "{refused}");
+    assert!(began.elapsed() < Duration::from_secs(30), "a minute is for longer settings");
+    drop(lock);
+    assert!(git.add(TREE, BRANCH, &y.base, None).unwrap().worktree_created);
 }

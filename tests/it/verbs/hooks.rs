@@ -54,6 +54,27 @@ fn each_settlement_is_told_once_and_the_end_of_work_last() {
 }
 
 #[test]
+fn work_that_cannot_go_on_is_not_told_again_by_the_next_daemon() {
+    let root = yard("drained = 'echo >> told'");
+    root.fifo("gate");
+    root.order("A", "run: 'echo > began; cat gate'\nworkspace: none");
+    let daemon = root.daemon();
+    until("it runs", || root.path("began").exists());
+    fs::rename(root.path("_ctx/jobs/running/A.yaml"), root.path("away.yaml")).unwrap();
+    until("the end of work is told", || {
+        open_gate(&root);
+        lines(&root, "told").len() == 1
+    });
+    daemon.kill();
+    root.order("B", "hold: x\nrun: 'true'\nworkspace: none");
+    let _daemon = root.daemon();
+    root.run(&["cancel", "B"]).ends(0);
+    assert_eq!(lines(&root, "told").len(), 1);
+    fs::rename(root.path("away.yaml"), root.path("_ctx/jobs/running/A.yaml")).unwrap();
+    until("what goes on is told", || lines(&root, "told").len() == 2);
+}
+
+#[test]
 fn drain_returns_when_the_hooks_have_ended() {
     let root = yard("settled = 'echo > began; cat gate; echo > ended'");
     root.fifo("gate");

@@ -343,10 +343,9 @@ fn of_attempt(stories: &mut Stories, line: &Line, by: &Witness<'_>) -> Result<()
             tale.asked = true;
             tale.skips |= line.value["skip_verification"] == true;
             tale.wish = line.value["verb"].as_str().map(str::to_owned);
-            match line.value["verb"] == "cancel" {
-                true => _ = tale.cancelled_at.get_or_insert_with(|| moment(line)),
-                false => tale.cancelled_at = None,
-            }
+            let cancel = line.value["verb"] == "cancel";
+            let earlier = tale.cancelled_at.take().filter(|_| cancel);
+            tale.cancelled_at = earlier.or_else(|| cancel.then(|| moment(line)));
             Ok(())
         }
         "claimed" => {
