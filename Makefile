@@ -2,6 +2,7 @@
 
 CARGO ?= cargo
 SIM_LIVES ?= 200000
+SIM_RARE_LIVES ?= 50000
 FUZZ_SECONDS ?= 10
 FAULTS_STRIDE ?= 7
 
@@ -36,7 +37,8 @@ fuzz: tools ## Fuzz every parser, FUZZ_SECONDS each (docs/fuzzing.md)
 	FUZZ_SECONDS=$(FUZZ_SECONDS) fuzz/run
 
 proof: fuzz ## All that can be proved here (docs/proof.md), for long; exits 3 and names what cannot run
-	SIM_LIVES=$(SIM_LIVES) $(CARGO) test --locked --release --test sim -- --nocapture lives_
+	SIM_LIVES=$(SIM_LIVES) $(CARGO) test --locked --release --test sim -- --nocapture lives_ --skip lives_of_rare
+	SIM_LIVES=$(SIM_RARE_LIVES) $(CARGO) test --locked --release --test sim -- --nocapture lives_of_rare
 	SIM_SEARCH=1 SIM_LIVES=30000 $(CARGO) test --locked --release --test sim -- --nocapture planted_faults_are_found
 	@said=$$(mktemp) && trap 'rm -f "$$said"' EXIT; \
 	{ FAULTS=all FAULTS_STRIDE=$(FAULTS_STRIDE) $(CARGO) test --locked --test faults -- --nocapture 2>&1; echo "ended with $$?"; } | tee "$$said"; \

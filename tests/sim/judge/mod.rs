@@ -57,7 +57,7 @@ pub(crate) struct Stamp {
 
 /// The settlement stamp in a ticket's text.
 pub(crate) fn stamp(text: &[u8]) -> Option<Stamp> {
-    let text = std::str::from_utf8(text).ok()?;
+    let text = std::str::from_utf8(text).ok().filter(|t| t.contains("settled_state:"))?;
     let value = |key: &str| {
         // On a line of its own, or between the braces of a flow mapping.
         let mut entries = text.lines().flat_map(|l| l.split(['{', ',', '}'])).map(str::trim);
