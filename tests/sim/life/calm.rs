@@ -113,6 +113,7 @@ impl People {
             order.versions = vec![order.edits.clone()];
             order.durable |= order.presence == Presence::There;
             order.in_place = false;
+            order.over_stamp = false;
         }
     }
 

@@ -7,6 +7,7 @@ mod actors;
 mod aim;
 mod asks;
 mod calm;
+mod cut;
 mod orders;
 mod people;
 mod rare;
