@@ -64,8 +64,10 @@ impl Scene {
             self.broken.extend(word);
             self.broken.extend(self.judge.trees(&m.borrow(), call));
         }
+        let boot = m.borrow().clock.boot;
         self.around(m, call);
-        if call.when == When::Before {
+        // Where the power failed right before it, the call is never made.
+        if call.when == When::Before && m.borrow().clock.boot == boot {
             self.judge.about_to(&m.borrow(), call);
             self.broken.extend(self.judge.trees(&m.borrow(), call));
         }
