@@ -218,18 +218,25 @@ fn tidy<W: World>(world: &mut W) -> Result<Vec<String>, Fault> {
 }
 
 /// The settlement of its attempt is carried out, as far as the files tell: nothing is left to do or answer.
-/// The lease goes last, so its absence says so, unless a power cut took it.
+/// The lease goes last, so its absence says so, unless a power cut took it, or a person did: then the ticket
+/// still says that the attempt runs.
 fn is_carried_out(ticket: &Ticket, boot: &str) -> bool {
     let Some(attempt) = ticket.attempt.as_deref() else { return false };
     let Some(settled) = attempt.settled.as_ref().filter(|_| attempt.asked.is_none()) else {
         return false;
     };
-    let elsewhere = ticket.state() != Some(State::Running);
+    let state = ticket.state();
+    let reading = state.and_then(|state| ticket.place(state)).map(|p| &p.reading);
+    let unstamped = match reading {
+        Some(Reading::Order(brief)) => brief.stamp.is_none() && brief.attempt == attempt.number,
+        _ => false,
+    };
+    let terminal = settled.state() != State::Pending && state == Some(settled.state());
+    let elsewhere = state != Some(State::Running) && !(terminal && unstamped);
     if ticket.lease.is_none() && elsewhere && attempt.claim.boot == boot {
         return true;
     }
-    let Some(state) = ticket.state() else { return ticket.is_gone() };
-    let reading = ticket.place(state).map(|p| &p.reading);
+    let Some(state) = state else { return ticket.is_gone() };
     let shown = match reading {
         Some(Reading::Order(brief)) if settled.state() == State::Pending => {
             state == State::Pending && brief.attempt == attempt.number

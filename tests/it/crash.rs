@@ -221,3 +221,21 @@ fn a_daemon_killed_again_and_again_runs_each_order_once() {
         assert!(runs.len() == 1 && *runs[0].1 == 1, "{id}: {starts:?}");
     }
 }
+
+#[test]
+fn a_settlement_that_its_ticket_does_not_show_is_carried_out_though_its_lease_is_gone() {
+    let mut yard = gated();
+    yard.until("the running stamp", || yard.key("running", "A", "status") == "running");
+    let running = yard.text(&Yard::ticket("running", "A"));
+    yard.open_gate("gate");
+    yard.until_in("failed", "A");
+    yard.kill();
+    // As if it had been killed before the stamp, and somebody had moved ticket and lock away.
+    fs::write(yard.path(Yard::ticket("failed", "A")), running).unwrap();
+    yard.start();
+    let stamped = || yard.text(&Yard::ticket("failed", "A")).contains("  settled_hash: ");
+    yard.until("the settlement stamp", stamped);
+    assert_eq!(yard.key("failed", "A", "result"), "fail");
+    assert_eq!(yard.events("A", "settled").len(), 1, "{}", yard.sight());
+    assert_eq!(yard.events("A", "started").len(), 1, "{}", yard.sight());
+}

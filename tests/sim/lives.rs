@@ -150,9 +150,10 @@ fn lives_of_rare_things_break_nothing() {
 
 /// Lives beyond the first [`LIVES`] that were broken once. What is drawn in a life changes with the
 /// simulator: the bugs they found have tests or planted faults of their own.
-const ONCE_BROKEN: [u64; 20] = [
-    33_551, 115_311, 245_313, 261_679, 325_006, 406_839, 419_295, 442_431, 446_705, 464_121,
-    481_842, 516_095, 556_319, 584_910, 598_291, 599_267, 723_604, 792_371, 816_315, 2_023_908,
+const ONCE_BROKEN: [u64; 21] = [
+    33_551, 115_311, 191_976, 245_313, 261_679, 325_006, 406_839, 419_295, 442_431, 446_705,
+    464_121, 481_842, 516_095, 556_319, 584_910, 598_291, 599_267, 723_604, 792_371, 816_315,
+    2_023_908,
 ];
 
 /// The same of rare things. In 25,743 somebody saves over one of two names and moves it over the other,
