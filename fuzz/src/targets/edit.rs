@@ -101,8 +101,10 @@ fn only_the_meant(text: &str, tree: &Tree<'_>, new: &str, changes: &[Change]) {
         };
     }
     let Some(new_tree) = read(new) else { panic!("the result cannot be read: {text:?} {new:?}") };
-    let mut before = View::of(tree, tree.root()).entries();
-    let mut after = View::of(&new_tree, new_tree.root()).entries();
+    let before = View::of(tree, tree.root());
+    let after = View::of(&new_tree, new_tree.root());
+    assert_eq!(after.is_tagged(), before.is_tagged(), "the tag of the whole changed");
+    let (mut before, mut after) = (before.entries(), after.entries());
     if !own.is_empty() {
         let own_before = taken(&mut before, "x_jobyard").entries();
         let own_after = taken(&mut after, "x_jobyard").entries();

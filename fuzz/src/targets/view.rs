@@ -38,14 +38,23 @@ impl View {
         if tree.node(ix).foreign_tag { Self::Tagged(Box::new(bare)) } else { bare }
     }
 
-    /// Its keys and values by name; nothing when it is no map.
+    /// Its keys and values by name, whatever its tag; nothing when it is no map.
     pub(super) fn entries(self) -> Vec<(String, Self)> {
-        let Self::Map(entries) = self else { return Vec::new() };
+        let entries = match self {
+            Self::Map(entries) => entries,
+            Self::Tagged(bare) => return bare.entries(),
+            _ => return Vec::new(),
+        };
         let named = |(key, value): (Self, Self)| match key {
             Self::Plain(name) | Self::Text(name) => (name, value),
             other => (format!("{other:?}"), value),
         };
         entries.into_iter().map(named).collect()
+    }
+
+    /// It has a tag of its own.
+    pub(super) fn is_tagged(&self) -> bool {
+        matches!(self, Self::Tagged(_))
     }
 
     /// Whether it says what an edit was told to write.
