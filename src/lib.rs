@@ -3,7 +3,8 @@
 //! Layers, from the inside out: [`model`] (pure values) and [`plan`] (pure decisions) know no clock, no
 //! disk and no process; [`world`] performs single raw calls; [`observe`] turns the disk into facts;
 //! [`engine`] turns actions into raw calls and is the one loop that [`daemon`] and every verb run;
-//! [`executor`] is the parent of the commands; only [`cli`] parses arguments and prints.
+//! [`executor`] is the parent of the commands, [`tasks`] are some of them; only [`cli`] parses arguments and
+//! prints.
 
 pub mod cli;
 pub mod daemon;
@@ -13,4 +14,5 @@ pub mod model;
 pub mod observe;
 pub mod plan;
 pub mod scan;
+pub mod tasks;
 pub mod world;

@@ -14,6 +14,7 @@ fn main() -> ExitCode {
             Some("--client") => exec(root, Stay::Client),
             _ => jobyard::cli::main(),
         },
+        [_, verb, name] if verb == "task" => jobyard::tasks::run(name),
         _ => jobyard::cli::main(),
     }
 }

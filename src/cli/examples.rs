@@ -5,7 +5,7 @@
 use clap::Command;
 
 /// Lines and what they do, by verb.
-const EXAMPLES: [(&str, &[(&str, &str)]); 35] = [
+const EXAMPLES: [(&str, &[(&str, &str)]); 36] = [
     (
         "init",
         &[
@@ -39,6 +39,13 @@ const EXAMPLES: [(&str, &[(&str, &str)]); 35] = [
         &[
             ("jobyard add -- make test", "in a worktree of its own"),
             ("jobyard add --after build --check 'test -s report' -- make report", "after another"),
+        ],
+    ),
+    (
+        "plan",
+        &[
+            ("jobyard plan system_test --mode demo --count 5", "five tasks of 30 seconds"),
+            ("jobyard plan --list", "the workflows there are, yours among them"),
         ],
     ),
     (

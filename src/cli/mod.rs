@@ -32,6 +32,7 @@ mod man;
 mod mark;
 mod notice;
 mod out;
+mod plan;
 mod reconcile;
 mod rehearse;
 mod request;
@@ -158,6 +159,8 @@ enum Verb {
     Submit(submit::Arguments),
     /// Publish a command line as a work order
     Add(add::Arguments),
+    /// Plan the tasks of a workflow: a job package, or a manifest
+    Plan(plan::Arguments),
     /// Change a pending work order, in an editor or by `--set`
     Edit(edit::Arguments),
     /// Take a work order: lease, branch and worktree for a person or an agent
@@ -228,6 +231,7 @@ impl Verb {
             Self::Import(given) => import::run(globals, &given),
             Self::Submit(given) => submit::run(globals, given),
             Self::Add(given) => add::run(globals, given),
+            Self::Plan(given) => plan::run(globals, &given),
             Self::Edit(given) => edit::run(globals, &given),
             Self::Take(given) => take::run(globals, given),
             Self::Finish(given) => finish::run(globals, given),

@@ -29,6 +29,8 @@ pub const INVALID_DOD: &str = "invalid-dod";
 pub const INVALID_BACKLOG: &str = "invalid-backlog";
 /// A request file cannot be taken as it is.
 pub const INVALID_REQUEST: &str = "invalid-request";
+/// The `work_order.yaml` of a package cannot be taken as it is.
+pub const INVALID_PACKAGE: &str = "invalid-package";
 
 /// One thing wrong in one file. `line` and `column` count from 1; 0 means the whole file.
 /// The text never holds values of `env` or credentials.

@@ -16,6 +16,7 @@ pub mod id;
 pub mod index;
 pub mod lease;
 pub mod order;
+pub mod package;
 pub mod parse;
 pub mod paths;
 pub mod progress;

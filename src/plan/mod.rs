@@ -16,6 +16,7 @@ pub mod progress;
 pub mod ready;
 pub mod requests;
 pub mod retry;
+pub mod route;
 #[cfg(test)]
 mod sample;
 pub mod scope;
@@ -23,6 +24,7 @@ pub mod score;
 mod shell;
 pub mod stats;
 pub mod step;
+pub mod system_test;
 pub mod vacuous;
 pub mod verdict;
 pub mod verdict_json;

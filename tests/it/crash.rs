@@ -3,7 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails where it stands")]
 
-use super::yard::{Yard, lives, signal};
+use super::yard::{Yard, copy_program, lives, signal};
 use rustix::process::Signal;
 use std::collections::BTreeMap;
 use std::fs;
@@ -74,8 +74,8 @@ fn an_end_that_no_daemon_saw_is_recorded_by_the_next() {
 fn a_command_goes_on_when_the_binary_is_replaced() {
     let mut yard = Yard::bare();
     let (old, new) = (yard.beside("jobyard"), yard.beside("jobyard.new"));
-    fs::copy(&yard.program, &old).unwrap();
-    fs::copy(&yard.program, &new).unwrap();
+    copy_program(&yard.program, &old);
+    copy_program(&yard.program, &new);
     yard.program = old.clone();
     yard.fifo("gate");
     yard.start();

@@ -65,6 +65,11 @@ const ROWS: &[Row] = &[
         "",
         ["-", NOT_FOUND, "1 dubious ownership", "1 dubious ownership", "-"],
     ),
+    row(
+        "plan system_test --mode debug",
+        "",
+        ["-", NOT_FOUND, "1 nothing was planned; run this as the user", CONFIG, FULL],
+    ),
     row("edit ID --set title=x", "WO-09", [NO_ORDER, NOT_FOUND, "1 run this as", CONFIG, "-"]),
     row("groups", "", ["-", NOT_FOUND, "0", LOCKED, FULL]),
     row("take ID", "WO-09", [NO_SUCH, NOT_FOUND, LOCKED, LEDGER, "-"]),
@@ -118,7 +123,7 @@ impl Stage {
         let bare = tempfile::TempDir::new().unwrap();
         // Where others may run it.
         let program = bare.path().join("jobyard");
-        fs::copy(env!("CARGO_BIN_EXE_jobyard"), &program).unwrap();
+        crate::yard::copy_program(env!("CARGO_BIN_EXE_jobyard"), &program);
         for dir in [bare.path(), scene.root().parent().unwrap()] {
             fs::set_permissions(dir, fs::Permissions::from_mode(0o755)).unwrap();
         }

@@ -7,7 +7,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails where it stands")]
 
-use super::yard::{PATIENCE, Yard, lives, pause, signal};
+use super::yard::{PATIENCE, Yard, copy_program, lives, pause, signal};
 use rustix::process::Signal;
 use std::fs;
 use std::path::PathBuf;
@@ -67,7 +67,7 @@ fn yard(groups: Groups) -> Yard {
     if groups == Groups::Off {
         yard.env.push(("JOBYARD_EXEC_GROUPS", "off".to_owned()));
     }
-    fs::copy(resists(), yard.path("resists")).unwrap();
+    copy_program(resists(), yard.path("resists"));
     yard.start();
     yard
 }

@@ -102,6 +102,8 @@ fn the_examples_follow_their_schemas() {
         let (schema_name, files) = match name.as_str() {
             "backlog.yaml" => ("backlog", vec![path]),
             "dod" => ("dod", fs::read_dir(path).unwrap().map(|e| e.unwrap().path()).collect()),
+            // What a graph is made of, and how.
+            "graph" => continue,
             _ => ("work-order", vec![path]),
         };
         for file in files {

@@ -13,6 +13,7 @@ mod groups;
 mod hooks;
 mod import;
 mod json;
+mod plan;
 mod rehearse;
 mod root;
 mod shell;

@@ -36,6 +36,13 @@ pub(crate) fn pause(time: Duration) {
     let _ = poll(&mut [], Some(&wait));
 }
 
+/// Copies a program. Another process writes it, so that no child that another test begins meanwhile holds it
+/// open for writing, which would keep it from being run.
+pub(crate) fn copy_program(from: impl AsRef<Path>, to: impl AsRef<Path>) {
+    let copied = Command::new("cp").arg(from.as_ref()).arg(to.as_ref()).status().unwrap();
+    assert!(copied.success(), "{}", to.as_ref().display());
+}
+
 /// Whether a process runs, zombies excluded.
 pub(crate) fn lives(pid: u32) -> bool {
     fs::read_to_string(format!("/proc/{pid}/stat"))

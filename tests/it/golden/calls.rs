@@ -102,6 +102,9 @@ pub(super) const CALLS: &[&str] = &[
     "gc --apply --bundle WO-02",
     "fmt draft.yaml",
     "demo demo",
+    "plan --list",
+    "plan system_test --mode dem",
+    "plan imaeg",
 ];
 
 /// A word as it is given.

@@ -1,7 +1,7 @@
 //! What people find after a power cut: that is what they go on with.
 //!
-//! Invariant: what a cut may have torn is what they wrote in place since the one before; a ticket torn so that
-//! nobody can know any more what it was counts as `meddled`, and everything else must be as somebody wrote it.
+//! Invariant: what a cut may have torn is what they wrote in place since the one before; a ticket torn so
+//! that nobody can know any more what it was counts as `meddled`; all else must be as somebody wrote it.
 
 use super::orders::{BROKEN, edits_of};
 use super::people::{OWNER, People, Presence, ticket};
