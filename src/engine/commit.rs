@@ -50,10 +50,12 @@ impl<W: World> Engine<W> {
         for ((id, verb, request), answer) in std::mem::take(&mut self.answers) {
             self.record_answer(&id, verb, request, answer);
         }
-        // A request stays known by its lines until its file is gone.
-        let requests =
-            !self.answered_files.is_empty() || self.dirs.contains(Path::new(paths::CONTROL));
-        if self.ledger.wants_segment() && !requests {
+        if self.ledger.wants_segment() {
+            // A request stays known by its lines until its file is gone; an attempt that is over is not
+            // listed, and what became of its ticket must show then.
+            self.ledger.flush(&mut self.world)?;
+            self.consume_answered()?;
+            self.sync_dirs()?;
             self.begin_segment()?;
         }
         self.prepare_spare()?;

@@ -89,7 +89,7 @@ impl<W: World> Engine<W> {
         let mut verdict = verdict::decide(&input);
         if let (Place::Tree { branch, .. }, Some(commit)) =
             (&attempt.claim.place, verdict.commit.clone())
-            && let Err(git) = self.world.git_sync(branch, &commit)
+            && let Err(git) = self.world.git_sync(branch, &commit, attempt.base().as_ref())
         {
             uninterrupted(&git)?;
             input.preconditions.push(Precondition::recorded("git", &git.to_string()));

@@ -24,7 +24,7 @@ mod tickets;
 use crate::model::config::Config;
 use crate::model::event::Event;
 use crate::model::id::OrderId;
-use crate::model::index::{Carried, ExecutorState, Index, Ticket};
+use crate::model::index::{ExecutorState, Index, Ticket};
 use crate::model::lease::LeaseBody;
 use crate::model::order::State;
 use crate::model::paths;
@@ -34,7 +34,7 @@ use crate::observe::Arrival;
 use crate::observe::catalogue::Catalogue;
 use crate::plan::action::{Action, Plan};
 use crate::plan::{self, Policy};
-use crate::world::ledger::Ledger;
+use crate::world::ledger::{CarriedRequests, Ledger, follow_carried};
 use crate::world::{Fault, World};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
@@ -147,7 +147,7 @@ pub struct Engine<W: World> {
     /// Hexes of the requests that this segment answers.
     answered: BTreeMap<String, u8>,
     /// Requests that the ledger's last segment carries out.
-    carried: BTreeMap<OrderId, BTreeMap<String, Carried>>,
+    carried: CarriedRequests,
     spare: bool,
     /// Steady and wall clock when it was opened.
     opened: (Tick, Moment),
@@ -307,10 +307,20 @@ impl<W: World> Engine<W> {
             open.apply(at, &event, seq, &hash);
         }
         self.index.holds.follow(id, at, &event);
+        self.follow_carried(id, &event);
         self.hooks.went_on(id, &event);
         self.log_event(id, attempt, &event, at);
         self.replan.insert(id.clone());
         (seq, hash)
+    }
+
+    /// A request that the line carries out is known to be carried out, as it is when the line is read back.
+    fn follow_carried(&mut self, id: &OrderId, event: &Event) {
+        follow_carried(&mut self.carried, Some(id), event);
+        let Some(carried) = self.carried.get(id) else { return };
+        for request in &mut self.index.ticket_mut(id).requests {
+            request.carried = carried.get(&request.key).copied().unwrap_or_default();
+        }
     }
 
     fn ticket(&self, id: &OrderId) -> Option<&Ticket> {

@@ -149,7 +149,7 @@ impl<W: World> Engine<W> {
             self.supersede(id, wish);
             let (verb, hex) = (wish.name().to_owned(), request.key.clone());
             self.record(id, Some(number), Event::Request { verb, request: hex, by, asked });
-            self.ledger.flush(&mut self.world)?;
+            self.make_ledger_durable()?;
         }
         self.consume(id, &request.file, &dir.join(&request.file))?;
         Ok(())
@@ -330,19 +330,23 @@ impl<W: World> Engine<W> {
         let number = ticket.attempt.as_deref().map(|a| a.number);
         let asked = ticket.attempt.as_deref().and_then(|a| a.asked.as_ref()).map(|a| a.wish);
         let (here, there) = (paths::ticket(from, id), paths::ticket(State::Running, id));
-        let moved = relocate(&mut self.world, &here, &there, inode)?;
-        self.changed(&here);
-        self.changed(&there);
         self.hint(id.clone(), crate::observe::Arrival::Unsure);
-        self.sync_now(from)?;
-        if moved == Outcome::Done && asked != Some(wish) {
+        if self.world.stat(&here)?.map(|s| s.inode) != Some(inode) {
+            return Ok(());
+        }
+        // Once it is back, nothing but the line says what was asked.
+        if asked != Some(wish) {
             self.supersede(id, wish);
             let by = Holder { uid, name: self.world.user(uid) };
             let verb = wish.name().to_owned();
             let asked = Options::default();
             self.record(id, number, Event::Request { verb, request: String::new(), by, asked });
+            self.make_ledger_durable()?;
         }
-        Ok(())
+        relocate(&mut self.world, &here, &there, inode)?;
+        self.changed(&here);
+        self.changed(&there);
+        self.sync_now(from)
     }
 
     /// Starts over an order whose holder gave no sign of life; the old lock is kept.

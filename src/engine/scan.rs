@@ -371,8 +371,8 @@ impl<W: World> Engine<W> {
             let text = read.map(|s| s.bytes).unwrap_or_default();
             for line in text.split(|b| *b == b'\n') {
                 let Ok(line) = serde_json::from_slice::<JournalLine>(line) else { continue };
-                if wanted.contains(&line.key) {
-                    self.index.executor.insert(line.key, ExecutorFact::Ended(Box::new(line.end)));
+                if let Some(end) = line.end.filter(|_| wanted.contains(&line.key)) {
+                    self.index.executor.insert(line.key, ExecutorFact::Ended(Box::new(end)));
                 }
             }
         }

@@ -199,6 +199,8 @@ impl<W: World> Engine<W> {
             // All is done but the answer, which waits for the directories.
             return Ok(());
         }
+        // The lease goes last: without it nobody would follow the epic after a crash.
+        self.follow_epic(id, &attempt)?;
         self.end_lease(id, &attempt, &settled.result)?;
         let state = settled.state();
         if state == State::Pending && settled.result == "withdrawn" {
@@ -208,7 +210,6 @@ impl<W: World> Engine<W> {
             self.clear_why(id, State::Running)?;
         }
         self.index.ticket_mut(id).lease = None;
-        self.follow_epic(id, &attempt)?;
         match &attempt.asked {
             Some(asked) => {
                 let (code, text) = verdict_answer(asked, &settled.result, &settled.reason, state);

@@ -9,7 +9,7 @@ use crate::model::attempt::{Attempt, CommandEnd, CommandKind, Place};
 use crate::model::event::Event;
 use crate::model::id::OrderId;
 use crate::model::index::ExecutorFact;
-use crate::model::protocol::{Cause, End, StartCommand, ToExecutor};
+use crate::model::protocol::{Cause, End, MESSAGE_BYTES_MAX, StartCommand, ToExecutor};
 use crate::plan::argv::argv;
 use crate::world::{Fault, World};
 use std::collections::BTreeMap;
@@ -39,50 +39,57 @@ impl<W: World> Engine<W> {
         let strayed = self.strayed(&attempt, kind)?;
         self.record(id, Some(attempt.number), Event::Started { number, kind, name, boot, strayed });
         self.use_spare(id, attempt.number, number);
-        if !self.queue_start(id)? {
-            self.end_unstarted(id, number);
+        if let Some(unfit) = self.queue_start(id)? {
+            self.end_unstarted(id, number, unfit);
         }
         Ok(())
     }
 
     /// Sends a recorded start again: the executor does not know it.
     pub(super) fn resend(&mut self, id: &OrderId) -> Result<(), Fault> {
-        if !self.queue_start(id)? {
+        if self.queue_start(id)?.is_some() {
             // It may have been started before: whatever is left of it ends first.
             self.sweep(id);
         }
         Ok(())
     }
 
-    /// `false`: the values of its `env` are not there any more as they were sealed.
-    fn queue_start(&mut self, id: &OrderId) -> Result<bool, Fault> {
+    /// Hands it over with the next messages, unless it cannot be started as it was sealed.
+    fn queue_start(&mut self, id: &OrderId) -> Result<Option<Unfit>, Fault> {
         let Some(attempt) = self.ticket(id).and_then(|t| t.attempt.clone()) else {
-            return Ok(true);
+            return Ok(None);
         };
         let Some(env) = self.secret_env(id, &attempt)? else {
             self.notes.push(format!(
                 "{id}: the sealed copy of the order was changed or removed: nothing is started \
                  without the `env` that it holds"
             ));
-            return Ok(false);
+            return Ok(Some(Unfit { cause: Cause::SealedChanged, detail: None }));
         };
-        let Some(start) = self.start_command(&attempt, env) else { return Ok(true) };
+        let Some(start) = self.start_command(&attempt, env) else { return Ok(None) };
+        if is_too_long(&start) {
+            let detail = format!(
+                "hand over the command: with its variables it is longer than the \
+                 {MESSAGE_BYTES_MAX} bytes that an executor is told at once; shorten `env` or the command"
+            );
+            return Ok(Some(Unfit { cause: Cause::CouldNotStart, detail: Some(detail) }));
+        }
         let waiting = |m: &ToExecutor| matches!(m, ToExecutor::Start(s) if s.key == start.key);
         if !self.outbox.iter().any(waiting) {
             self.outbox.push(ToExecutor::Start(Box::new(start)));
         }
-        Ok(true)
+        Ok(None)
     }
 
     /// The end of a command that was never handed to the executor.
-    fn end_unstarted(&mut self, id: &OrderId, number: u32) {
+    fn end_unstarted(&mut self, id: &OrderId, number: u32, unfit: Unfit) {
         let Some(attempt) = self.ticket(id).and_then(|t| t.attempt.as_deref()) else { return };
         let (attempt, now) = (attempt.number, self.world.now().0);
         let end = CommandEnd::Seen(End {
             exit: None,
             signal: None,
-            cause: Cause::SealedChanged,
-            detail: None,
+            cause: unfit.cause,
+            detail: unfit.detail,
             started_ms: now,
             ended_ms: now,
             leftovers: 0,
@@ -181,6 +188,20 @@ impl<W: World> Engine<W> {
         self.index.executor.insert(key.clone(), ExecutorFact::Sweeping);
         self.outbox.push(ToExecutor::Sweep { key, token, grace_ms });
     }
+}
+
+/// Why a command is not handed over.
+struct Unfit {
+    cause: Cause,
+    detail: Option<String>,
+}
+
+/// It cannot be handed over. Written as JSON a byte takes six at most, so that few have to be counted.
+fn is_too_long(start: &StartCommand) -> bool {
+    let variables = start.env.iter().map(|(name, value)| name.len() + value.len() + 8);
+    let bytes = start.argv.iter().map(String::len).chain(variables).sum::<usize>();
+    bytes > MESSAGE_BYTES_MAX / 8
+        && serde_json::to_vec(start).is_ok_and(|text| text.len() + 64 > MESSAGE_BYTES_MAX)
 }
 
 /// Where the commands of an attempt run, relative to the root.

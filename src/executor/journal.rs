@@ -1,8 +1,8 @@
-//! The executor's journal: one line per end, and the fence of what was already started.
+//! The executor's journal: one line per start and per end, and the fence of what was already started.
 //!
-//! Invariants: a line is one unsynced write, made before the end is told to anybody; a torn line hides no
-//! other; at most two files of [`FILE_BYTES_MAX`] each; ends that nobody acknowledged survive the change
-//! of files. A journal that cannot be written costs one line on stderr, never a command.
+//! Invariants: a line is one unsynced write, made before the command is started or its end told to anybody; a
+//! torn line hides no other; at most two files of [`FILE_BYTES_MAX`] each; what runs, and ends that nobody
+//! acknowledged, survive the change of files. A journal that cannot be written costs one line on stderr, never a command.
 
 use super::beneath::{self, EXEC_DIR};
 use super::note;
@@ -25,15 +25,14 @@ const PREVIOUS: &str = "exec.journal.1";
 
 /// Every end in both journals, older first. Torn or foreign lines are left out; missing files are empty.
 /// An end may appear twice.
-pub fn read_journal(root: &Path) -> io::Result<Vec<JournalLine>> {
+pub fn read_journal(root: &Path) -> io::Result<Vec<(CommandKey, End)>> {
     let dir = match beneath::open_exec_dir(root) {
         Ok(dir) => dir,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(error) => return Err(error),
     };
-    let mut lines = read_one(&dir, PREVIOUS)?;
-    lines.append(&mut read_one(&dir, CURRENT)?);
-    Ok(lines)
+    let lines = read_one(&dir, PREVIOUS)?.into_iter().chain(read_one(&dir, CURRENT)?);
+    Ok(lines.filter_map(|line| Some((line.key, line.end?))).collect())
 }
 
 fn read_one(dir: &OwnedFd, name: &str) -> io::Result<Vec<JournalLine>> {
@@ -76,26 +75,26 @@ impl Journal {
         Self { dir, boot, file: None, bytes: 0, torn: true, failing: false, fence }
     }
 
-    /// Whether an end of this command is in the journals.
+    /// Whether this command is in the journals.
     pub(crate) fn knows(&self, key: &CommandKey) -> bool {
         self.fence.iter().any(|keys| keys.contains(key))
     }
 
-    /// Writes one end. `unacknowledged` are the other ends that must survive when a new file begins.
+    /// Writes a start, or an end. `others` are the commands that must survive when a new file begins: what
+    /// runs, and ends that nobody acknowledged.
     pub(crate) fn append<'a>(
         &mut self,
         key: &CommandKey,
-        end: &End,
-        unacknowledged: impl Iterator<Item = (&'a CommandKey, &'a End)>,
+        end: Option<&End>,
+        others: impl Iterator<Item = (&'a CommandKey, Option<&'a End>)>,
     ) {
         if self.bytes > FILE_BYTES_MAX {
-            self.turn(unacknowledged);
+            self.turn(others);
         }
-        let line = JournalLine { boot: self.boot.clone(), key: key.clone(), end: end.clone() };
-        self.write(line);
+        self.write(key, end);
     }
 
-    fn turn<'a>(&mut self, unacknowledged: impl Iterator<Item = (&'a CommandKey, &'a End)>) {
+    fn turn<'a>(&mut self, others: impl Iterator<Item = (&'a CommandKey, Option<&'a End>)>) {
         if let Err(errno) = rustix::fs::renameat(&self.dir, CURRENT, &self.dir, PREVIOUS) {
             self.report(&format!("rename {EXEC_DIR}/{CURRENT} to {PREVIOUS}: {errno}"));
             return;
@@ -104,13 +103,14 @@ impl Journal {
         self.bytes = 0;
         self.fence.swap(0, 1);
         self.fence[0].clear();
-        for (key, end) in unacknowledged {
-            let line = JournalLine { boot: self.boot.clone(), key: key.clone(), end: end.clone() };
-            self.write(line);
+        for (key, end) in others {
+            self.write(key, end);
         }
     }
 
-    fn write(&mut self, line: JournalLine) {
+    fn write(&mut self, key: &CommandKey, end: Option<&End>) {
+        let (boot, key, end) = (self.boot.clone(), key.clone(), end.cloned());
+        let line = JournalLine { boot, key, end };
         match self.try_write(&line) {
             Ok(()) => self.failing = false,
             Err(error) => self.report(&format!("append to {EXEC_DIR}/{CURRENT}: {error}")),
@@ -183,16 +183,17 @@ mod tests {
     fn a_torn_tail_hides_neither_earlier_nor_later_ends() {
         let (root, dir) = place();
         let mut first = Journal::open(dir, "boot".into());
-        first.append(&key(1), &end("a"), std::iter::empty());
+        first.append(&key(1), None, std::iter::empty());
+        first.append(&key(1), Some(&end("a")), std::iter::empty());
         let path = root.path().join(EXEC_DIR).join(CURRENT);
         let mut file = std::fs::OpenOptions::new().append(true).open(path).unwrap();
         file.write_all(br#"{"boot":"b","key":{"#).unwrap();
         let dir = beneath::open_exec_dir(root.path()).unwrap();
         let mut second = Journal::open(dir, "boot".into());
         assert!(second.knows(&key(1)) && !second.knows(&key(2)));
-        second.append(&key(2), &end("b"), std::iter::empty());
+        second.append(&key(2), Some(&end("b")), std::iter::empty());
         let keys: Vec<u32> =
-            read_journal(root.path()).unwrap().iter().map(|line| line.key.number).collect();
+            read_journal(root.path()).unwrap().iter().map(|(key, _)| key.number).collect();
         assert_eq!(keys, [1, 2]);
     }
 
@@ -201,18 +202,22 @@ mod tests {
         let (root, dir) = place();
         let mut journal = Journal::open(dir, "boot".into());
         let (waiting, long) = (end("waits"), end(&"x".repeat(1000)));
-        journal.append(&key(0), &waiting, std::iter::empty());
+        let runs = CommandKey { id: "WO-2".into(), attempt: 1, number: 1 };
+        journal.append(&runs, None, std::iter::empty());
+        journal.append(&key(0), Some(&waiting), std::iter::empty());
         let count = 3 * (FILE_BYTES_MAX / 1000) as u32;
         for number in 1..count {
-            journal.append(&key(number), &long, [(&key(0), &waiting)].into_iter());
+            let others = [(&key(0), Some(&waiting)), (&runs, None)];
+            journal.append(&key(number), Some(&long), others.into_iter());
         }
         let lines = read_journal(root.path()).unwrap();
-        assert!(lines.iter().any(|line| line.key == key(0)));
-        assert!(lines.iter().any(|line| line.key == key(count - 1)));
+        assert!(lines.iter().any(|(known, _)| *known == key(0)));
+        assert!(lines.iter().any(|(known, _)| *known == key(count - 1)));
         let bytes =
             |name: &str| std::fs::metadata(root.path().join(EXEC_DIR).join(name)).unwrap().len();
         assert!(bytes(CURRENT) < FILE_BYTES_MAX + 2000 && bytes(PREVIOUS) < FILE_BYTES_MAX + 2000);
-        assert!(journal.fence.iter().map(BTreeSet::len).sum::<usize>() < lines.len() + 2);
+        assert!(journal.knows(&runs) && !lines.iter().any(|(known, _)| *known == runs));
+        assert!(journal.fence.iter().map(BTreeSet::len).sum::<usize>() < lines.len() + 4);
     }
 
     #[test]

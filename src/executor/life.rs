@@ -205,6 +205,8 @@ impl Executor {
         if self.stay == Stay::Client {
             self.passing.push(start.log.clone());
         }
+        // Its log may be taken away while it runs; this line is not.
+        self.write_down(&key, None);
         let idle = start.idle_timeout_ms.map(duration);
         let output = match Output::open(&self.root, &start.log, start.log_bytes_max, idle) {
             Ok(output) => output,
@@ -357,16 +359,21 @@ impl Executor {
 
     fn finish(&mut self, key: CommandKey, pid: u32, start_time: u64, mut end: End) {
         end.detail = end.detail.map(|detail| detail.chars().take(DETAIL_CHARS_MAX).collect());
-        if let Some(journal) = &mut self.journal {
-            let others = self.ended.values();
-            let others = others.filter_map(|known| Some((&known.key, known.end.as_ref()?)));
-            journal.append(&key, &end, others);
-        }
+        self.write_down(&key, Some(&end));
         self.clients.tell_all(&FromExecutor::Ended { key: key.clone(), end: end.clone() });
         if self.ended.len() >= ENDED_MAX {
             self.ended.pop_first();
         }
         self.ended.insert(key.clone(), KnownCommand { key, pid, start_time, end: Some(end) });
+    }
+
+    /// A line of the journal, with what must survive when a new one begins.
+    fn write_down(&mut self, key: &CommandKey, end: Option<&End>) {
+        let Some(journal) = &mut self.journal else { return };
+        let ended = self.ended.values();
+        let ended = ended.filter_map(|known| Some((&known.key, Some(known.end.as_ref()?))));
+        let running = self.running.keys().map(|key| (key, None));
+        journal.append(key, end, ended.chain(running));
     }
 
     fn step_sweeps(&mut self, now: Instant, changed: bool) {

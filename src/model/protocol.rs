@@ -197,6 +197,7 @@ pub struct JournalLine {
     pub boot: String,
     /// Which command.
     pub key: CommandKey,
-    /// How it ended.
-    pub end: End,
+    /// How it ended; absent: it is about to be started.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub end: Option<End>,
 }

@@ -54,7 +54,7 @@ pub struct Tail {
     /// Requests that these lines answer, with the code.
     pub answered: BTreeMap<String, u8>,
     /// Requests that these lines carry out.
-    pub carried: BTreeMap<OrderId, BTreeMap<String, Carried>>,
+    pub carried: CarriedRequests,
     /// The highest attempt that these lines name, by order.
     pub numbers: BTreeMap<OrderId, u32>,
     /// Settled tickets that were there before the ledger are to be adopted.
@@ -91,6 +91,7 @@ impl<F> Ledger<F> {
         for (_, text) in texts.iter().rev() {
             ledger.fold(text, &mut tail);
         }
+        tail.fresh |= texts.iter().all(|(_, text)| is_unwritten(text));
         if let Some((number, text)) = texts.first() {
             ledger.reopen(world, *number, text)?;
         }
@@ -224,6 +225,9 @@ impl<F> Ledger<F> {
     }
 }
 
+/// How far the requests of each order were carried out, by their keys.
+pub type CarriedRequests = BTreeMap<OrderId, BTreeMap<String, Carried>>;
+
 impl Tail {
     /// Takes a line into account.
     fn take(&mut self, link: &Link) {
@@ -238,6 +242,7 @@ impl Tail {
         if let Some(id) = &id {
             self.holds.follow(id, link.line.time, &link.line.event);
         }
+        follow_carried(&mut self.carried, id.as_ref(), &link.line.event);
         match &link.line.event {
             Event::Checkpoint { adopting, held, .. } => {
                 self.fresh = *adopting;
@@ -247,20 +252,27 @@ impl Tail {
             Event::Answer { request, code, .. } => {
                 self.answered.insert(request.clone(), *code);
             }
-            Event::Settled { request, .. }
-            | Event::Requeued { request, .. }
-            | Event::Held { request, .. }
-            | Event::Unheld { request } => {
-                if let Some(id) = id.filter(|_| !request.is_empty()) {
-                    self.carried.entry(id).or_default().insert(request.clone(), Carried::Begun);
-                }
-            }
-            Event::Claiming(_) => {
-                let requests = id.and_then(|id| self.carried.get_mut(&id));
-                requests.into_iter().flatten().for_each(|(_, carried)| *carried = Carried::Over);
-            }
             _ => {}
         }
+    }
+}
+
+/// Takes a line into account in how far requests without an attempt were carried out.
+pub fn follow_carried(carried: &mut CarriedRequests, id: Option<&OrderId>, event: &Event) {
+    match event {
+        Event::Settled { request, .. }
+        | Event::Requeued { request, .. }
+        | Event::Held { request, .. }
+        | Event::Unheld { request } => {
+            if let Some(id) = id.filter(|_| !request.is_empty()) {
+                carried.entry(id.clone()).or_default().insert(request.clone(), Carried::Begun);
+            }
+        }
+        Event::Claiming(_) => {
+            let requests = id.and_then(|id| carried.get_mut(id));
+            requests.into_iter().flatten().for_each(|(_, carried)| *carried = Carried::Over);
+        }
+        _ => {}
     }
 }
 
@@ -282,6 +294,7 @@ pub fn look<W: World>(world: &mut W, each: &mut dyn FnMut(&Link)) -> Result<Tail
             break;
         }
     }
+    tail.fresh |= texts.iter().all(|text| is_unwritten(text));
     for text in texts.iter().rev() {
         for line in whole_lines(text) {
             let Ok(link) = Link::parse(line) else { continue };
@@ -414,10 +427,31 @@ pub fn segments<W: World>(world: &mut W) -> Result<Vec<u64>, Fault> {
     Ok(numbers)
 }
 
-/// The bytes of a segment. Twice the usual size is still read whole: one group may overshoot.
+/// The bytes of a segment. One group may overshoot the usual size; what is far longer is not ours, and
+/// nothing is made of its beginning.
 pub fn read_segment<W: World>(world: &mut W, number: u64) -> Result<Vec<u8>, Fault> {
     let bytes_max = usize::try_from(SEGMENT_BYTES * 8).unwrap_or(usize::MAX);
-    Ok(read_whole(world, &segment(number), bytes_max)?.map(|s| s.bytes).unwrap_or_default())
+    let path = segment(number);
+    let bytes = read_whole(world, &path, bytes_max + 1)?.map(|s| s.bytes).unwrap_or_default();
+    if bytes.len() > bytes_max {
+        return Err(Fault { act: "read all of", path, errno: errno::EFBIG });
+    }
+    Ok(bytes)
+}
+
+/// Whoever began it died before its first line: nothing was ever said in it.
+fn is_unwritten(text: &[u8]) -> bool {
+    !text.contains(&b'\n')
+}
+
+/// Whether a ledger was begun: a first line stands in it.
+pub fn is_begun<W: World>(world: &mut W) -> Result<bool, Fault> {
+    for number in segments(world)? {
+        if !is_unwritten(&read_segment(world, number)?) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 fn begins_with_checkpoint(text: &[u8]) -> bool {

@@ -259,6 +259,11 @@ pub trait World {
     /// The settings and files outside the tree by which git converts files and borrows objects, as one text
     /// to compare: as the worktree at `path` sees them, else as a new one would.
     fn git_settings(&mut self, path: Option<&str>) -> Result<Vec<u8>, GitFault>;
-    /// Makes the objects of a commit and the branch's ref durable.
-    fn git_sync(&mut self, branch: &str, commit: &CommitId) -> Result<(), GitFault>;
+    /// Makes the objects of a commit and the branch's ref durable, but for what `base` reaches.
+    fn git_sync(
+        &mut self,
+        branch: &str,
+        commit: &CommitId,
+        base: Option<&CommitId>,
+    ) -> Result<(), GitFault>;
 }

@@ -211,7 +211,7 @@ impl<W: World> World for ReadOnly<W> {
         self.0.git_excludes()
     }
 
-    fn git_sync(&mut self, _: &str, _: &CommitId) -> Result<(), GitFault> {
+    fn git_sync(&mut self, _: &str, _: &CommitId, _: Option<&CommitId>) -> Result<(), GitFault> {
         Ok(())
     }
 }

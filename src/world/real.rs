@@ -494,7 +494,12 @@ impl World for RealWorld {
         self.git.excludes()
     }
 
-    fn git_sync(&mut self, branch: &str, commit: &CommitId) -> Result<(), GitFault> {
-        self.git.sync(branch, commit)
+    fn git_sync(
+        &mut self,
+        branch: &str,
+        commit: &CommitId,
+        base: Option<&CommitId>,
+    ) -> Result<(), GitFault> {
+        self.git.sync(branch, commit, base)
     }
 }

@@ -466,6 +466,8 @@ pub mod errno {
     pub const ENOTEMPTY: i32 = 39;
     /// Invalid argument: a flag that the file system does not know.
     pub const EINVAL: i32 = 22;
+    /// File too large.
+    pub const EFBIG: i32 = 27;
     /// No such system call.
     pub const ENOSYS: i32 = 38;
     /// Not supported.

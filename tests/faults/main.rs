@@ -30,6 +30,7 @@ const PLAIN: Scenario = scenario("plain", "done");
 const DEPENDENCIES: Scenario = Scenario { waits: true, ..scenario("dependencies", "done") };
 const FAILING: Scenario = scenario("failing-check", "failed");
 const CANCEL: Scenario = scenario("cancel", "failed");
+const MOVED: Scenario = scenario("moved", "failed");
 const RETRY: Scenario = Scenario { again: true, ..scenario("retry", "done") };
 const TAKE: Scenario = Scenario { kids: true, ..scenario("take", "done") };
 const FINISH: Scenario = Scenario { kids: true, ..scenario("finish", "done") };
@@ -42,11 +43,12 @@ const LEFTOVER: Scenario = scenario("leftover", "");
 
 const GC: Scenario = Scenario { kids: true, again: true, ..scenario("gc", "done") };
 
-const ALL: [Scenario; 14] = [
+const ALL: [Scenario; 15] = [
     PLAIN,
     DEPENDENCIES,
     FAILING,
     CANCEL,
+    MOVED,
     RETRY,
     TAKE,
     FINISH,
@@ -98,6 +100,7 @@ fn some() -> Vec<Sweep> {
         sweep(DEPENDENCIES, Fault::Error(Errno::EIO), 9),
         sweep(RETRY, Fault::Sticky(Errno::ENOSPC), 41),
         sweep(CANCEL, Fault::Lost(Errno::EIO), 9),
+        sweep(MOVED, Fault::Kill, 3),
         sweep(EPIC, Fault::Short, 1),
         sweep(PLAIN, Fault::Freeze, 17),
     ]

@@ -239,3 +239,28 @@ fn a_settlement_that_its_ticket_does_not_show_is_carried_out_though_its_lease_is
     assert_eq!(yard.events("A", "settled").len(), 1, "{}", yard.sight());
     assert_eq!(yard.events("A", "started").len(), 1, "{}", yard.sight());
 }
+
+#[test]
+fn a_first_start_that_was_killed_before_its_first_line_adopts_what_was_settled_all_the_same() {
+    let mut yard = Yard::bare();
+    yard.put("_ctx/jobs/done/OLD.yaml", "id: OLD\ntitle: of an older tool\n");
+    yard.put("_ctx/audit/00000001.jsonl", "");
+    yard.put("_ctx/audit/00000002.jsonl", "{\"seq\":1,\"ti");
+    yard.start();
+    yard.until("the adoption", || yard.events("OLD", "adopted").len() == 1);
+    yard.until_in("done", "OLD");
+    yard.until("the stamp", || yard.text(&Yard::ticket("done", "OLD")).contains("settled_hash"));
+}
+
+#[test]
+fn a_command_that_is_too_long_to_be_handed_over_ends_and_says_so() {
+    let mut yard = Yard::bare();
+    yard.start();
+    let value = "x".repeat(120 << 10);
+    let more: String = (1..40).map(|n| format!("  V{n}: *long\n")).collect();
+    yard.submit("A", &format!("workspace: none\nrun: 'true'\nenv:\n  V0: &long {value}\n{more}"));
+    yard.until_in("failed", "A");
+    let ended = &yard.events("A", "ended")[0]["end"]["seen"];
+    assert_eq!(ended["cause"], "could-not-start", "{}", yard.sight());
+    assert!(ended["detail"].as_str().unwrap().contains("shorten `env`"), "{ended}");
+}

@@ -7,8 +7,10 @@ mod limits;
 mod trees;
 mod yard;
 
+use crate::yard::lives;
 use jobyard::executor;
 use jobyard::model::protocol::{Cause, ToExecutor};
+use rustix::process::Signal;
 use std::fs;
 use yard::{Yard, bash, key, until};
 
@@ -91,6 +93,23 @@ fn a_key_is_started_at_most_once_also_by_the_next_executor() {
 }
 
 #[test]
+fn a_key_is_started_at_most_once_also_when_its_log_is_gone_and_its_executor_was_killed() {
+    let mut yard = Yard::new();
+    yard.start_until_ready(bash(1, "echo > ready; exec sleep 1000"));
+    let command = yard.started(1);
+    fs::remove_dir_all(yard.path("_ctx/runs/WO-1")).unwrap();
+    yard.signal_executor(Signal::KILL);
+    yard.executor_exit();
+    yard.executor = yard::launch(yard.root(), yard::Groups::Wanted);
+    assert_eq!(yard.reconnect(), []);
+    yard.start(bash(1, "echo twice"));
+    assert!(yard.refused(1).contains("started before"));
+    assert!(lives(command));
+    yard.send(ToExecutor::Sweep { key: key(1), token: yard.token(), grace_ms: 0 });
+    until("the sweep", || !lives(command));
+}
+
+#[test]
 fn what_cannot_start_says_what_was_attempted() {
     let mut yard = Yard::new();
     std::os::unix::fs::symlink("/tmp", yard.path("link")).unwrap();
@@ -135,7 +154,7 @@ fn every_end_is_in_the_journal_before_it_is_told() {
     for number in 1..=20 {
         let end = yard.run(bash(number, "true"));
         let lines = executor::read_journal(yard.root()).unwrap();
-        assert_eq!(lines.last().map(|line| (&line.key, &line.end)), Some((&key(number), &end)));
+        assert_eq!(lines.last(), Some(&(key(number), end)));
     }
 }
 

@@ -367,13 +367,28 @@ fn the_main_checkout_is_found_from_inside_a_worktree() {
 fn a_commit_is_synced_loose_and_packed() {
     let y = yard();
     y.add();
-    y.git.sync(BRANCH, &y.base).unwrap();
+    y.git.sync(BRANCH, &y.base, Some(&y.base)).unwrap();
     put(&y.tree().join("src/f1.txt"), "x\n");
     let commit = y.commit("work");
-    y.git.sync(BRANCH, &commit).unwrap();
+    y.git.sync(BRANCH, &commit, Some(&y.base)).unwrap();
     run(&y.root, &["gc", "-q"]);
-    y.git.sync(BRANCH, &commit).unwrap();
-    assert!(y.git.sync("feat/none", &commit).is_err());
+    y.git.sync(BRANCH, &commit, Some(&y.base)).unwrap();
+    assert!(y.git.sync("feat/none", &commit, None).is_err());
+}
+
+#[test]
+fn a_commit_is_synced_whoever_merged_it_meanwhile() {
+    let y = yard();
+    y.add();
+    put(&y.tree().join("src/f1.txt"), "x\n");
+    let commit = y.commit("work");
+    run(&y.root, &["merge", "-q", BRANCH]);
+    y.git.sync(BRANCH, &commit, Some(&y.base)).unwrap();
+    // What is not there cannot be synced.
+    let tree = run(&y.root, &["rev-parse", &format!("{}^{{tree}}", commit.as_str())]);
+    let (fan, rest) = tree.trim().split_at(2);
+    fs::remove_file(y.root.join(".git/objects").join(fan).join(rest)).unwrap();
+    assert!(y.git.sync(BRANCH, &commit, Some(&y.base)).is_err());
 }
 
 #[test]
@@ -426,7 +441,7 @@ fn other_formats_of_repositories_work_too() {
         let head = y.commit("two");
         let all = y.git.changes(TREE, &y.base, &head).unwrap();
         assert_eq!(by_path(&all, "l").link_target.as_deref(), Some("a"), "{format}");
-        y.git.sync(BRANCH, &head).unwrap();
+        y.git.sync(BRANCH, &head, Some(&y.base)).unwrap();
         y.git.remove(TREE, BRANCH, &y.base, &made).unwrap();
         assert_eq!(y.git.branch(BRANCH), Ok(Some(head)), "{format}");
     }

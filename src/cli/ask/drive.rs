@@ -75,7 +75,7 @@ fn open(
 /// are adopted only then.
 pub(in crate::cli) fn begin_ledger(place: &Path) -> Result<(), Failure> {
     let mut world = world(place)?;
-    if ledger::segments(&mut world).is_ok_and(|segments| !segments.is_empty()) {
+    if ledger::is_begun(&mut world).is_ok_and(|begun| begun) {
         return Ok(());
     }
     drop(world);

@@ -289,8 +289,13 @@ impl Git {
     }
 
     /// Makes the objects of a commit and the branch's ref durable.
-    pub fn sync(&self, branch: &str, commit: &CommitId) -> Result<(), GitFault> {
-        self.sync_commit(branch, commit)
+    pub fn sync(
+        &self,
+        branch: &str,
+        commit: &CommitId,
+        base: Option<&CommitId>,
+    ) -> Result<(), GitFault> {
+        self.sync_commit(branch, commit, base)
     }
 
     /// Adds the state directories to `info/exclude`, once, keeping what is there. `true`: it wrote.

@@ -1,8 +1,8 @@
 //! Making a commit durable: its objects, and the ref that names it.
 //!
 //! Invariants: after success a power cut cannot take away what a verdict names, on a file system that honours
-//! `fsync`; loose objects are synced one by one with their directories, packs whole; objects that the main
-//! checkout's HEAD reaches are older than the order and are left alone.
+//! `fsync`; loose objects are synced one by one with their directories, packs whole; what the commit reaches
+//! that the order began at is older than the order and is left alone, whatever was merged meanwhile.
 //!
 //! It does not sync submodules, nor objects borrowed from another repository. The gate sees to it that no
 //! store is borrowed from that was not at the claim.
@@ -22,23 +22,23 @@ const ACT: &str = "make commit durable";
 const PACKS_MAX: usize = 10_000;
 
 impl Git {
-    pub(super) fn sync_commit(&self, branch: &str, commit: &CommitId) -> Result<(), GitFault> {
+    pub(super) fn sync_commit(
+        &self,
+        branch: &str,
+        commit: &CommitId,
+        base: Option<&CommitId>,
+    ) -> Result<(), GitFault> {
         let layout = self.layout(ACT)?;
         let name = full_ref(ACT, branch)?;
-        let out = Self::reading(ACT, &layout)
+        let mut arguments = vec!["rev-list", "--objects", "--no-object-names", commit.as_str()];
+        if let Some(base) = base {
+            arguments.extend(["--not", base.as_str()]);
+        }
+        let list = Self::reading(ACT, &layout)
             .limit(CONTENT_LIMIT)
             .config("core.commitGraph", "false")
-            .args(&["rev-list", "--objects", "--no-object-names", commit.as_str(), "--not", "HEAD"])
-            .run()?;
-        // A main checkout without a commit: nothing is older than the order.
-        let list = if out.status.success() {
-            out.stdout
-        } else {
-            Self::reading(ACT, &layout)
-                .limit(CONTENT_LIMIT)
-                .args(&["rev-list", "--objects", "--no-object-names", commit.as_str()])
-                .ok()?
-        };
+            .args(&arguments)
+            .ok()?;
         sync_objects(&layout.common.join("objects"), &String::from_utf8_lossy(&list))?;
         if sync_loose_ref(&layout, &name)? {
             return Ok(());

@@ -54,7 +54,7 @@ fn without_clients_it_ends_after_its_last_command() {
     fs::write(yard.path("go"), "").unwrap();
     assert_eq!(yard.executor_exit(), Some(0));
     let lines = executor::read_journal(yard.root()).unwrap();
-    assert_eq!(lines.last().map(|line| line.end.exit), Some(Some(4)));
+    assert_eq!(lines.last().map(|(_, end)| end.exit), Some(Some(4)));
     assert!(!executor::is_locked(yard.root()).unwrap());
 }
 
@@ -104,7 +104,7 @@ fn term_ends_everything_in_order() {
     assert!(yard.log(2).ends_with("tidied\n"));
     assert_eq!(executor::survivors(&yard.token()), Vec::<u32>::new());
     let lines = executor::read_journal(yard.root()).unwrap();
-    assert!(lines.iter().all(|line| line.end.cause == Cause::Shutdown) && lines.len() == 2);
+    assert!(lines.iter().all(|(_, end)| end.cause == Cause::Shutdown) && lines.len() == 2);
 }
 
 #[test]

@@ -135,7 +135,7 @@ fn survivors_of_a_killed_executor_are_swept(groups: Groups) {
     yard.executor = super::yard::launch(yard.root(), groups);
     assert_eq!(yard.reconnect(), []);
     yard.start(bash(1, "echo again"));
-    assert!(yard.refused(1).contains("exists"));
+    assert!(yard.refused(1).contains("started before"));
     let token = yard.token();
     yard.send(ToExecutor::Sweep { key: key(1), token, grace_ms: 300 });
     let (killed, left) = yard.wait(|said| match said {

@@ -62,7 +62,7 @@ fn no_planted_program_runs_while_the_gate_looks() {
     let ran = plant(&y);
     assert_eq!(y.facts().changed, ["src/f2.txt"]);
     assert_eq!(y.git.changes(TREE, &y.base, &head).unwrap().len(), 1);
-    y.git.sync(BRANCH, &head).unwrap();
+    y.git.sync(BRANCH, &head, Some(&y.base)).unwrap();
     y.git.branch(BRANCH).unwrap();
     y.git.base(None).unwrap();
     y.git.excludes().unwrap();
@@ -72,7 +72,7 @@ fn no_planted_program_runs_while_the_gate_looks() {
     let blob = run(&y.tree(), &["-c", "core.hooksPath=/dev/null", "rev-parse", "HEAD:src/f1.txt"]);
     fs::remove_file(y.root.join(".git/objects").join(&blob[..2]).join(&blob[2..])).unwrap();
     assert!(y.git.changes(TREE, &y.base, &head).is_err());
-    assert!(y.git.sync(BRANCH, &head).is_err());
+    assert!(y.git.sync(BRANCH, &head, Some(&y.base)).is_err());
     assert_eq!(fs::read_to_string(&ran).unwrap_or_default(), "", "programs ran");
 }
 

@@ -182,6 +182,11 @@ pub(super) static SYNCS: &[Fault] = &[
     fault(
         "commit-unsynced",
         "a verdict names a commit that is not durable",
-        &[Cut::at("engine/gate.rs", "judge", "self.world.git_sync(branch, &commit)", Lie::Skip)],
+        &[Cut::at(
+            "engine/gate.rs",
+            "judge",
+            "self.world.git_sync(branch, &commit, attempt.base().as_ref())",
+            Lie::Skip,
+        )],
     ),
 ];

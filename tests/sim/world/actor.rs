@@ -464,7 +464,12 @@ impl World for SimWorld {
     }
 
     #[track_caller]
-    fn git_sync(&mut self, branch: &str, commit: &CommitId) -> Result<(), GitFault> {
+    fn git_sync(
+        &mut self,
+        branch: &str,
+        commit: &CommitId,
+        _: Option<&CommitId>,
+    ) -> Result<(), GitFault> {
         if let Some(Lie::Skip) = self.lie("sync commit", Path::new(branch), Location::caller()) {
             return Ok(());
         }

@@ -214,7 +214,7 @@ impl Machine {
         if planted::is("end-unwritten") {
             return self.tell_end(key, end);
         }
-        let line = JournalLine { boot: self.boot_id(), key: key.clone(), end: end.clone() };
+        let line = JournalLine { boot: self.boot_id(), key: key.clone(), end: Some(end.clone()) };
         let _ = self.add_to_journal(&line);
         self.tell_end(key, end);
     }

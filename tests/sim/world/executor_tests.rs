@@ -199,7 +199,7 @@ fn a_shutdown_ends_all_and_writes_it_down() {
     assert_eq!(w.executor(), ExecutorLink::Dead);
     let journal = m.borrow().disk.peek(Path::new(JOURNAL)).unwrap().to_vec();
     let line: JournalLine = serde_json::from_slice(&journal).unwrap();
-    assert_eq!(line.end.cause, Cause::Shutdown);
+    assert_eq!(line.end.unwrap().cause, Cause::Shutdown);
 }
 
 #[test]

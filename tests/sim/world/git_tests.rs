@@ -162,7 +162,7 @@ fn a_synced_branch_survives_a_power_cut_and_another_may_not() {
         let deeds = Deeds { commit: Some("x".to_owned()), ..Deeds::default() };
         m.borrow_mut().git.work(AT, &deeds);
         let head = w.git_branch(BRANCH).unwrap().unwrap();
-        w.git_sync(BRANCH, &head).unwrap();
+        w.git_sync(BRANCH, &head, None).unwrap();
         m.borrow_mut().power_cut();
         let mut next = SimWorld::new(&m, ME);
         assert_eq!(next.git_branch(BRANCH), Ok(Some(head)));
