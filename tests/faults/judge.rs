@@ -34,6 +34,7 @@ pub(crate) fn broken(stage: &Stage, fault: Fault) -> Vec<String> {
             wrong.push(format!("{id} is not {ends}, though only the daemon was killed"));
         }
     }
+    epic(stage, &places, &mut wrong);
     ledger(stage, &mut wrong);
     for verb in [&["lint"][..], &["audit", "verify"]] {
         let out = stage.jobyard(verb);
@@ -66,6 +67,16 @@ fn places(stage: &Stage, wrong: &mut Vec<String>) -> BTreeMap<String, Vec<&'stat
     let left = control.iter().filter(|name| *name != ".answered");
     wrong.extend(left.map(|name| format!("litter: control/{name}")));
     places
+}
+
+/// The status of an epic follows its only order.
+fn epic(stage: &Stage, places: &BTreeMap<String, Vec<&'static str>>, wrong: &mut Vec<String>) {
+    let backlog = fs::read_to_string(stage.root().join("_ctx/backlog/backlog.yaml"));
+    let Ok(text) = backlog else { return };
+    let done = places.get("S-1").is_some_and(|there| there[..] == ["done"]);
+    if done && !text.contains("\n    status: done\n") {
+        wrong.push(format!("its order is done, and the epic says otherwise: {text:?}"));
+    }
 }
 
 /// A ticket is never emptied, torn or without its person's words.

@@ -102,6 +102,7 @@ fn some() -> Vec<Sweep> {
         sweep(CANCEL, Fault::Lost(Errno::EIO), 9),
         sweep(MOVED, Fault::Kill, 3),
         sweep(EPIC, Fault::Short, 1),
+        sweep(EPIC, Fault::Kill, 2),
         sweep(PLAIN, Fault::Freeze, 17),
     ]
 }
