@@ -1,8 +1,9 @@
 //! The executor's journal: one line per start and per end, and the fence of what was already started.
 //!
-//! Invariants: a line is one unsynced write, made before the command is started or its end told to anybody; a
-//! torn line hides no other; at most two files of [`FILE_BYTES_MAX`] each; what runs, and ends that nobody
-//! acknowledged, survive the change of files. A journal that cannot be written costs one line on stderr, never a command.
+//! Invariants: a line is one unsynced write, made before the command is started or its end told to anybody;
+//! a torn line hides no other; at most two files of [`FILE_BYTES_MAX`] each; what runs, and ends that nobody
+//! acknowledged, survive the change of files. A journal that cannot be written costs one line on stderr,
+//! never a command.
 
 use super::beneath::{self, EXEC_DIR};
 use super::note;

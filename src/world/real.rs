@@ -344,10 +344,8 @@ impl World for RealWorld {
     }
 
     fn sync_dir(&mut self, dir: &Path) -> Result<(), Fault> {
-        let fd = self
-            .open_at(dir, OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty())
-            .map_err(|e| fault("sync", dir, e))?;
-        again(|| fs::fsync(&fd)).map_err(|e| fault("sync", dir, e))
+        let fd = self.open_at(dir, OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty());
+        fd.and_then(|fd| again(|| fs::fsync(&fd))).map_err(|e| fault("sync", dir, e))
     }
 
     fn link(&mut self, from: &Path, to: &Path) -> Result<(), Fault> {
@@ -398,13 +396,11 @@ impl World for RealWorld {
             return ExecutorLink::Unreachable;
         }
         let opened = self.starting.as_mut().map(|c| (c.try_wait(), announced(c)));
-        match opened {
-            Some((Ok(None), _)) => ExecutorLink::Unreachable,
-            _ => {
-                self.starting = None;
-                ExecutorLink::Dead
-            }
+        if matches!(opened, Some((Ok(None), _))) {
+            return ExecutorLink::Unreachable;
         }
+        self.starting = None;
+        ExecutorLink::Dead
     }
 
     fn start_executor(&mut self) -> Result<(), Fault> {
@@ -419,9 +415,8 @@ impl World for RealWorld {
     }
 
     fn send(&mut self, message: &ToExecutor) -> Result<(), Fault> {
-        let gone = || fault("send to the executor", Path::new(""), Errno::PIPE);
-        let link = self.link.as_mut().ok_or_else(gone)?;
-        link.send(message).map_err(|_| gone())
+        let sent = self.link.as_mut().and_then(|link| link.send(message).ok());
+        sent.ok_or_else(|| fault("send to the executor", Path::new(""), Errno::PIPE))
     }
 
     fn receive(&mut self) -> Vec<FromExecutor> {
