@@ -155,7 +155,7 @@ fn tickets() -> Vec<Case> {
             y.put(&format!("{P}/WO-1.yaml"), &order("scope: {}\n"));
         }),
         case("done-without-settlement", "P1", "_ctx/jobs/done/WO-1.yaml", |y| {
-            y.put(LEDGER, "");
+            y.put(LEDGER, "what stood here cannot be read\n");
             y.put("_ctx/jobs/done/WO-1.yaml", &order(""));
         }),
         case("done-without-settlement", "P2", "_ctx/jobs/failed/WO-1.yaml", |y| {
