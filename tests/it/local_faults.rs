@@ -142,6 +142,10 @@ fn an_order_that_cannot_go_on_is_set_aside_and_taken_up_when_it_is_cleared() {
     assert!(told <= 4, "{}", yard.said());
     assert!(!yard.said().contains("trying again"), "{}", yard.said());
     yard.start();
+    // It has tried by itself, before anything is cleared: else it would claim what is to be replaced.
+    yard.until("it is set aside again", || {
+        yard.said().lines().filter(|l| l.contains("obstructed")).count() > told
+    });
     yard.settle_down("C");
     assert_eq!(yard.text("_ctx/runs/A"), "mine");
     fs::remove_file(yard.path("_ctx/runs/A")).unwrap();
